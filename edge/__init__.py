@@ -1,0 +1,1 @@
+"""One zone: intake, admit, aggregate, spool, uplink; downlink."""

@@ -1,0 +1,1 @@
+"""From positions to road state: map matching, windows per segment, edge detectors."""
