@@ -1,0 +1,75 @@
+"""Who runs an embedded server, and in which directory.
+
+As an ordinary user: ourselves, in the directory asked for. As root: `nobody`, since PostgreSQL
+refuses to run as root and a broker has no need to. `nobody` must be able to reach the directory.
+Where a parent is closed to it (root's home usually is), opening that parent would change something
+that is not ours, so a directory of our own under `/var/lib/openvrc` is used instead, named after
+the directory asked for, and found again at the next start.
+"""
+
+import hashlib
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM_HOME = Path("/var/lib/openvrc")
+"""Where root keeps what `nobody` must reach. Made by us, mode 0755."""
+
+OPEN_DIRECTORY = 0o755
+PRIVATE_DIRECTORY = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class RunAs:
+    """The account of a server process; `uid` and `gid` are None for our own."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    def owns(self, path: Path) -> None:
+        """Give one file or directory of ours to the account."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def server_account() -> RunAs:
+    """The account that servers run under: `nobody` when we are root, else ourselves."""
+    if os.geteuid() != 0:
+        return RunAs()
+    nobody = pwd.getpwnam("nobody")
+    return RunAs(nobody.pw_uid, nobody.pw_gid)
+
+
+def anyone_can_reach(directory: Path) -> bool:
+    """Whether every existing directory on the way down lets everybody pass."""
+    path = directory.resolve()
+    ancestors = [path, *path.parents]
+    return all(stat.S_IMODE(p.stat().st_mode) & stat.S_IXOTH for p in ancestors if p.exists())
+
+
+def server_directory(wanted: Path, account: RunAs) -> Path:
+    """The directory a server of `account` works in when `wanted` was asked for; made if absent.
+
+    Only directories that this call makes get a mode, never one that was there before.
+    """
+    if account.uid is None:
+        return make_directory(wanted, PRIVATE_DIRECTORY)
+    if anyone_can_reach(wanted):
+        return make_directory(wanted, OPEN_DIRECTORY)
+    digest = hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:12]
+    return make_directory(SYSTEM_HOME / f"{wanted.name}-{digest}", OPEN_DIRECTORY)
+
+
+def make_directory(path: Path, mode: int) -> Path:
+    """Make `path` and its missing parents with exactly `mode`, whatever the umask."""
+    path = path.absolute()
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    for directory in reversed(missing):
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue  # another start was faster; it sets the same mode
+        directory.chmod(mode)
+    return path
