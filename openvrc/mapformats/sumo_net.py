@@ -87,7 +87,6 @@ def _parse(path: Path) -> _Net:
         raise MapError(f"{path.name}: root element is <{root}>, expected <net>")
     net, edge = _Net(), _Edge({})
     collect = {
-        "lane": lambda attributes: edge.lanes.append(attributes),
         "connection": net.connections.append,
         "busStop": net.bus_stops.append,
         "location": net.locations.append,
@@ -98,6 +97,8 @@ def _parse(path: Path) -> _Net:
         elif tag == "/edge" and edge.lanes:
             if edge.attributes.get("function") not in PEDESTRIAN_FUNCTIONS:
                 net.edges[edge.attributes.get("id", "")] = edge
+        elif tag == "lane":
+            edge.lanes.append(attributes)
         elif tag in collect:
             collect[tag](attributes)
     return net
