@@ -1,0 +1,1 @@
+"""What every part of OpenVRC shares: contracts, detectors, map formats, the command."""

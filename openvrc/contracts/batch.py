@@ -1,0 +1,204 @@
+"""Batch: one Arrow record batch of one message type, one zone, one run, with numpy views.
+
+From admit to COPY and detectors every record lives in a Batch; per-record Python objects exist
+only at the door. Views are zero copy and read-only; an input Batch is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from openvrc.contracts.columns import ARROW_TYPE, Column, arrow_schema, column_of, columns_of
+from openvrc.contracts.units import ABSENT_I64
+
+_NUMPY = {"i64": np.int64, "f64": np.float64, "f32": np.float32, "code": np.int8}
+
+Lists = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
+"""A list column: all values one after the other (n_values,), and offsets (n_rows + 1,)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records of one message type that share zone, run and origin."""
+
+    message: str
+    zone: str
+    run_id: str
+    origin: str
+    data: pa.RecordBatch
+
+    @property
+    def n_rows(self) -> int:
+        return self.data.num_rows
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Numpy view (n_rows,) of an `i64`, `f64`, `f32` or `code` column; no copy."""
+        return self.data.column(name).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+
+    def codes(self, name: str) -> npt.NDArray[np.int32]:
+        """Codes (n_rows,) of a text column into `dictionary(name)`; no copy."""
+        return self.data.column(name).indices.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+
+    def dictionary(self, name: str) -> list[str]:
+        """The distinct strings a text column refers to (some may be unused)."""
+        return self.data.column(name).dictionary.to_pylist()  # type: ignore[no-any-return]
+
+    def texts(self, name: str) -> list[str]:
+        """Strings (n_rows,) of a text column, "" where absent. A Python list: not for hot paths."""
+        words = self.dictionary(name)
+        return [words[code] for code in self.codes(name)]
+
+    def lists(self, name: str) -> Lists:
+        """Values and offsets of a list column, offsets starting at 0; no copy unless sliced."""
+        array = self.data.column(name)
+        offsets = array.offsets.to_numpy(zero_copy_only=True)
+        values = array.values.to_numpy(zero_copy_only=True)
+        if offsets[0] != 0:
+            values, offsets = values[offsets[0] : offsets[-1]], offsets - offsets[0]
+        return values, offsets
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Batch:
+        """The given rows in the given order."""
+        return replace(self, data=self.data.take(pa.array(rows)))
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
+        """Rows where `mask` (n_rows,) is true."""
+        return replace(self, data=self.data.filter(pa.array(mask)))
+
+    def slice(self, start: int, length: int | None = None) -> Batch:
+        """A window of rows; no copy."""
+        return replace(self, data=self.data.slice(start, length))
+
+    def with_columns(self, changed: Mapping[str, Any]) -> Batch:
+        """A Batch with the given columns replaced (values as `from_columns` takes them)."""
+        arrays = list(self.data.columns)
+        for name, values in changed.items():
+            place = self.data.schema.get_field_index(name)
+            arrays[place] = to_arrow(column_of(self.message, name), values, self.n_rows)
+        return replace(self, data=pa.RecordBatch.from_arrays(arrays, schema=self.data.schema))
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Plain dicts, absent values left out; for the API and tests, not for hot paths."""
+        columns = {c.name: _to_python(c, self) for c in columns_of(self.message)}
+        shared = {"origin": self.origin, "run_id": self.run_id}
+        return [
+            shared
+            | {name: values[row] for name, values in columns.items() if values[row] is not None}
+            for row in range(self.n_rows)
+        ]
+
+
+def from_columns(
+    message: str, *, zone: str, run_id: str, origin: str, columns: Mapping[str, Any], n_rows: int
+) -> Batch:
+    """A Batch from arrays by column name; columns not given are absent in every row.
+
+    Values: numpy array or sequence (n_rows,), or one scalar for all rows; text as sequence of
+    str, one str, or (codes int32 (n_rows,), words); lists as `Lists` or a sequence of sequences.
+    Raises KeyError for a name the contract does not know.
+    """
+    known = columns_of(message)
+    unknown = set(columns) - {c.name for c in known}
+    if unknown:
+        raise KeyError(f"{message} has no columns {sorted(unknown)}")
+    arrays = [to_arrow(c, columns.get(c.name), n_rows) for c in known]
+    data = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(message))
+    return Batch(message, zone, run_id, origin, data)
+
+
+def concat(batches: Sequence[Batch]) -> Batch:
+    """One Batch of several that share message, zone, run and origin, in order."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    table = pa.Table.from_batches([b.data for b in batches]).unify_dictionaries()
+    return replace(
+        first, data=table.combine_chunks().to_batches()[0] if table.num_rows else first.data
+    )
+
+
+def to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
+    """One Arrow array of a column's kind. See `from_columns` for what `values` may be."""
+    if column.kind == "text":
+        return _text_to_arrow(values, n_rows)
+    if column.kind == "f32_list":
+        return _lists_to_arrow(values, n_rows)
+    if column.kind == "code":
+        return _codes_to_arrow(column, values, n_rows)
+    dtype = _NUMPY[column.kind]
+    absent: Any = ABSENT_I64 if column.kind == "i64" else np.nan
+    if values is None:
+        values = absent
+    if np.isscalar(values):
+        return pa.array(np.full(n_rows, values, dtype))
+    if isinstance(values, np.ndarray):
+        return pa.array(np.ascontiguousarray(values, dtype))
+    return pa.array(np.array([absent if v is None else v for v in values], dtype))
+
+
+def _codes_to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
+    if values is None:
+        values = -1
+    if isinstance(values, np.ndarray):
+        return pa.array(values.astype(np.int8))
+    code = {word: place for place, word in enumerate(column.values)}
+    code |= {None: -1, False: 0, True: 1} if column.is_bool else {None: -1}  # type: ignore[dict-item]
+    if isinstance(values, str | bool):
+        values = code[values]  # type: ignore[index]
+    if isinstance(values, int):
+        return pa.array(np.full(n_rows, values, np.int8))
+    return pa.array(np.array([code[v] for v in values], np.int8))
+
+
+def _text_to_arrow(values: Any, n_rows: int) -> pa.Array:
+    if values is None or isinstance(values, str):
+        values = (np.zeros(n_rows, np.int32), [values or ""])
+    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], np.ndarray):
+        codes, words = values
+        indices = pa.array(np.ascontiguousarray(codes, np.int32))
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(words), pa.utf8()))
+    plain = pa.array(["" if v is None else v for v in values], pa.utf8())
+    return plain.dictionary_encode().cast(ARROW_TYPE["text"])
+
+
+def _lists_to_arrow(values: Any, n_rows: int) -> pa.Array:
+    if values is None:
+        values = (np.empty(0, np.float32), np.zeros(n_rows + 1, np.int32))
+    if not (isinstance(values, tuple) and len(values) == 2 and isinstance(values[1], np.ndarray)):
+        lengths = [len(row) for row in values]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        flat = np.array([item for row in values for item in row], np.float32)
+        values = (flat, offsets)
+    flat, offsets = values
+    return pa.ListArray.from_arrays(
+        pa.array(np.ascontiguousarray(offsets, np.int32)),
+        pa.array(np.ascontiguousarray(flat, np.float32)),
+        type=ARROW_TYPE["f32_list"],
+    )
+
+
+def _to_python(column: Column, batch: Batch) -> list[Any]:
+    if column.kind == "text":
+        return [text or None for text in batch.texts(column.name)]
+    if column.kind == "f32_list":
+        values, offsets = batch.lists(column.name)
+        rounded = _rounded(column, values)
+        return [rounded[a:b] or None for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    array = batch.column(column.name)
+    if column.kind == "code":
+        words: list[Any] = [False, True] if column.is_bool else list(column.values)
+        return [None if code < 0 else words[code] for code in array.tolist()]
+    if column.kind == "i64":
+        return [None if value == ABSENT_I64 else value for value in array.tolist()]
+    return _rounded(column, array)
+
+
+def _rounded(column: Column, array: npt.NDArray[Any]) -> list[Any]:
+    digits = column.decimals if column.decimals is not None else 6
+    return [None if v != v else round(v, digits) for v in array.astype(np.float64).tolist()]

@@ -1,0 +1,1 @@
+"""Codecs: one wire format each, one module each, ending in `PLUGIN`."""

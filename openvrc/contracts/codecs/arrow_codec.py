@@ -1,0 +1,231 @@
+"""Arrow: one IPC stream of a message's sender columns, many records per MQTT message.
+
+Run and origin travel in the schema's metadata (`vrc.run_id`, `vrc.origin`). Columns may be left
+out when their contract field is optional; nulls, other integer widths and plain strings are
+accepted and brought to the contract's types. Ranges are checked column by column.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openvrc.contracts.batch import Batch, from_columns
+from openvrc.contracts.codecs.base import Decoded, Reject
+from openvrc.contracts.columns import Column, columns_of
+from openvrc.contracts.errors import ContractError
+from openvrc.contracts.messages.record import ID_PATTERN, TOPIC_ID_PATTERN
+from openvrc.contracts.reasons import Reason
+from openvrc.contracts.topics import Topic
+from openvrc.contracts.units import ABSENT_I64
+
+_ID_TEXT = {"subject_id": re.compile(ID_PATTERN)}
+_RUN = re.compile(TOPIC_ID_PATTERN)
+_ORIGINS = ("live", "replay", "simulated")
+
+
+class ArrowCodec:
+    """The batch codec for roadside units and gateways."""
+
+    name = "arrow"
+    content_type = "application/vnd.apache.arrow.stream"
+
+    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
+        """See `Codec.decode`. Arrow carries full times, so `received_at_ns` is not needed."""
+        try:
+            batch = _read(topic, payload)
+        except (
+            pa.ArrowException,
+            ContractError,
+            ValueError,
+            TypeError,
+            OSError,
+            KeyError,
+        ) as error:
+            missing = isinstance(error, ContractError) and error.found is None
+            unknown = isinstance(error, ContractError) and error.expected == "no such column"
+            reason = Reason.MISSING_FIELD if missing else Reason.INVALID_ARROW
+            reason = Reason.UNKNOWN_FIELD if unknown else reason
+            whole = Reject(
+                reason, str(error)[:1000], topic.source_id, payload=payload[:4096], is_whole=True
+            )
+            return Decoded(rejects=(whole,))
+        return split_bad_rows(batch, topic.source_id)
+
+    def encode(self, batch: Batch) -> bytes:
+        """One IPC stream without the edge's marks."""
+        names = [c.name for c in columns_of(batch.message) if not c.is_mark]
+        data = batch.data.select(names).replace_schema_metadata(
+            {"vrc.run_id": batch.run_id, "vrc.origin": batch.origin}
+        )
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, data.schema) as writer:
+            writer.write_batch(data)
+        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _read(topic: Topic, payload: bytes) -> Batch:
+    with pa.ipc.open_stream(payload) as reader:
+        table = reader.read_all()
+        metadata = reader.schema.metadata or {}
+    table.validate(full=True)
+    run_id = metadata.get(b"vrc.run_id", b"live").decode()
+    origin = metadata.get(b"vrc.origin", b"live").decode()
+    if not _RUN.match(run_id):
+        raise ContractError("vrc.run_id", run_id, f"text matching {TOPIC_ID_PATTERN}")
+    if origin not in _ORIGINS:
+        raise ContractError("vrc.origin", origin, "one of " + ", ".join(_ORIGINS))
+    known = {c.name: c for c in columns_of(topic.message) if not c.is_mark}
+    for name in table.column_names:
+        if name not in known:
+            raise ContractError(name, "a column", "no such column")
+    defaults = {"source_id": topic.source_id}
+    if "subject_id" not in table.column_names:
+        defaults["subject_id"] = topic.source_id
+    columns: dict[str, object] = {}
+    for name, column in known.items():
+        if name in table.column_names:
+            columns[name] = _normalised(column, table.column(name).combine_chunks())
+        elif name in defaults:
+            columns[name] = defaults[name]
+        elif column.is_required:
+            raise ContractError(name, None, f"a column ({column.description})")
+        elif column.default is not None and column.kind != "f32_list":
+            columns[name] = column.default
+    return from_columns(
+        topic.message,
+        zone=topic.zone,
+        run_id=run_id,
+        origin=origin,
+        columns=columns,
+        n_rows=table.num_rows,
+    )
+
+
+def _normalised(column: Column, array: pa.Array) -> object:
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if column.kind == "text":
+        words = (
+            array.cast(pa.utf8())
+            if not pa.types.is_dictionary(array.type)
+            else array.dictionary_decode()
+        )
+        return words.cast(pa.utf8()).fill_null("").to_pylist()
+    if column.kind == "f32_list":
+        flat = array.cast(pa.list_(pa.float32())).fill_null([])
+        offsets = flat.offsets.to_numpy()
+        values = flat.values.fill_null(float("nan")).to_numpy(zero_copy_only=False)
+        return values[offsets[0] : offsets[-1]], (offsets - offsets[0]).astype(np.int32)
+    if column.kind == "code":
+        if pa.types.is_boolean(array.type):
+            array = array.cast(pa.int8())
+        if not pa.types.is_integer(array.type):
+            return array.cast(pa.utf8()).to_pylist()
+        return array.cast(pa.int8()).fill_null(-1).to_numpy()
+    if column.kind == "i64":
+        return array.cast(pa.int64()).fill_null(ABSENT_I64).to_numpy()
+    wide = pa.float64() if column.kind == "f64" else pa.float32()
+    return pc.fill_null(array.cast(wide), float("nan")).to_numpy(zero_copy_only=False)
+
+
+def _bad_rows(column: Column, batch: Batch) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:
+    if column.kind == "text":
+        return _bad_text(column, batch)
+    if column.kind == "f32_list":
+        values, offsets = batch.lists(column.name)
+        wrong = np.isinf(values) | (values < _low(column)) | (values > _high(column))
+        rows = np.repeat(np.arange(batch.n_rows), np.diff(offsets))
+        bad = np.zeros(batch.n_rows, np.bool_)
+        bad[rows[wrong]] = True
+        return [(Reason.OUT_OF_RANGE, bad)]
+    array = batch.column(column.name)
+    if column.kind == "code":
+        too_high = (array < -1) | (array >= len(column.values))
+        absent = (array == -1) & column.is_required
+        return [(Reason.OUT_OF_RANGE, too_high), (Reason.MISSING_FIELD, absent)]
+    absent = np.isnan(array) if column.kind in ("f32", "f64") else array == ABSENT_I64
+    checks = [(Reason.MISSING_FIELD, absent)] if column.is_required else []
+    if column.kind in ("f32", "f64"):
+        checks.append((Reason.NOT_FINITE, np.isinf(array)))
+    outside = ~absent & ((array < _low(column)) | (array > _high(column)))
+    return [*checks, (Reason.OUT_OF_RANGE, outside)]
+
+
+def _bad_text(column: Column, batch: Batch) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:
+    words = batch.dictionary(column.name)
+    pattern = _ID_TEXT.get(column.name)
+    is_empty = np.array([not word for word in words], np.bool_)
+    is_odd = np.array(
+        [bool(pattern and word and not pattern.match(word)) for word in words], np.bool_
+    )
+    codes = batch.codes(column.name)
+    checks = [(Reason.OUT_OF_RANGE, is_odd[codes])]
+    return [(Reason.MISSING_FIELD, is_empty[codes]), *checks] if column.is_required else checks
+
+
+def _low(column: Column) -> float:
+    return -np.inf if column.low is None else column.low
+
+
+def _high(column: Column) -> float:
+    return np.inf if column.high is None else column.high
+
+
+def split_bad_rows(batch: Batch, source_id: str) -> Decoded:
+    """Rows inside every range as one Batch; each other row a Reject with its first reason."""
+    verdict: dict[int, tuple[Reason, str]] = {}
+    same = np.array([word == source_id for word in batch.dictionary("source_id")], np.bool_)
+    for row in np.flatnonzero(~same[batch.codes("source_id")]):
+        verdict[int(row)] = (
+            Reason.ID_MISMATCH,
+            f"source_id differs from {source_id!r} of the topic",
+        )
+    for column in columns_of(batch.message):
+        if column.is_mark:
+            continue
+        for reason, mask in _bad_rows(column, batch):
+            for row in np.flatnonzero(mask):
+                expected = f"{column.low} to {column.high} {column.unit}".strip()
+                verdict.setdefault(
+                    int(row), (reason, f"{column.name}: {reason}, expected {expected}")
+                )
+    if not verdict:
+        return Decoded((batch,) if batch.n_rows else ())
+    keep = np.ones(batch.n_rows, np.bool_)
+    keep[list(verdict)] = False
+    rejects = tuple(_reject(batch, row, *why, source_id) for row, why in sorted(verdict.items()))
+    good = batch.filter(keep)
+    return Decoded((good,) if good.n_rows else (), rejects)
+
+
+def _reject(batch: Batch, row: int, reason: Reason, detail: str, source_id: str) -> Reject:
+    def number(name: str) -> int | None:
+        value = int(batch.column(name)[row])
+        return value if 0 <= value <= 2**62 else None
+
+    one = batch.slice(row, 1)
+    return Reject(
+        reason,
+        detail,
+        source_id,
+        subject_id=one.texts("subject_id")[0][:96],
+        session=number("session"),
+        seq=number("seq"),
+        sampled_at_ns=number("sampled_at_ns"),
+        run_id=batch.run_id,
+        origin=batch.origin,
+        payload=json.dumps({n: _plain(one, n) for n in ("sampled_at_ns", "seq")}).encode(),
+    )
+
+
+def _plain(one: Batch, name: str) -> object:
+    return one.column(name)[0].item()
+
+
+PLUGIN = ArrowCodec()

@@ -1,0 +1,55 @@
+"""The shape of a codec, and what decoding yields: batches and rejects, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.reasons import Reason
+from openvrc.contracts.topics import Topic
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One record, or one whole payload nobody could read, that was not taken.
+
+    `session` and `seq` are given when they could still be read: the record is then accounted
+    under its own number; `is_whole` marks a payload of which not even the records are known.
+    """
+
+    reason: Reason
+    detail: str
+    source_id: str
+    subject_id: str = ""
+    session: int | None = None
+    seq: int | None = None
+    sampled_at_ns: int | None = None
+    run_id: str = "live"
+    origin: str = "live"
+    payload: bytes = b""
+    is_whole: bool = False
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What came out of one payload; records keep their order within each batch."""
+
+    batches: tuple[Batch, ...] = ()
+    rejects: tuple[Reject, ...] = field(default=())
+
+
+class Codec(Protocol):
+    """Bytes to batches and back. `name` is the topic's codec level and the plug-in's name."""
+
+    name: str
+    content_type: str
+
+    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
+        """Batches of the topic's message; the edge's marks are left absent. Never raises for
+        what a payload holds: everything bad becomes a `Reject` with its reason."""
+        ...
+
+    def encode(self, batch: Batch) -> bytes:
+        """The payload of one MQTT message with all records of the batch."""
+        ...

@@ -1,0 +1,83 @@
+"""The uplink's body: Arrow IPC streams, one per Batch, in one zstd frame.
+
+Layout after decompression: magic b"VRC1", uint32 little-endian count, then `count` IPC streams,
+each with message, zone, run_id and origin in its schema metadata, in the order to be processed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.columns import arrow_schema
+from openvrc.contracts.errors import VrcError
+from openvrc.contracts.messages import MESSAGES
+
+MAGIC = b"VRC1"
+CONTENT_TYPE = "application/vnd.openvrc.batches+zstd"
+MAX_UNPACKED_BYTES = 256 * 1024 * 1024
+"""A bound against decompression bombs; an edge sends a few MB at most."""
+_META = ("message", "zone", "run_id", "origin")
+
+
+class WireError(VrcError):
+    """A body that is not what `pack` writes: says where and why."""
+
+
+def pack(batches: Sequence[Batch]) -> bytes:
+    """The body of one ingest request."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(MAGIC + struct.pack("<I", len(batches)))
+        for batch in batches:
+            meta = {name: getattr(batch, name) for name in _META}
+            data = batch.data.replace_schema_metadata(meta)
+            with pa.ipc.new_stream(out, data.schema) as writer:
+                writer.write_batch(data)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def unpack(body: bytes) -> list[Batch]:
+    """The batches of a body, each checked to fit its contract's schema. Raises WireError."""
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+            plain = stream.read(MAX_UNPACKED_BYTES + 1)
+    except (pa.ArrowException, OSError) as error:
+        raise WireError(f"body is no zstd frame: {error}") from error
+    if len(plain) > MAX_UNPACKED_BYTES:
+        raise WireError(f"body unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+    if plain[:4] != MAGIC or len(plain) < 8:
+        raise WireError(f"body starts with {plain[:4]!r}, expected {MAGIC!r}")
+    (count,) = struct.unpack("<I", plain[4:8])
+    source = pa.BufferReader(plain)
+    source.seek(8)
+    return [_read_one(source, place) for place in range(count)]
+
+
+def _read_one(source: pa.BufferReader, place: int) -> Batch:
+    try:
+        reader = pa.ipc.open_stream(source)
+        batches = list(reader)
+        data = batches[0] if len(batches) == 1 else reader.schema.empty_table().combine_chunks()
+        if len(batches) != 1:
+            raise WireError(f"stream {place} holds {len(batches)} record batches, expected 1")
+        data.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise WireError(f"stream {place} is no Arrow IPC stream: {error}") from error
+    meta = {
+        key.decode(): value.decode("utf-8", "replace")
+        for key, value in (data.schema.metadata or {}).items()
+    }
+    message = meta.get("message", "")
+    if message not in MESSAGES or any(name not in meta for name in _META):
+        raise WireError(
+            f"stream {place} has metadata {sorted(meta)}, expected {_META} of a known message"
+        )
+    if not data.schema.equals(arrow_schema(message), check_metadata=False):
+        raise WireError(f"stream {place} does not have the columns of {message}")
+    return Batch(
+        message, meta["zone"], meta["run_id"], meta["origin"], data.replace_schema_metadata(None)
+    )

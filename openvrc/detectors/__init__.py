@@ -1,0 +1,1 @@
+"""Detectors: pure folds, one rule a file, found by discovery (`PLUGIN = ...`)."""

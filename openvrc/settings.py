@@ -1,0 +1,87 @@
+"""Settings of every part: flag > environment (`VRC_...`) > `vrc.toml` > default.
+
+Typed, unit-named, checked at start; one flat namespace, so that `VRC_DATABASE_URL` means the same
+to every process. `vrc config show` prints each value and where it came from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from openvrc.contracts.errors import SettingsError
+from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
+
+CONFIG_FILE = Path("vrc.toml")
+ENV_PREFIX = "VRC_"
+
+
+class Settings(BaseSettings):
+    """All settings; a part uses those it needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, toml_file=CONFIG_FILE, extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(Path("var"), description="Where the embedded servers and spools live")
+    zones_dir: Path = Field(Path("zones"), description="Folder of zone folders")
+
+    broker_url: str = Field(
+        "mqtt://127.0.0.1:1883",
+        pattern=r"^mqtts?://",
+        description="mqtt[s]://[user:password@]host[:port] of the broker",
+    )
+
+    cloud_url: str = Field("http://127.0.0.1:8080", description="Base URL of the cloud, for edges")
+    api_key: str = Field("", description="API key this process uses towards the cloud")
+
+    edge_id: str = Field("edge-1", pattern=TOPIC_ID_PATTERN, description="Name of this edge")
+    edge_zone: str = Field("+", description="Zone this edge serves, + for every zone")
+    edge_max_payload_bytes: int = Field(4_000_000, gt=0, description="Larger payloads are rejected")
+    edge_queue_messages: int = Field(5_000, gt=0, description="Bound of the intake queue")
+    edge_commit_every_ms: int = Field(50, gt=0, description="Group commit of the spool")
+    edge_spool_max_bytes: int = Field(
+        2_000_000_000, gt=0, description="Full means: acknowledge no more"
+    )
+
+    database_url: str = Field("", description="postgresql://... of the cloud's database")
+    cloud_host: str = Field("127.0.0.1", description="Address the cloud listens on")
+    cloud_port: int = Field(8080, ge=0, le=65535, description="Port the cloud listens on, 0 any")
+    cloud_api_keys: str = Field(
+        "", description="name:role:key, comma separated; roles viewer, operator, admin"
+    )
+    cloud_max_body_bytes: int = Field(32_000_000, gt=0, description="Larger requests are refused")
+    cloud_checkpoint_every_s: float = Field(5.0, gt=0, description="Detector state checkpoint")
+    cloud_chunk_days: float = Field(1.0, gt=0, description="Length of a time partition or chunk")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with the given flags on top (None means: not given). Raises SettingsError."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"{ENV_PREFIX}{'.'.join(map(str, e['loc'])).upper()} is {e['input']!r}: {e['msg']}"
+            for e in error.errors(include_url=False)
+        ]
+        raise SettingsError("; ".join(lines)) from error
