@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -142,7 +141,7 @@ def clear_predecessor(cluster: Cluster) -> None:
 
 def _runs_postgres(pid: int) -> bool:
     """Whether the process of this id is a live PostgreSQL (an ended, unreaped one is not)."""
-    if sys.platform == "linux":  # `ps` is absent from slim containers
+    if Path("/proc/self/stat").exists():  # Linux; `ps` is absent from slim containers
         try:
             name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(") ")
         except OSError:
