@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Batch:
 
     @property
     def n_rows(self) -> int:
-        return self.data.num_rows
+        """How many records it holds."""
+        return int(self.data.num_rows)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Numpy view (n_rows,) of an `i64`, `f64`, `f32` or `code` column; no copy."""
@@ -189,7 +191,7 @@ def _to_python(column: Column, batch: Batch) -> list[Any]:
     if column.kind == "f32_list":
         values, offsets = batch.lists(column.name)
         rounded = _rounded(column, values)
-        return [rounded[a:b] or None for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        return [rounded[a:b] or None for a, b in pairwise(offsets)]
     array = batch.column(column.name)
     if column.kind == "code":
         words: list[Any] = [False, True] if column.is_bool else list(column.values)

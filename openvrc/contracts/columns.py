@@ -64,6 +64,7 @@ class Column:
 
     @property
     def arrow_type(self) -> pa.DataType:
+        """Arrow type of the column."""
         return ARROW_TYPE[self.kind]
 
 

@@ -112,13 +112,17 @@ class Detector(Protocol):
         ...
 
     def update(self, state: Any, batch: Batch) -> tuple[Any, list[Finding]]:
-        """Fold one batch of one of `inputs`. Per subject, batches come in order of admission;
-        `lateness` marks what is out of order."""
+        """Fold one batch of one of `inputs`.
+
+        Per subject, batches come in order of admission; `lateness` marks what is out of order.
+        """
         ...
 
     def advance(self, state: Any, watermark_ns: int) -> tuple[Any, list[Finding]]:
-        """Zone time minus allowed lateness has reached `watermark_ns`: everything up to it that
-        is not late has been given to `update`."""
+        """Zone time less the allowed lateness has reached `watermark_ns`.
+
+        Everything up to it that is not late has been given to `update`.
+        """
         ...
 
     def snapshot(self, state: Any) -> Arrays:

@@ -35,7 +35,7 @@ class ArrowCodec:
     name = "arrow"
     content_type = "application/vnd.apache.arrow.stream"
 
-    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
+    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:  # noqa: ARG002 (the port's)
         """See `Codec.decode`. Arrow carries full times, so `received_at_ns` is not needed."""
         try:
             batch = _read(topic, payload)
@@ -74,37 +74,44 @@ def _read(topic: Topic, payload: bytes) -> Batch:
         table = reader.read_all()
         metadata = reader.schema.metadata or {}
     table.validate(full=True)
+    run_id, origin = _run_of(metadata)
+    return from_columns(
+        topic.message,
+        zone=topic.zone,
+        run_id=run_id,
+        origin=origin,
+        columns=_columns_of(table, topic),
+        n_rows=table.num_rows,
+    )
+
+
+def _run_of(metadata: dict[bytes, bytes]) -> tuple[str, str]:
     run_id = metadata.get(b"vrc.run_id", b"live").decode()
     origin = metadata.get(b"vrc.origin", b"live").decode()
     if not _RUN.match(run_id):
         raise ContractError("vrc.run_id", run_id, f"text matching {TOPIC_ID_PATTERN}")
     if origin not in _ORIGINS:
         raise ContractError("vrc.origin", origin, "one of " + ", ".join(_ORIGINS))
+    return run_id, origin
+
+
+def _columns_of(table: pa.Table, topic: Topic) -> dict[str, object]:
     known = {c.name: c for c in columns_of(topic.message) if not c.is_mark}
     for name in table.column_names:
         if name not in known:
             raise ContractError(name, "a column", "no such column")
-    defaults = {"source_id": topic.source_id}
-    if "subject_id" not in table.column_names:
-        defaults["subject_id"] = topic.source_id
+    identity = {"source_id": topic.source_id, "subject_id": topic.source_id}
     columns: dict[str, object] = {}
     for name, column in known.items():
         if name in table.column_names:
             columns[name] = _normalised(column, table.column(name).combine_chunks())
-        elif name in defaults:
-            columns[name] = defaults[name]
+        elif name in identity:
+            columns[name] = identity[name]
         elif column.is_required:
             raise ContractError(name, None, f"a column ({column.description})")
         elif column.default is not None and column.kind != "f32_list":
             columns[name] = column.default
-    return from_columns(
-        topic.message,
-        zone=topic.zone,
-        run_id=run_id,
-        origin=origin,
-        columns=columns,
-        n_rows=table.num_rows,
-    )
+    return columns
 
 
 def _normalised(column: Column, array: pa.Array) -> object:

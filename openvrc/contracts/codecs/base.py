@@ -46,8 +46,10 @@ class Codec(Protocol):
     content_type: str
 
     def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
-        """Batches of the topic's message; the edge's marks are left absent. Never raises for
-        what a payload holds: everything bad becomes a `Reject` with its reason."""
+        """Batches of the topic's message; the edge's marks are left absent.
+
+        Never raises for what a payload holds: everything bad becomes a `Reject` with its reason.
+        """
         ...
 
     def encode(self, batch: Batch) -> bytes:

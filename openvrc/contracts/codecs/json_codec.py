@@ -40,7 +40,8 @@ _REASON_OF_ERROR = {
 
 @cache
 def _list_adapter(message: str) -> TypeAdapter[list[Record]]:
-    return TypeAdapter(list[message_type(message).model])  # type: ignore[misc]
+    model: Any = message_type(message).model
+    return TypeAdapter(list[model])
 
 
 def _whole(topic: Topic, payload: bytes, reason: Reason, detail: str) -> Decoded:
@@ -101,7 +102,7 @@ class JsonCodec:
     name = "json"
     content_type = "application/json"
 
-    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
+    def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:  # noqa: ARG002 (the port's)
         """See `Codec.decode`. JSON carries full times, so `received_at_ns` is not needed."""
         try:
             payload.decode("utf-8")
@@ -135,7 +136,9 @@ class JsonCodec:
         good = [r for r in records if r.source_id == topic.source_id]
         for record in records:
             if record.source_id != topic.source_id:
-                detail = f"source_id is {record.source_id!r}, expected {topic.source_id!r} as in the topic"
+                detail = (
+                    f"source_id is {record.source_id!r}, expected the topic's {topic.source_id!r}"
+                )
                 raw = record.model_dump(exclude_none=True)
                 rejects.append(_reject_record(raw, topic, Reason.ID_MISMATCH, detail))
         return Decoded(tuple(to_batches(topic.message, topic.zone, good)), tuple(rejects))

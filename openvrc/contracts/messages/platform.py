@@ -42,8 +42,10 @@ class ZoneAnnounce(Record):
 
 
 class Tick(Record):
-    """Zone time has come to `sampled_at_ns`; every earlier record has been sent (driver) or
-    put into the spool (edge). `subject_id` is the zone."""
+    """Zone time has come to `sampled_at_ns`; `subject_id` is the zone.
+
+    Every earlier record has been sent (a driver's tick) or put into the spool (an edge's).
+    """
 
     watermark_ns: int | None = quantity(
         "Zone time less the allowed lateness (set by the edge)",

@@ -1,4 +1,4 @@
-"""What every record carries: who says it, about whom, which run, and when (DESIGN rules 3 and 4)."""
+"""What every record carries: who says it, about whom, in which run, and when."""
 
 from __future__ import annotations
 
