@@ -1,0 +1,135 @@
+"""Which lane pieces could a vehicle be on, and what speaks against each?
+
+The cost of a piece is half the squared distance and turn, each in standard deviations: the
+negative log-likelihood of Gaussian errors (Newson and Krumm, ACM GIS 2009,
+doi:10.1145/1653771.1653818), plus a penalty for standing just behind a stop line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.aggregate.lane_grid import LaneGrid, counts_up, lane_pieces
+from openvrc.contracts.maps import RoadMap
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+Int32Array = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What a position and a heading say about a lane piece."""
+
+    distance_sd_m: float = 1.5
+    heading_sd_deg: float = 15.0
+    # Capped, so that a vehicle on a lane in the wrong direction is still nearer to it than to
+    # the other carriageway 8 m away.
+    max_heading_cost: float = 12.0
+    # Roads further than this from the position are not it: twice a bad urban GNSS fix.
+    max_distance_m: float = 15.0
+    # Vehicles stop before the line, not in the first metres of the junction behind it.
+    stop_line_m: float = 3.0
+    stop_line_speed_mps: float = 0.6
+    stop_line_cost: float = 4.0
+
+
+class Candidates(NamedTuple):
+    """Lane pieces near positions, one row each, in the order of `position`."""
+
+    position: IndexArray  # index into the positions asked for
+    piece: Int32Array  # index into the roads' pieces
+    along_m: Float32Array  # along the piece
+    distance_squared_m2: Float32Array
+    cost: Float32Array
+
+
+class Roads:
+    """The lanes one kind of road user may use, indexed."""
+
+    def __init__(self, road_map: RoadMap, classes: set[str], likelihood: Likelihood) -> None:
+        """Take the lanes that allow any of `classes`."""
+        self.likelihood = likelihood
+        usable = np.array([bool(classes & set(allows)) for allows in road_map.lane_allows])
+        pieces = lane_pieces(road_map, usable)
+        self._geometry = pieces.geometry
+        self._grid = LaneGrid(pieces, likelihood.max_distance_m)
+        segment = road_map.lane_segment[pieces.lane]
+        self.segment: Int32Array = segment
+        self.lane_index = road_map.lane_index[pieces.lane].astype(np.int8)
+        self._start_m = pieces.start_m
+        # Behind a stop line: how far into a junction the piece starts; inf elsewhere.
+        internal = road_map.segment_is_internal[segment]
+        self._inside_m = np.where(internal, pieces.start_m, np.inf).astype(np.float32)
+        self._stated_per_drawn = (
+            road_map.segment_length_m[segment] / pieces.drawn_length_m
+        ).astype(np.float32)
+
+    def offset_m(self, piece: Int32Array, along_m: Float32Array) -> Float32Array:
+        """Offset along the segment, in its stated length, of points on pieces."""
+        return (self._start_m[piece] + along_m) * self._stated_per_drawn[piece]
+
+    def near(
+        self, x_m: FloatArray, y_m: FloatArray, heading_deg: FloatArray, speed_mps: FloatArray
+    ) -> Candidates:
+        """All candidates of finite positions (n,); NaN heading or speed is unknown."""
+        position = np.arange(len(x_m))
+        samples = np.column_stack((x_m, y_m, heading_deg, speed_mps)).astype(np.float32)
+        start, count = self._grid.lists(x_m, y_m, heading_deg)
+        found = self._weigh(samples, position, start, count)
+        best = np.full(len(x_m), np.inf, dtype=np.float32)
+        groups = group_starts(found.position)
+        best[found.position[groups]] = np.minimum.reduceat(found.cost, groups) if len(groups) else 0
+        # Nothing good that way: look at every direction, for wrong-way drivers and reversing.
+        doubtful = np.flatnonzero((best > self.likelihood.max_heading_cost) & (heading_deg >= 0.0))
+        if not doubtful.size:
+            return found
+        anyway = np.full(len(doubtful), np.nan)
+        start, count = self._grid.lists(x_m[doubtful], y_m[doubtful], anyway)
+        wider = self._weigh(samples, doubtful, start, count)
+        settled = best[found.position] <= self.likelihood.max_heading_cost
+        kept = Candidates._make(column[settled] for column in found)
+        order = np.argsort(np.concatenate((kept.position, wider.position)), kind="stable")
+        both = zip(kept, wider, strict=True)
+        return Candidates._make(np.concatenate(columns)[order] for columns in both)
+
+    def _weigh(
+        self, samples: Float32Array, position: IndexArray, start: IndexArray, count: IndexArray
+    ) -> Candidates:
+        weights = self.likelihood
+        listed = np.repeat(start, count) + counts_up(count)
+        piece = self._grid.listed[listed]
+        of = np.repeat(position, count)
+        x_m, y_m, east, north, length_m, heading_deg = self._geometry.take(piece, axis=0).T
+        at_x_m, at_y_m, course_deg, speed_mps = samples.take(of, axis=0).T
+        away_x_m, away_y_m = at_x_m - x_m, at_y_m - y_m
+        along_m = np.minimum(np.maximum(away_x_m * east + away_y_m * north, 0.0), length_m)
+        away_x_m -= along_m * east
+        away_y_m -= along_m * north
+        squared_m2 = away_x_m * away_x_m + away_y_m * away_y_m
+        turn_deg = np.abs(course_deg - heading_deg)
+        turn_deg = np.minimum(turn_deg, 360.0 - turn_deg)
+        turn_cost = turn_deg * turn_deg * np.float32(0.5 / weights.heading_sd_deg**2)
+        cost = np.fmin(turn_cost, np.float32(weights.max_heading_cost))
+        cost[np.isnan(turn_deg)] = 0.0
+        cost += squared_m2 * np.float32(0.5 / weights.distance_sd_m**2)
+        at_line = (self._inside_m[piece] + along_m < weights.stop_line_m) & (
+            speed_mps < weights.stop_line_speed_mps
+        )
+        cost += at_line * np.float32(weights.stop_line_cost)
+        near = squared_m2 <= np.float32(weights.max_distance_m**2)
+        return Candidates(of[near], piece[near], along_m[near], squared_m2[near], cost[near])
+
+
+def group_starts(sorted_values: IndexArray | Int32Array) -> IndexArray:
+    """Where each run of equal values begins; empty for no values."""
+    if len(sorted_values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    changes = np.flatnonzero(sorted_values[1:] != sorted_values[:-1]) + 1
+    return np.concatenate((np.zeros(1, dtype=np.int64), changes))

@@ -1,0 +1,351 @@
+"""Online map matching: which segment and lane is each vehicle on, and how far along?
+
+A fold over samples in time order per vehicle. Each sample is smoothed by dead reckoning; the lane
+pieces near it are weighed by distance and heading; where the best two are on different segments,
+the vehicle's history decides: staying on a segment or driving on to one that follows is free, a
+jump to any other costs. Evidence adds up over samples with a short memory, so a wrong first guess
+between two close roads is corrected. The result does not depend on how the samples are split into
+batches.
+
+Positions are those of the vehicle's front, as SUMO and SAE J2735 bumper-corrected data have them.
+
+Hidden Markov map matching: Newson and Krumm, ACM GIS 2009, doi:10.1145/1653771.1653818; here with
+few hypotheses and only where positions are ambiguous, which a stream can afford.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.aggregate.candidates import Candidates, Likelihood, Roads, group_starts
+from edge.aggregate.dead_reckoning import Smoothing, Track, smooth
+from edge.aggregate.history import (
+    FAR_COST,
+    HYPOTHESES,
+    NO_SEGMENT,
+    Continuity,
+    Steps,
+    best_of_groups,
+    decide,
+)
+from openvrc.contracts.maps import RoadMap
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+Int32Array = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
+AnyArray = NDArray[Any]
+
+OFF_MAP = -1
+NEVER_NS = np.iinfo(np.int64).min
+# Below this the heading is noise of the compass, not of the course.
+STANDING_MPS = 0.5
+
+
+class MatchResult(NamedTuple):
+    """One row per sample, in the order given. Segment -1 is off the map; then lane -1, NaN."""
+
+    segment_index: Int32Array
+    lane_index: NDArray[np.int8]  # 0 is the rightmost
+    offset_m: Float32Array  # along the segment, 0 to its stated length
+    distance_m: Float32Array  # from the (smoothed) position to the lane's centre
+
+
+class MatcherState:
+    """Every vehicle's history, in arrays indexed by slot; grows as slots appear."""
+
+    def __init__(self, slots: int = 0) -> None:
+        """All `slots` start without history."""
+        self.sampled_at_ns = np.full(slots, NEVER_NS, dtype=np.int64)
+        self.x_m = np.zeros(slots)
+        self.y_m = np.zeros(slots)
+        self.heading_deg = np.full(slots, np.nan)
+        self.samples = np.zeros(slots, dtype=np.int32)
+        self.segments = np.full((slots, HYPOTHESES), NO_SEGMENT, dtype=np.int32)
+        self.costs = np.full((slots, HYPOTHESES), FAR_COST, dtype=np.float32)
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots 0 to `slots` - 1."""
+        have = len(self.sampled_at_ns)
+        if slots <= have:
+            return
+        more = MatcherState(max(slots, 2 * have) - have)  # doubling: growth costs O(1) a slot
+        for name, array in vars(self).items():
+            setattr(self, name, np.concatenate((array, getattr(more, name))))
+
+    def evict(self, slots: IndexArray | Int32Array) -> None:
+        """Forget these slots' histories, so that the slots can be used for other vehicles."""
+        fresh = MatcherState(1)
+        known = np.asarray(slots, dtype=np.int64)
+        known = known[known < len(self.sampled_at_ns)]
+        for name, array in vars(self).items():
+            array[known] = getattr(fresh, name)[0]
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """A copy of every array by name; `restore` takes it back."""
+        return {name: array.copy() for name, array in vars(self).items()}
+
+    @classmethod
+    def restore(cls, snapshot: dict[str, AnyArray]) -> MatcherState:
+        """The state a snapshot was taken of. Raises ValueError if arrays are missing."""
+        state = cls()
+        missing = vars(state).keys() - snapshot.keys()
+        if missing:
+            raise ValueError(f"matcher snapshot lacks {sorted(missing)}")
+        for name, empty in list(vars(state).items()):
+            setattr(state, name, np.array(snapshot[name], dtype=empty.dtype))
+        return state
+
+
+class _Samples(NamedTuple):
+    """A batch in order of rounds: every vehicle's first sample, then every second one, ..."""
+
+    slots: IndexArray
+    sampled_at_ns: NDArray[np.int64]
+    x_m: FloatArray
+    y_m: FloatArray
+    heading_deg: FloatArray
+    speed_mps: FloatArray
+    is_newer: BoolArray  # than the vehicle's last; others leave no trace
+    begins: BoolArray  # a new track
+
+
+class Matcher:
+    """Matches positions onto one road map; holds no vehicle's state itself."""
+
+    def __init__(
+        self,
+        road_map: RoadMap,
+        *,
+        likelihood: Likelihood | None = None,
+        continuity: Continuity | None = None,
+        smoothing: Smoothing | None = None,
+    ) -> None:
+        """Index the map (about 0.5 s for 3,000 lanes)."""
+        self.road_map = road_map
+        self._likelihood = likelihood or Likelihood()
+        self._continuity = continuity or Continuity()
+        self._smoothing = smoothing or Smoothing()
+        self._motor = Roads(road_map, {"motor", "bus"}, self._likelihood)
+        self._other = Roads(road_map, {"bicycle", "pedestrian"}, self._likelihood)
+        self._steps = Steps(road_map, self._continuity)
+
+    def initial(self) -> MatcherState:
+        """A state without any vehicle."""
+        return MatcherState()
+
+    def update(
+        self,
+        state: MatcherState,
+        subject_slots: Int32Array,
+        sampled_at_ns: NDArray[np.int64],
+        lat_deg: FloatArray,
+        lon_deg: FloatArray,
+        heading_deg: FloatArray,
+        speed_mps: FloatArray,
+        is_motor: BoolArray | None = None,
+    ) -> MatchResult:
+        """Match a batch, all arrays (n,), and bring `state` forward.
+
+        Samples of one vehicle must be in time order; one that is not newer than the vehicle's
+        last is matched by itself and leaves no trace. NaN heading or speed means unknown; a
+        sample without a position is off the map. `is_motor` None means that all are.
+        """
+        result = _nothing(len(subject_slots))
+        rows = np.flatnonzero(np.isfinite(lat_deg) & np.isfinite(lon_deg))
+        if rows.size == 0:
+            return result
+        order, rounds = _rounds(subject_slots[rows])
+        rows = rows[order]
+        slots = subject_slots[rows].astype(np.int64)
+        state.grow(int(slots.max()) + 1)
+        x_m, y_m = self.road_map.frame.to_xy_m(lat_deg[rows], lon_deg[rows])
+        samples = _Samples(
+            slots=slots,
+            sampled_at_ns=sampled_at_ns[rows],
+            x_m=x_m,
+            y_m=y_m,
+            heading_deg=np.asarray(heading_deg[rows], dtype=np.float64) % 360.0,
+            speed_mps=np.asarray(speed_mps[rows], dtype=np.float64),
+            is_newer=np.ones(len(rows), dtype=np.bool_),
+            begins=np.zeros(len(rows), dtype=np.bool_),
+        )
+        for part in rounds:
+            self._smooth(state, samples, part)
+        if is_motor is None:
+            self._match(state, samples, rounds, self._motor, None, rows, result)
+        else:
+            motor = np.asarray(is_motor, dtype=np.bool_)[rows]
+            self._match(state, samples, rounds, self._motor, motor, rows, result)
+            self._match(state, samples, rounds, self._other, ~motor, rows, result)
+        return result
+
+    def _smooth(self, state: MatcherState, samples: _Samples, part: slice) -> None:
+        """Dead reckoning of one round, in place: at most one sample per vehicle."""
+        slots, at_ns = samples.slots[part], samples.sampled_at_ns[part]
+        heading_deg = samples.heading_deg[part]
+        last_ns = state.sampled_at_ns[slots]
+        newer = at_ns > last_ns
+        elapsed_s = np.where(newer & (last_ns != NEVER_NS), at_ns - last_ns, 0) * 1e-9
+        # A heading is only as good as the motion that shows it; unknown speed is motion.
+        held_deg = state.heading_deg[slots]
+        hold = (samples.speed_mps[part] < STANDING_MPS) | np.isnan(heading_deg)
+        hold &= newer & ~np.isnan(held_deg)
+        heading_deg[:] = np.where(hold, held_deg, heading_deg)
+        track = smooth(
+            Track(state.x_m[slots], state.y_m[slots], state.samples[slots]),
+            elapsed_s,
+            samples.x_m[part],
+            samples.y_m[part],
+            heading_deg,
+            samples.speed_mps[part],
+            self._smoothing,
+        )
+        samples.x_m[part] = np.where(newer, track.x_m, samples.x_m[part])
+        samples.y_m[part] = np.where(newer, track.y_m, samples.y_m[part])
+        samples.is_newer[part] = newer
+        samples.begins[part] = track.samples == 1
+        to = slots[newer]
+        state.sampled_at_ns[to] = at_ns[newer]
+        state.x_m[to], state.y_m[to] = track.x_m[newer], track.y_m[newer]
+        state.heading_deg[to] = heading_deg[newer]
+        state.samples[to] = track.samples[newer]
+
+    def _match(
+        self,
+        state: MatcherState,
+        samples: _Samples,
+        rounds: list[slice],
+        roads: Roads,
+        wanted: BoolArray | None,
+        rows: IndexArray,
+        result: MatchResult,
+    ) -> None:
+        """Match the `wanted` samples (None: all) and write them to their `rows` of the result."""
+        if wanted is None:
+            found = roads.near(samples.x_m, samples.y_m, samples.heading_deg, samples.speed_mps)
+        else:
+            picked = np.flatnonzero(wanted)
+            columns = (samples.x_m, samples.y_m, samples.heading_deg, samples.speed_mps)
+            found = roads.near(*(column[picked] for column in columns))
+            found = found._replace(position=picked[found.position])
+        best = self._best(state, samples, rounds, roads, found, wanted)
+        matched = best >= 0
+        to, row = rows[matched], best[matched]
+        piece = found.piece[row]
+        result.segment_index[to] = roads.segment[piece]
+        result.lane_index[to] = roads.lane_index[piece]
+        result.offset_m[to] = roads.offset_m(piece, found.along_m[row])
+        result.distance_m[to] = np.sqrt(found.distance_squared_m2[row])
+
+    def _best(
+        self,
+        state: MatcherState,
+        samples: _Samples,
+        rounds: list[slice],
+        roads: Roads,
+        found: Candidates,
+        wanted: BoolArray | None,
+    ) -> IndexArray:
+        """Row of each sample's winning candidate, -1 for none; hypotheses move on."""
+        best = np.full(len(samples.slots), -1, dtype=np.int64)
+        open_group = np.zeros(len(samples.slots), dtype=np.bool_)
+        starts = group_starts(found.position)
+        segment = roads.segment[found.piece]
+        rivals = np.zeros(0, dtype=np.int64)
+        if len(starts):
+            sizes = np.diff(starts, append=len(found.position))
+            group = np.repeat(np.arange(len(starts)), sizes)
+            row, least = best_of_groups(found.cost, starts, group)
+            best[found.position[starts]] = row
+            worse = found.cost - least[group]
+            other = (segment != segment[row][group]) & (worse < self._continuity.ambiguous_cost)
+            open_group[found.position[other]] = True
+            rivals = np.flatnonzero(
+                open_group[found.position] & (worse < self._continuity.ambiguous_cost)
+            )
+        for part in rounds:
+            self._move_on(state, samples, part, best, segment, open_group, wanted)
+            if rivals.size:
+                first, last = np.searchsorted(found.position[rivals], (part.start, part.stop))
+                if last > first:
+                    self._decide(state, samples, found, segment, rivals[first:last], best)
+        return best
+
+    def _move_on(
+        self,
+        state: MatcherState,
+        samples: _Samples,
+        part: slice,
+        best: IndexArray,
+        segment: Int32Array,
+        open_group: BoolArray,
+        wanted: BoolArray | None,
+    ) -> None:
+        """Hypotheses of one round where the position alone decides, or a track begins."""
+        fresh = samples.is_newer[part] & (~open_group[part] | samples.begins[part])
+        if wanted is not None:
+            fresh &= wanted[part]
+        slots, row = samples.slots[part][fresh], best[part][fresh]
+        decided = (row >= 0) & ~open_group[part][fresh]
+        state.segments[slots] = NO_SEGMENT
+        state.costs[slots] = FAR_COST
+        state.segments[slots[decided], 0] = segment[row[decided]]
+        state.costs[slots[decided], 0] = 0.0
+
+    def _decide(
+        self,
+        state: MatcherState,
+        samples: _Samples,
+        found: Candidates,
+        segment: Int32Array,
+        rivals: IndexArray,
+        best: IndexArray,
+    ) -> None:
+        """Hypotheses of one round where several segments are open; changes `best`."""
+        position = found.position[rivals]
+        starts = group_starts(position)
+        group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(position)))
+        who = position[starts]
+        slots = samples.slots[who]
+        chosen, segments, costs = decide(
+            self._steps,
+            self._continuity,
+            state.segments[slots],
+            state.costs[slots],
+            group,
+            segment[rivals],
+            found.cost[rivals],
+        )
+        newer = samples.is_newer[who]
+        state.segments[slots[newer]] = segments[newer]
+        state.costs[slots[newer]] = costs[newer]
+        best[who[newer]] = rivals[chosen[newer]]
+
+
+def _nothing(count: int) -> MatchResult:
+    return MatchResult(
+        segment_index=np.full(count, OFF_MAP, dtype=np.int32),
+        lane_index=np.full(count, -1, dtype=np.int8),
+        offset_m=np.full(count, np.nan, dtype=np.float32),
+        distance_m=np.full(count, np.nan, dtype=np.float32),
+    )
+
+
+def _rounds(slots: Int32Array) -> tuple[IndexArray, list[slice]]:
+    """An order in which each slice holds a vehicle at most once, its samples in given order."""
+    by_slot = np.argsort(slots, kind="stable")
+    starts = group_starts(slots[by_slot])
+    if len(starts) == len(slots):
+        return np.arange(len(slots)), [slice(0, len(slots))]
+    sizes = np.diff(starts, append=len(slots))
+    rank = np.empty(len(slots), dtype=np.int64)
+    rank[by_slot] = np.arange(len(slots)) - np.repeat(starts, sizes)
+    ends = np.cumsum(np.bincount(rank)).tolist()
+    return np.argsort(rank, kind="stable"), [
+        slice(first, last) for first, last in zip([0, *ends], ends, strict=False)
+    ]
