@@ -175,7 +175,8 @@ def _lists_to_arrow(values: Any, n_rows: int) -> pa.Array:
     if not (isinstance(values, tuple) and len(values) == 2 and isinstance(values[1], np.ndarray)):
         lengths = [len(row) for row in values]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        flat = np.array([item for row in values for item in row], np.float32)
+        items = [np.nan if item is None else item for row in values for item in row]
+        flat = np.array(items, np.float32)
         values = (flat, offsets)
     flat, offsets = values
     return pa.ListArray.from_arrays(

@@ -94,8 +94,19 @@ def _kind_of(annotation: Any, wide: bool) -> tuple[Kind, tuple[str, ...], bool]:
     raise TypeError(f"contract field of type {annotation!r} has no column kind")
 
 
+def _element_rules(annotation: Any) -> list[Any]:
+    """Rules on the elements of `list[Annotated[float, ...] | None]`; empty for other types."""
+    annotation = _strip_optional(annotation)
+    if typing.get_origin(annotation) is not list:
+        return []
+    (element,) = typing.get_args(annotation)
+    parts = typing.get_args(element)
+    inner = next((p for p in parts if typing.get_origin(p) is typing.Annotated), element)
+    return list(getattr(inner, "__metadata__", ()))
+
+
 def _bound(field: FieldInfo, name: str) -> float | None:
-    for rule in field.metadata:
+    for rule in [*field.metadata, *_element_rules(field.annotation)]:
         value = getattr(rule, name, None)
         if value is not None:
             return float(value)

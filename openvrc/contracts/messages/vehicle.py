@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Len
+from annotated_types import Ge, Le, Len
 
 from openvrc.contracts.messages.record import EdgeMarks, Record
 from openvrc.contracts.units import quantity
@@ -17,8 +17,11 @@ Chemistry = Literal["nmc", "lfp", "nca", "lmo", "lto", "other"]
 
 MAX_CELLS = 1000
 MAX_PROBES = 500
-CellVolts = Annotated[list[float], Len(0, MAX_CELLS)]
-ProbeDegrees = Annotated[list[float], Len(0, MAX_PROBES)]
+Volt = Annotated[float, Ge(0.0), Le(60.0)]
+DegreeCelsius = Annotated[float, Ge(-60.0), Le(300.0)]
+CellVolts = Annotated[list[Volt | None], Len(0, MAX_CELLS)]
+ProbeDegrees = Annotated[list[DegreeCelsius | None], Len(0, MAX_PROBES)]
+"""null in a list keeps its place: cell 3 stays cell 3 when cell 2 is unavailable."""
 
 
 class VehicleState(Record):
@@ -125,13 +128,11 @@ class BatteryState(Record):
         "State of health the BMS displays", unit="1", low=0, high=1.2, decimals=4, default=None
     )
     cell_voltages_v: CellVolts = quantity(
-        "Voltage of each cell, cell 1 first", unit="V", low=0, high=60, decimals=4, default=[]
+        "Voltage of each cell, cell 1 first", unit="V", decimals=4, default=[]
     )
     probe_temperatures_degc: ProbeDegrees = quantity(
         "Temperature of each probe, probe 1 first",
         unit="degC",
-        low=-60,
-        high=300,
         decimals=1,
         default=[],
     )
