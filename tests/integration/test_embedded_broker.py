@@ -10,6 +10,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from openvrc.embedded.broker import RunningBroker, find_mosquitto, start_broker
 from openvrc.embedded.errors import EmbeddedServerError, PortTakenError
@@ -43,7 +44,7 @@ class Client:
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.events: queue.Queue[str] = queue.Queue()
         self.paho = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, name, clean_session=clean, manual_ack=manual_ack
+            CallbackAPIVersion.VERSION2, name, clean_session=clean, manual_ack=manual_ack
         )
         self.paho.max_inflight_messages_set(100)
         self.paho.on_message = lambda _c, _u, message: self.messages.put(message)
@@ -73,7 +74,7 @@ class Client:
     def die(self) -> None:
         """End the connection as kill -9 would: no DISCONNECT."""
         connection = self.paho.socket()
-        assert connection is not None
+        assert isinstance(connection, socket.socket)
         self.paho.on_disconnect = lambda *_: self.events.put("gone")
         self.paho.reconnect_delay_set(3600, 3600)
         connection.shutdown(socket.SHUT_RDWR)
