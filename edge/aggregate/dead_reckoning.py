@@ -24,7 +24,9 @@ FloatArray = NDArray[np.float64]
 class Smoothing:
     """How much of the gap between prediction and measurement is taken over in one second."""
 
-    along_gain: float = 0.08
+    # Measured on the urban package: 0.08 and 0.15 lose 0.1 % of edges.
+    along_gain: float = 0.12
+    # Less lags behind lane changes, more lets the noise in.
     across_gain: float = 0.4
     # Longer gaps make speed * time a guess; a track starts anew.
     max_gap_s: float = 5.0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import ProjError
 
 from openvrc.contracts.maps import BusStop, Lane, MapError, RoadMap, Segment, SignalHead
@@ -78,6 +78,20 @@ class SumoNet:
             raise MapError(f"{path.name}: {error}") from error
         except (KeyError, ValueError) as error:
             raise MapError(f"{path.name}: bad or missing attribute: {error}") from error
+
+
+def grid_convergence_deg(path: Path, lat_deg: FloatArray, lon_deg: FloatArray) -> FloatArray:
+    """What to add to a heading in the net's grid, as SUMO writes it, for one from true north.
+
+    At 52 deg north and 1.7 deg from the meridian of a UTM zone this is 1.36 deg, which puts a
+    vehicle at 30 m/s off by 0.7 m a second across its lane. Raises MapError as `read` does.
+    """
+    locations = [attributes for tag, attributes in _files.xml_events(path) if tag == "location"]
+    plane = _projection(path, locations).transformer.source_crs
+    if plane is None or plane.is_geographic:
+        return np.zeros(np.broadcast(lat_deg, lon_deg).shape)
+    factors = Proj(plane).get_factors(lon_deg, lat_deg)
+    return np.asarray(factors.meridian_convergence, dtype=np.float64)
 
 
 def _parse(path: Path) -> _Net:

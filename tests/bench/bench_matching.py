@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edge.aggregate.matching import Matcher, MatchResult
 from openvrc.contracts.maps import RoadMap
 from openvrc.mapformats import read_map
+from openvrc.mapformats.sumo_net import grid_convergence_deg
 
 PACKAGES = ("a39_freeway", "hamburg_urban")
 HEADING_NOISE_DEG = 2.0
@@ -86,12 +87,15 @@ def load(
     north_m, east_m = random.normal(0.0, noise_m, (2, len(order)))
     lat_deg = column["lat_e6"] * 1e-6
     shrink = np.cos(np.radians(lat_deg))
+    lon_deg = column["lon_e6"] * 1e-6
+    # SUMO counts headings from the grid's north; a vehicle reports them from true north.
     turn_deg = random.normal(0.0, HEADING_NOISE_DEG, len(order))
+    turn_deg += grid_convergence_deg(folder / "net.xml.gz", lat_deg, lon_deg)
     return Trace(
         slot=vehicles[order].astype(np.int32),
         time_s=times[order],
         lat_deg=lat_deg + north_m / METRES_PER_DEGREE,
-        lon_deg=column["lon_e6"] * 1e-6 + east_m / METRES_PER_DEGREE / shrink,
+        lon_deg=lon_deg + east_m / METRES_PER_DEGREE / shrink,
         heading_deg=(column["heading_cdeg"] / 100.0 + turn_deg) % 360.0,
         speed_mps=column["speed_cms"] / 100.0,
         true_segment=segment[codes].astype(np.int32),
