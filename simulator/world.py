@@ -1,0 +1,157 @@
+"""A world: whatever yields, step by step of zone time, the messages its senders say.
+
+A recording and a scenario have the same shape, so the publisher (MQTT) and `vrc analyse` (no
+network at all) take either. A world is deterministic: the same arguments, seed and run give the
+same frames byte for byte; it has no clock and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from openvrc.contracts.batch import Batch, concat
+from openvrc.contracts.maps import RoadMap
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
+
+Origin = Literal["replay", "simulated"]
+
+RECORDS_PER_MESSAGE = 50
+"""Records a sender puts into one message: the measured knee of the costs per record."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One MQTT message to be: records of one message type by one sender.
+
+    `kind` is the topic's kind (vehicle, rsu, signal, charger); the batch has `session` and `seq`
+    filled, `published_at_ns` absent.
+    """
+
+    kind: str
+    source_id: str
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Frame:
+    """All messages up to a zone time and after the frame before."""
+
+    zone_time_ns: int
+    messages: tuple[Outgoing, ...]
+
+    def batches(self) -> list[Batch]:
+        """One Batch per message type, senders one after the other; for readers without topics."""
+        groups: dict[str, list[Batch]] = {}
+        for outgoing in self.messages:
+            groups.setdefault(outgoing.batch.message, []).append(outgoing.batch)
+        return [concat(members) for members in groups.values()]
+
+
+@dataclass(frozen=True)
+class TruthEvent:
+    """Something that truly happens in a world, for judging alerts.
+
+    `rule` is the alert that should find it; `to_ns` is None for what lasts beyond the run.
+    """
+
+    rule: str
+    subject_id: str
+    from_ns: int
+    to_ns: int | None = None
+    segment_id: str = ""
+    component: str = ""
+    lat_deg: float | None = None
+    lon_deg: float | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values with ISO times: what, who, where, from, to."""
+        plain = asdict(self)
+        plain["from"] = iso_from_ns(plain.pop("from_ns"))
+        to_ns = plain.pop("to_ns")
+        plain["to"] = None if to_ns is None else iso_from_ns(to_ns)
+        return plain
+
+
+class World(Protocol):
+    """What the publisher and `vrc analyse` need to know of a recording or a scenario."""
+
+    @property
+    def zone(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def origin(self) -> Origin: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def time_zone(self) -> str: ...
+    @property
+    def road_map(self) -> RoadMap | None: ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order of zone time; the last one holds each sender's final count.
+
+        May be iterated once. An endless scenario goes on until `stop`.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Make `frames` end with its next frame. May be called from another thread."""
+        ...
+
+    def ground_truth(self) -> list[TruthEvent]:
+        """What truly happened up to the newest frame, in order of time."""
+        ...
+
+
+def merged(frames: Iterable[Frame], span_s: float) -> Iterator[Frame]:
+    """The same messages in fewer frames, each at least `span_s` of zone time apart.
+
+    Messages of one sender and type are joined up to `RECORDS_PER_MESSAGE`, so that a fast replay
+    sends few large messages. With `span_s` 0 the frames pass unchanged.
+    """
+    if span_s <= 0:
+        yield from frames
+        return
+    held: list[Frame] = []
+    opened_ns: int | None = None
+    for frame in frames:
+        opened_ns = frame.zone_time_ns if opened_ns is None else opened_ns
+        if held and frame.zone_time_ns - opened_ns >= span_s * NS_PER_S:
+            yield _joined(held)
+            held, opened_ns = [], frame.zone_time_ns
+        held.append(frame)
+    if held:
+        yield _joined(held)
+
+
+def _joined(frames: Sequence[Frame]) -> Frame:
+    if len(frames) == 1:
+        return frames[0]
+    groups: dict[tuple[str, str, str], list[Batch]] = {}
+    for frame in frames:
+        for outgoing in frame.messages:
+            key = (outgoing.kind, outgoing.source_id, outgoing.batch.message)
+            groups.setdefault(key, []).append(outgoing.batch)
+    messages = [
+        Outgoing(kind, source_id, part)
+        for (kind, source_id, _), members in groups.items()
+        for part in split(concat(members), RECORDS_PER_MESSAGE)
+    ]
+    # Counts go last: a sender's count must not overtake the records it counts.
+    messages.sort(key=lambda outgoing: outgoing.batch.message == "source_status")
+    return Frame(frames[-1].zone_time_ns, tuple(messages))
+
+
+def split(batch: Batch, most: int) -> Iterator[Batch]:
+    """The batch in parts of at most `most` rows."""
+    if batch.n_rows <= most:
+        yield batch
+        return
+    for start in np.arange(0, batch.n_rows, most):
+        yield batch.slice(int(start), most)
