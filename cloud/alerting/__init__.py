@@ -1,0 +1,23 @@
+"""From findings to alerts, purely: pending > active > recovering > cleared, storms, late data."""
+
+from __future__ import annotations
+
+from cloud.alerting.alert import (
+    OPEN_STATES,
+    Alert,
+    AlertState,
+    AlertTransition,
+    Change,
+    alert_id_of,
+)
+from cloud.alerting.book import AlertBook
+
+__all__ = [
+    "OPEN_STATES",
+    "Alert",
+    "AlertBook",
+    "AlertState",
+    "AlertTransition",
+    "Change",
+    "alert_id_of",
+]
