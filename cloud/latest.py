@@ -1,0 +1,211 @@
+"""Latest values in memory: a fold over the batches that were committed, per zone and run.
+
+It serves the map, the stream and every "how is it now" of the API; the database is asked for
+history only. Pure: no clock, no I/O. The same batches in any split give the same state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.latest_tables import Record, RecordTable, VehicleTable
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Arrays
+from openvrc.contracts.units import ABSENT_I64
+
+RunKey = tuple[str, str]
+"""(zone, run_id)"""
+
+LIVE_RUN = "live"
+KEPT_RUNS = 20
+"""Ended runs whose latest values stay in memory, so that a day of replays cannot fill it; older
+ones are asked from the database."""
+
+_ANNOUNCED = ("state", "clock", "rate_ratio", "time_zone", "title", "map_version")
+
+
+def _record_tables() -> dict[str, RecordTable]:
+    newest = ("sampled_at_ns",)
+    return {
+        "segment_state": RecordTable(
+            lambda r: (r["subject_id"], r["window_s"]), ("sampled_at_ns", "revision")
+        ),
+        "signal_state": RecordTable(lambda r: r["subject_id"], newest),
+        "rsu_status": RecordTable(lambda r: r["subject_id"], newest),
+        "charger_state": RecordTable(lambda r: r["subject_id"], newest),
+        "vehicle_profile": RecordTable(lambda r: r["subject_id"], newest),
+        "road_event": RecordTable(lambda r: r["subject_id"], newest),
+    }
+
+
+@dataclass
+class RunLatest:
+    """What is known of one run of one zone."""
+
+    zone: str
+    run_id: str
+    origin: str
+    appeared: int
+    """Order of appearance; the newest run of a zone has the highest."""
+    announced: Record = field(default_factory=dict)
+    map_document: str = ""
+    zone_time_ns: int = ABSENT_I64
+    watermark_ns: int = ABSENT_I64
+    records: int = 0
+    """Numbered records folded since the service started (for a rate)."""
+    vehicles: VehicleTable = field(default_factory=VehicleTable)
+    tables: dict[str, RecordTable] = field(default_factory=_record_tables)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its driver has not ended it; the live run of a zone never ends."""
+        return bool(self.announced.get("state", "running") == "running")
+
+    def present_speeds_mps(self) -> npt.NDArray[np.float32]:
+        """Speeds (n,) of the vehicles that still report."""
+        speeds: npt.NDArray[np.float32] = self.vehicles.columns["speed_mps"][
+            self.vehicles.present(self.zone_time_ns)
+        ]
+        return speeds[~np.isnan(speeds)]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a fold changed that listeners want to hear of: records by message, per run."""
+
+    records: dict[tuple[RunKey, str], list[Record]]
+    runs: set[RunKey]
+    """Runs that appeared or whose announcement changed."""
+
+
+class Latest:
+    """All runs of all zones."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, RunLatest] = {}
+        self._appearances = 0
+
+    def fold(self, batches: Iterable[Batch]) -> Changes:
+        """Take committed batches, in order."""
+        changes = Changes({}, set())
+        for batch in batches:
+            if batch.n_rows and batch.message != "source_ledger":
+                self._fold_one(batch, changes)
+        return changes
+
+    def zones(self) -> list[str]:
+        """Names of all zones, sorted."""
+        return sorted({zone for zone, _ in self.runs})
+
+    def newest_run(self, zone: str) -> RunLatest | None:
+        """The run a person means who names only the zone: the newest that runs, else the newest."""
+        runs = [run for run in self.runs.values() if run.zone == zone]
+        return max(runs, key=lambda run: (run.is_running, run.appeared), default=None)
+
+    def select(self, zone: str | None, run_id: str | None) -> list[RunLatest]:
+        """Runs that a request means: those given, or of each zone its newest."""
+        if run_id is not None:
+            chosen = [r for r in self.runs.values() if r.run_id == run_id]
+            return [r for r in chosen if zone is None or r.zone == zone]
+        names = self.zones() if zone is None else [zone]
+        return [run for name in names if (run := self.newest_run(name)) is not None]
+
+    def snapshot(self) -> dict[str, Arrays]:
+        """All runs as arrays, by a name; texts are UTF-8 bytes."""
+        return {f"{r.zone}/{r.run_id}": _run_snapshot(r) for r in self._in_order()}
+
+    @classmethod
+    def restore(cls, parts: dict[str, Arrays]) -> Latest:
+        """What `snapshot` wrote."""
+        latest = cls()
+        runs = sorted((_run_restore(arrays) for arrays in parts.values()), key=lambda r: r.appeared)
+        latest.runs = {(run.zone, run.run_id): run for run in runs}
+        latest._appearances = max((run.appeared for run in runs), default=0)
+        return latest
+
+    def _in_order(self) -> Sequence[RunLatest]:
+        return sorted(self.runs.values(), key=lambda run: run.appeared)
+
+    def _fold_one(self, batch: Batch, changes: Changes) -> None:
+        key = (batch.zone, batch.run_id)
+        run = self.runs.get(key)
+        if run is None:
+            run = self._appear(batch)
+            changes.runs.add(key)
+        if batch.message == "vehicle_state":
+            run.vehicles.fold(batch)
+        elif batch.message == "tick":
+            _fold_tick(run, batch)
+        elif batch.message == "zone_announce":
+            _fold_announce(run, batch)
+            changes.runs.add(key)
+        elif batch.message in run.tables:
+            taken = run.tables[batch.message].fold(batch)
+            changes.records.setdefault((key, batch.message), []).extend(taken)
+        if batch.message not in ("tick", "zone_announce", "dead_letter", "segment_state"):
+            run.records += batch.n_rows
+            run.zone_time_ns = max(run.zone_time_ns, _newest_on_time_ns(run, batch))
+
+    def _appear(self, batch: Batch) -> RunLatest:
+        self._appearances += 1
+        run = RunLatest(batch.zone, batch.run_id, batch.origin, self._appearances)
+        self.runs[(batch.zone, batch.run_id)] = run
+        ended = [r for r in self._in_order() if not r.is_running]
+        for old in ended[: max(0, len(ended) - KEPT_RUNS)]:
+            del self.runs[(old.zone, old.run_id)]
+        return run
+
+
+def _fold_tick(run: RunLatest, batch: Batch) -> None:
+    run.zone_time_ns = max(run.zone_time_ns, int(batch.column("sampled_at_ns").max()))
+    run.watermark_ns = max(run.watermark_ns, int(batch.column("watermark_ns").max()))
+    run.vehicles.forget_pseudonyms(run.zone_time_ns)
+
+
+def _newest_on_time_ns(run: RunLatest, batch: Batch) -> int:
+    """Zone time after a batch: the newest record until the first tick, then ticks alone move it.
+
+    Otherwise one fast clock would make everybody else look silent.
+    """
+    has_tick = run.watermark_ns != ABSENT_I64
+    return run.zone_time_ns if has_tick else int(batch.column("sampled_at_ns").max())
+
+
+def _fold_announce(run: RunLatest, batch: Batch) -> None:
+    for record in batch.to_records():
+        run.announced |= {name: record[name] for name in _ANNOUNCED if name in record}
+        run.map_document = record.get("map_document", run.map_document)
+        run.origin = batch.origin
+
+
+def _run_snapshot(run: RunLatest) -> Arrays:
+    facts = {
+        "zone": run.zone,
+        "run_id": run.run_id,
+        "origin": run.origin,
+        "appeared": run.appeared,
+        "announced": run.announced,
+        "map_document": run.map_document,
+        "zone_time_ns": run.zone_time_ns,
+        "watermark_ns": run.watermark_ns,
+        "tables": {name: table.to_json() for name, table in run.tables.items()},
+    }
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    return {"facts": text} | {f"v.{k}": v for k, v in run.vehicles.snapshot().items()}
+
+
+def _run_restore(arrays: Arrays) -> RunLatest:
+    facts = json.loads(arrays["facts"].tobytes())
+    tables = facts.pop("tables")
+    run = RunLatest(**facts)
+    for name, text in tables.items():
+        run.tables[name].load_json(text)
+    run.vehicles = VehicleTable.restore(
+        {k.removeprefix("v."): v for k, v in arrays.items() if k.startswith("v.")}
+    )
+    return run
