@@ -1,0 +1,1 @@
+"""The one command `vrc`; the only place that imports every room."""

@@ -1,0 +1,103 @@
+"""The files `vrc analyse` writes: alerts.csv, segments.parquet, summary.json (DESIGN section 7)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cloud.alerting import Alert
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
+
+ALERT_COLUMNS = (
+    "rule", "kind", "severity", "state", "subject_type", "subject_id", "zone", "segment_id",
+    "component", "lat_deg", "lon_deg", "started_at", "detected_at", "cleared_at", "confidence",
+    "evidence",
+)  # fmt: skip
+
+
+def _time(value_ns: int | None) -> str:
+    return "" if value_ns is None else iso_from_ns(value_ns)
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    """One alert as the columns of alerts.csv."""
+    return {
+        "rule": alert.rule,
+        "kind": alert.kind,
+        "severity": alert.severity.word,
+        "state": alert.state,
+        "subject_type": alert.subject_type,
+        "subject_id": alert.subject_id,
+        "zone": alert.zone,
+        "segment_id": alert.segment_id,
+        "component": alert.component,
+        "lat_deg": "" if alert.lat_deg is None else f"{alert.lat_deg:.7f}",
+        "lon_deg": "" if alert.lon_deg is None else f"{alert.lon_deg:.7f}",
+        "started_at": _time(alert.started_at_ns),
+        "detected_at": _time(alert.detected_at_ns),
+        "cleared_at": _time(alert.cleared_at_ns),
+        "confidence": f"{alert.confidence:.3f}",
+        "evidence": json.dumps(dict(alert.evidence), sort_keys=True),
+    }
+
+
+def write_alerts(path: Path, alerts: Iterable[Alert]) -> None:
+    """alerts.csv, by start, rule, subject, component."""
+    ordered = sorted(alerts, key=lambda a: (a.started_at_ns, a.rule, a.subject_id, a.component))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ALERT_COLUMNS)
+        writer.writeheader()
+        writer.writerows(map(alert_row, ordered))
+
+
+def newest_windows(batches: Sequence[Batch]) -> pa.Table:
+    """segment_state batches as the table of segments.parquet, highest revision of each window."""
+    rows: dict[tuple[str, int, float], tuple[int, list[Any]]] = {}
+    for batch in batches:
+        named = {name: batch.column(name).tolist() for name in (
+            "window_start_ns", "window_s", "revision", "density_vpkm", "flow_vph", "speed_mps",
+            "vehicle_s", "coverage_ratio",
+        )}  # fmt: skip
+        for row, segment in enumerate(batch.texts("subject_id")):
+            key = (segment, named["window_start_ns"][row], named["window_s"][row])
+            revision = named["revision"][row]
+            if key not in rows or rows[key][0] <= revision:
+                names = ("density_vpkm", "flow_vph", "speed_mps", "vehicle_s", "coverage_ratio")
+                rows[key] = (revision, [named[name][row] for name in names])
+    keys = sorted(rows, key=lambda key: (key[1], key[2], key[0]))
+    values = np.array([rows[key][1] for key in keys], np.float64).reshape(len(keys), 5)
+    starts = pa.array([key[1] for key in keys], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    numbers = [pa.array(values[:, i], from_pandas=True) for i in range(5)]  # NaN is null
+    return pa.table(
+        {
+            "window_start": starts,
+            "window_s": pa.array([key[2] for key in keys], pa.float64()),
+            "segment_id": pa.array([key[0] for key in keys], pa.utf8()),
+            "density_vpkm": numbers[0],
+            "flow_vph": numbers[1],
+            "speed_mps": numbers[2],
+            "vehicle_s": numbers[3],
+            "coverage": numbers[4],
+        }
+    )
+
+
+def write_segments(path: Path, batches: Sequence[Batch]) -> None:
+    """segments.parquet."""
+    pq.write_table(newest_windows(batches), path)
+
+
+def write_summary(path: Path, facts: dict[str, Any], span_ns: tuple[int, int] | None) -> None:
+    """summary.json: accounting, alerts by rule, the span of the recording."""
+    if span_ns is not None:
+        facts["from"], facts["to"] = iso_from_ns(span_ns[0]), iso_from_ns(span_ns[1])
+        facts["span_s"] = (span_ns[1] - span_ns[0]) / NS_PER_S
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,137 @@
+"""`vrc demo`: the whole platform and a simulated world on this machine, then a summary."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openvrc.cli.platform import Platform
+from openvrc.cli.summary import Summary, as_text, read_summary, wait_until_drained
+from openvrc.contracts.errors import VrcError
+from openvrc.settings import load_settings
+
+PAGE_PORT = 8080
+"""Wanted for the page; another one is taken where somebody listens there."""
+DRAIN_TIMEOUT_S = 30.0
+PROGRESS_EVERY_S = 5.0
+SENDER_STOP_TIMEOUT_S = 30.0
+
+
+@click.command()
+@click.option("--for", "for_s", type=click.FloatRange(min=1), help="Stop after so many seconds")
+@click.option("--scenario", default="crossroads", show_default=True, help="See vrc simulate --list")
+@click.option("--json", "as_json", is_flag=True, help="End with the summary as one JSON object")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the scenario")
+@click.option(
+    "--broker",
+    "prefer_broker",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "mosquitto", "amqtt"]),
+    help="Embedded broker to start",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept")
+def demo(
+    for_s: float | None,
+    scenario: str,
+    as_json: bool,
+    seed: int,
+    prefer_broker: str,
+    data_dir: Path | None,
+) -> None:
+    """Start everything at once; print the page's address; stop on Ctrl-C or after --for seconds."""
+    settings = load_settings(data_dir=data_dir)
+    stop_asked = _stop_on_signals()
+    run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    platform = Platform(
+        data_dir=settings.data_dir.absolute() / "demo",
+        prefer_broker=prefer_broker,
+        database_url=settings.database_url,
+        cloud_port=_page_port(),
+    )
+    _say("starting broker, database, cloud and edge ...")
+    began_s = time.monotonic()
+    with platform:
+        assert platform.broker is not None
+        _say(f"ready after {time.monotonic() - began_s:.1f} s (broker: {platform.broker.kind})")
+        arguments = [scenario, "--seed", str(seed), "--run-id", run_id]
+        platform.start_part("simulate", arguments, log="simulate")
+        _say(f"live page: {platform.page_url}")
+        _say(f"logs: {platform.data_dir / 'logs'}; stop with Ctrl-C")
+        _watch(platform, run_id, stop_asked, for_s)
+        _say("stopping the world, emptying the pipeline ...")
+        platform.processes["simulate"].stop(SENDER_STOP_TIMEOUT_S)
+        wait_until_drained(platform.api, run_id, None, DRAIN_TIMEOUT_S)
+        summary = read_summary(platform.api, run_id, platform.page_url)
+    click.echo(as_text(summary), err=as_json)
+    if as_json:
+        click.echo(json.dumps(summary.as_dict()))
+    problems = _problems(summary, is_timed=for_s is not None)
+    for problem in problems:
+        _say(f"error: {problem}")
+    sys.exit(1 if problems else 0)
+
+
+def _stop_on_signals() -> threading.Event:
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    return asked
+
+
+def _page_port() -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PAGE_PORT))
+        except OSError:
+            return 0
+    return PAGE_PORT
+
+
+def _watch(platform: Platform, run_id: str, asked: threading.Event, for_s: float | None) -> None:
+    """Print progress until asked to stop, time is up, or a part has died."""
+    end_s = time.monotonic() + for_s if for_s else float("inf")
+    next_report_s = time.monotonic() + PROGRESS_EVERY_S
+    while not asked.is_set() and time.monotonic() < end_s:
+        for name, process in platform.processes.items():
+            if not process.is_running:
+                raise VrcError(f"{name} ended unexpectedly; its last words:\n{process.log_tail()}")
+        asked.wait(min(0.5, max(0.0, end_s - time.monotonic())))
+        if time.monotonic() >= next_report_s:
+            next_report_s += PROGRESS_EVERY_S
+            totals: dict[str, Any] = platform.api.get("/v1/accounting", run=run_id, limit=1)[
+                "totals"
+            ]
+            alerts = platform.api.get("/v1/alerts", run=run_id, limit=500)["items"]
+            _say(
+                f"sent {totals['sent']}  stored {totals['stored']}  pending {totals['pending']}  "
+                f"missing {totals['missing']}  open alerts {len(alerts)}"
+            )
+
+
+def _problems(summary: Summary, *, is_timed: bool) -> list[str]:
+    found = []
+    if not summary.is_closed:
+        found.append("the accounting does not close")
+    if summary.missing or summary.pending:
+        found.append(f"{summary.missing} records are missing, {summary.pending} still pending")
+    if is_timed:
+        kinds = {rule.split(".")[0] for rule in summary.alerts}
+        found += [
+            f"no {kind} alert was raised" for kind in ("traffic", "battery") if kind not in kinds
+        ]
+    return found
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,140 @@
+"""The whole platform on this machine: broker, database, cloud, edge, as child processes.
+
+Used by `vrc demo` and by the end-to-end tests. Everything listens on loopback only, with ports of
+its own and a random API key; everything it starts, it stops.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from openvrc.cli.client import Api
+from openvrc.embedded.broker import RunningBroker, start_broker
+from openvrc.embedded.database import RunningDatabase, start_database
+from openvrc.embedded.processes import (
+    LOOPBACK,
+    ManagedProcess,
+    free_port,
+    start_process,
+    wait_until_ready,
+)
+
+EDGE_STOP_TIMEOUT_S = 20.0
+CLOUD_READY_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Platform:
+    """A running platform below one data directory; a context manager that stops it all."""
+
+    data_dir: Path
+    prefer_broker: str = "auto"
+    database_url: str = ""
+    cloud_port: int = 0
+    """0 takes a free one; a fixed one keeps its number over a restart of the cloud."""
+    zones_dir: Path | None = None
+    extra_env: dict[str, str] = field(default_factory=dict)
+    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    broker: RunningBroker | None = None
+    database: RunningDatabase | None = None
+    processes: dict[str, ManagedProcess] = field(default_factory=dict)
+
+    @property
+    def cloud_url(self) -> str:
+        """Base URL of the cloud."""
+        return f"http://{LOOPBACK}:{self.cloud_port}"
+
+    @property
+    def page_url(self) -> str:
+        """The live page, with the key that lets the browser in."""
+        return f"{self.cloud_url}/?key={self.api_key}"
+
+    @property
+    def api(self) -> Api:
+        """A client with the admin key."""
+        return Api(self.cloud_url, self.api_key)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a part needs to find the others; also for `vrc replay` in another process."""
+        assert self.broker is not None
+        ours = {
+            "VRC_DATA_DIR": str(self.data_dir),
+            "VRC_BROKER_URL": f"mqtt://{self.broker.host}:{self.broker.port}",
+            "VRC_DATABASE_URL": self.database.url if self.database else self.database_url,
+            "VRC_CLOUD_URL": self.cloud_url,
+            "VRC_CLOUD_HOST": LOOPBACK,
+            "VRC_CLOUD_PORT": str(self.cloud_port),
+            "VRC_CLOUD_API_KEYS": f"demo:admin:{self.api_key}",
+            "VRC_API_KEY": self.api_key,
+            "VRC_ZONES_DIR": str(self.zones_dir or self.data_dir / "zones"),
+        }
+        return dict(os.environ) | ours | self.extra_env
+
+    def start(self) -> Self:
+        """Start broker, database, cloud and edge and wait until they are ready."""
+        try:
+            self.broker = start_broker(self.data_dir / "broker", prefer=self.prefer_broker)
+            if not self.database_url:
+                self.database = start_database(self.data_dir / "database")
+            self.cloud_port = self.cloud_port or free_port()
+            self.start_part("cloud")
+            api = self.api
+            wait_until_ready(api.is_ready, self.processes["cloud"], CLOUD_READY_TIMEOUT_S)
+            self.start_part("edge")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def start_part(
+        self, name: str, arguments: Iterable[str] = (), *, log: str = ""
+    ) -> ManagedProcess:
+        """Start `vrc NAME ARGUMENTS` as a child; `log` names its log file if not its own name."""
+        argv = [sys.executable, "-m", "openvrc.cli.main", name, *arguments]
+        log_path = self.data_dir / "logs" / f"{log or name}.log"
+        process = start_process(log or name, argv, log_path=log_path, env=self.environment)
+        self.processes[log or name] = process
+        return process
+
+    def kill_part(self, name: str) -> None:
+        """End a part as a crash would: SIGKILL, by its process id."""
+        self.processes[name].popen.kill()
+        self.processes.pop(name).popen.wait()
+
+    def restart_part(self, name: str) -> None:
+        """Start a part again after `kill_part`; the cloud is waited for."""
+        process = self.start_part(name)
+        if name == "cloud":
+            wait_until_ready(self.api.is_ready, process, CLOUD_READY_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop what was started, senders first, so that the edge can empty its spool."""
+        order = [n for n in self.processes if n not in ("edge", "cloud")] + ["edge", "cloud"]
+        for name in order:
+            if name in self.processes:
+                self.processes.pop(name).stop(EDGE_STOP_TIMEOUT_S)
+        if self.broker is not None:
+            self.broker.stop()
+            self.broker = None
+        if self.database is not None:
+            self.database.stop()
+            self.database = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,61 @@
+"""`vrc simulate SCENARIO`: publish a simulated world; `--list` names the scenarios."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from openvrc.contracts.plugins import discover
+from openvrc.settings import load_settings
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@click.option("--list", "is_list", is_flag=True, help="List the scenarios with a line each")
+@click.option("--zone", help="Zone to publish into; the scenario's own name if not given")
+@click.option(
+    "--speed",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Zone seconds per second; 0 as fast as the pipeline takes it",
+)
+@click.option("--for", "duration_s", type=click.FloatRange(min=1), help="Zone seconds to simulate")
+@click.option("--vehicles", type=click.IntRange(1, 100_000), help="How many vehicles")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of every draw")
+@click.option("--run-id", help="Name of this run; made from the time if not given")
+@click.option("--codec", default="json", show_default=True, help="Codec of the messages")
+@click.option("--broker", "broker_url", help="mqtt[s]://[user:password@]host[:port]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for ground_truth.json")
+def simulate(
+    scenario: str | None,
+    is_list: bool,
+    zone: str | None,
+    speed: float,
+    duration_s: float | None,
+    vehicles: int | None,
+    seed: int,
+    run_id: str | None,
+    codec: str,
+    broker_url: str | None,
+    out: Path | None,
+) -> None:
+    """Publish the simulated world SCENARIO until it ends or Ctrl-C."""
+    from simulator.service import run_world
+
+    known = discover("simulator.scenarios")
+    if is_list:
+        for name, plugin in known.items():
+            click.echo(f"{name:<20} {plugin.description}")
+        return
+    if scenario not in known:
+        raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
+    settings = load_settings(broker_url=broker_url)
+    run_id = run_id or f"{scenario}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
+    world = known[scenario].make(
+        zone=zone or scenario, run_id=run_id, seed=seed, duration_s=duration_s, vehicles=vehicles
+    )
+    sys.exit(run_world(settings, world, speed=speed, codec=codec, out_dir=out))
