@@ -10,7 +10,8 @@ Loopback only, no passwords, an ephemeral port unless one is named, every file i
 | beyond that | new messages are dropped | new ones are dropped and logged |
 | sessions, retained messages after its restart | kept | lost |
 | longest payload | 16 MiB | 16 MiB |
-| comfortable rate | 100,000 messages a second | 1,500 |
+| broker CPU per message | 8 us | 200 us |
+| comfortable rate | tens of thousands of messages a second | 1,500 |
 
 Proved for both by tests/integration/test_embedded_broker.py: QoS 1 over a subscriber that is killed
 and one that acknowledges late, persistent sessions, retained messages, `+` wildcards, 5 MB

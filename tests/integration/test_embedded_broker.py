@@ -313,6 +313,15 @@ def test_a_crash_at_start_shows_the_last_log_lines(open_dir: Path) -> None:
     assert raised.value.log_tail
 
 
+def test_without_mosquitto_amqtt_is_taken(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openvrc.embedded.broker.find_mosquitto", lambda: None)
+    broker = start_broker(open_dir)
+    broker.stop()
+    assert broker.kind == "amqtt"
+    with pytest.raises(EmbeddedServerError, match="mosquitto: is not installed"):
+        start_broker(open_dir, prefer="mosquitto")
+
+
 def test_an_unknown_kind_is_refused(open_dir: Path) -> None:
     with pytest.raises(ValueError, match="'auto', 'mosquitto' or 'amqtt'"):
         start_broker(open_dir, prefer="rabbit")
