@@ -169,8 +169,8 @@ class Matcher:
             sampled_at_ns=sampled_at_ns[rows],
             x_m=x_m,
             y_m=y_m,
-            heading_deg=np.asarray(heading_deg[rows], dtype=np.float64) % 360.0,
-            speed_mps=np.asarray(speed_mps[rows], dtype=np.float64),
+            heading_deg=_finite(heading_deg[rows]) % 360.0,
+            speed_mps=_finite(speed_mps[rows]),
             is_newer=np.ones(len(rows), dtype=np.bool_),
             begins=np.zeros(len(rows), dtype=np.bool_),
         )
@@ -334,6 +334,11 @@ def _nothing(count: int) -> MatchResult:
         offset_m=np.full(count, np.nan, dtype=np.float32),
         distance_m=np.full(count, np.nan, dtype=np.float32),
     )
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """Infinities are as unknown as NaN."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _rounds(slots: Int32Array) -> tuple[IndexArray, list[slice]]:

@@ -1,18 +1,18 @@
 """Readers of road map files, one format a module; `read_map` picks the one that fits.
 
 Each module ends in `PLUGIN`, an object with the shape of `MapFormat`. A new format is one new
-module in this package; nothing lists them.
+module in this package, or an entry point `openvrc.mapformats` of another; nothing lists them.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from openvrc.contracts.errors import PluginError
 from openvrc.contracts.maps import MapError, RoadMap
+from openvrc.contracts.plugins import discover
 
 
 @runtime_checkable
@@ -33,16 +33,15 @@ class MapFormat(Protocol):
 
 @lru_cache(maxsize=1)
 def map_formats() -> tuple[MapFormat, ...]:
-    """Every format of this package, by name. Raises TypeError for a module without `PLUGIN`."""
-    found: list[MapFormat] = []
-    for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith("_"):
-            continue
-        plugin = getattr(import_module(f"{__name__}.{module.name}"), "PLUGIN", None)
+    """Every format of this package and of installed ones, by name.
+
+    Raises PluginError for a plug-in that is no map format.
+    """
+    found = discover(__name__)
+    for name, plugin in found.items():
         if not isinstance(plugin, MapFormat):
-            raise TypeError(f"{__name__}.{module.name} does not end in a PLUGIN = <map format>")
-        found.append(plugin)
-    return tuple(sorted(found, key=lambda plugin: plugin.name))
+            raise PluginError(f"{name!r} in {__name__} has no description, matches and read")
+    return tuple(found.values())
 
 
 def read_map(path: Path) -> RoadMap:
