@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -25,13 +26,11 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if program is None or not Path(PASSWD).exists():
         pytest.skip("no mosquitto (with mosquitto_passwd) on this machine")
     folder = tmp_path_factory.mktemp("acl")
-    folder.chmod(0o755)
     port = free_port()
     passwords = folder / "passwords"
     passwords.touch()
     for user in USERS:
         subprocess.run([PASSWD, "-b", str(passwords), user, f"pw-{user}"], check=True)
-    passwords.chmod(0o644)
     text = (ROOT / "deploy/mosquitto.conf").read_text()
     text = text.replace("listener 1883", f"listener {port} {LOOPBACK}")
     text = text.replace("/mosquitto/data/passwords", str(passwords))
@@ -40,6 +39,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     text = text.replace("persistence true", "persistence false").replace(
         "persistence_location /mosquitto/data/\n", ""
     )
+    if os.geteuid() == 0:  # as root it would change to a user who cannot read this folder
+        text += "\nuser root\n"
     (folder / "mosquitto.conf").write_text(text)
     process = subprocess.Popen([program, "-c", str(folder / "mosquitto.conf")])
     try:
