@@ -19,7 +19,7 @@ help: ## list these targets
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 demo: $(VENV)/.run.stamp ## start the whole platform and print the live page's address; DEMO_ARGS='--for 30 --json'
-	@$(BIN)/python -m openvrc.cli.main demo $(DEMO_ARGS)
+	@$(BIN)/vrc demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev.stamp ## run every test; TEST_ARGS='-k admit'
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST_ARGS)
@@ -31,7 +31,7 @@ check: $(VENV)/.dev.stamp ## ruff, mypy --strict and the import fences
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.run.stamp ## measure the data path; BENCH_ARGS='--quick'
-	@$(BIN)/python -m openvrc.cli.main bench $(BENCH_ARGS)
+	@$(BIN)/vrc bench $(BENCH_ARGS)
 
 venv: $(VENV)/.run.stamp ## only install what `make demo` needs
 venv-dev: $(VENV)/.dev.stamp ## only install what `make test` needs

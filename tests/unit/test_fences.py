@@ -15,6 +15,7 @@ CORES = (
     "edge/admit",
     "edge/aggregate",
     "cloud/alerting",
+    "cloud/engine",
     "simulator/physics",
 )
 IMPURE_CALLS = {"open", "print", "input"}
