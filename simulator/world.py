@@ -81,17 +81,34 @@ class World(Protocol):
     """What the publisher and `vrc analyse` need to know of a recording or a scenario."""
 
     @property
-    def zone(self) -> str: ...
+    def zone(self) -> str:
+        """Zone the messages belong to."""
+        ...
+
     @property
-    def run_id(self) -> str: ...
+    def run_id(self) -> str:
+        """Run that the identities are unique within."""
+        ...
+
     @property
-    def origin(self) -> Origin: ...
+    def origin(self) -> Origin:
+        """Whether this is a recording or a model."""
+        ...
+
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """Name of the recording or scenario, for people."""
+        ...
+
     @property
-    def time_zone(self) -> str: ...
+    def time_zone(self) -> str:
+        """IANA zone that the zone's days and hours are counted in."""
+        ...
+
     @property
-    def road_map(self) -> RoadMap | None: ...
+    def road_map(self) -> RoadMap | None:
+        """The zone's roads; None where nothing moves on a map (a battery log)."""
+        ...
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order of zone time; the last one holds each sender's final count.

@@ -1,0 +1,192 @@
+"""From rows of a frame to numbered messages by sender.
+
+Every sender numbers its records over all message types, from 0 without gaps; a record lost on the
+way has a number too, which is how its loss shows. Values are rounded to the resolution of the
+contract, so that each codec carries the same number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from openvrc.contracts.batch import Batch, from_columns
+from openvrc.contracts.columns import arrow_schema, column_of
+from openvrc.contracts.messages import message_type
+from simulator.sampling import mixed, name_hash, uniform
+from simulator.world import RECORDS_PER_MESSAGE, Frame, Origin, Outgoing
+
+IntArray = NDArray[np.int64]
+Subjects = tuple[NDArray[np.int32], list[str]]
+"""What each row is about: codes (n_rows,) into words."""
+
+_NOT_IN_TOPIC = re.compile(r"[^A-Za-z0-9_.:\-]")
+_MAX_ID = 96
+
+
+def topic_id(name: str) -> str:
+    """A name as a topic level: other characters become "@" and two or more hex digits.
+
+    >>> topic_id("bus 7#1")
+    'bus@207@231'
+    """
+    safe = _NOT_IN_TOPIC.sub(lambda found: f"@{ord(found.group()):02x}", name)
+    return safe if 0 < len(safe) <= _MAX_ID else f"id-{name_hash(0, 'topic', name):016x}"
+
+
+def session_of(run_id: str) -> int:
+    """The session of every sender of a run: the same for the same run, so a repeat is known."""
+    return name_hash(0, "session", run_id) >> 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """One sender."""
+
+    kind: str
+    source_id: str
+
+
+class Emitter:
+    """Numbers the records of all senders of a run and cuts them into messages."""
+
+    def __init__(
+        self, *, zone: str, run_id: str, origin: Origin, seed: int = 0, loss: float = 0.0
+    ) -> None:
+        """`loss` is the share of records that get a number and never arrive."""
+        self._shared: dict[str, Any] = {"zone": zone, "run_id": run_id, "origin": origin}
+        self._session = session_of(run_id)
+        self._seed, self._loss = seed, loss
+        self._sources: list[Source] = []
+        self._numbers: dict[Source, int] = {}
+        self._hashes = np.empty(64, np.uint64)
+        self._sent = np.zeros(64, np.int64)  # (capacity,) the next seq of each source
+        self._reported = np.zeros(64, np.int64)  # (capacity,) the count last told
+
+    def source(self, kind: str, source_id: str) -> int:
+        """The number of a sender within this emitter, for `emit`."""
+        source = Source(kind, source_id)
+        number = self._numbers.get(source)
+        if number is None:
+            number = self._numbers[source] = len(self._sources)
+            self._sources.append(source)
+            if number == len(self._sent):
+                self._sent, self._reported, self._hashes = (
+                    np.concatenate([array, np.zeros_like(array)])
+                    for array in (self._sent, self._reported, self._hashes)
+                )
+            self._hashes[number] = name_hash(self._seed, "loss", f"{kind}/{source_id}")
+        return number
+
+    def emit(
+        self, message: str, sources: IntArray, subjects: Subjects, columns: Mapping[str, Any]
+    ) -> list[Outgoing]:
+        """Messages with these rows, by sender, each sender's rows in the given order.
+
+        `sources` (n_rows,) holds numbers from `source`; `columns` is as for `from_columns`,
+        without identities.
+        """
+        n_rows = len(sources)
+        if n_rows == 0:
+            return []
+        order = np.argsort(sources, kind="stable")
+        ordered = sources[order]
+        seq, keep = self._number(ordered) if message_type(message).is_numbered else (None, None)
+        codes, words = subjects
+        big = self._batch(message, columns, codes, n_rows).take(order)
+        if seq is not None:
+            big = big.with_columns({"seq": seq})
+        ordered_codes = codes[order]
+        if keep is not None and not keep.all():
+            big, ordered, ordered_codes = big.filter(keep), ordered[keep], ordered_codes[keep]
+        return list(self._cut(big, ordered, ordered_codes, words))
+
+    def status(self, zone_time_ns: int) -> list[Outgoing]:
+        """One `source_status` of every sender whose count has changed since the last call."""
+        changed = np.flatnonzero(self._sent != self._reported)
+        if not changed.size:
+            return []
+        self._reported[changed] = self._sent[changed]
+        words = [self._sources[number].source_id for number in changed]
+        subjects = (np.arange(len(changed), dtype=np.int32), words)
+        columns = {
+            "sampled_at_ns": np.full(len(changed), zone_time_ns, np.int64),
+            "sent_count": self._sent[changed],
+        }
+        return self.emit("source_status", changed, subjects, columns)
+
+    def final_frame(self, zone_time_ns: int) -> Frame:
+        """A frame in which every sender that has spoken states its final count."""
+        self._reported[:] = 0
+        return Frame(zone_time_ns, tuple(self.status(zone_time_ns)))
+
+    def _batch(
+        self, message: str, columns: Mapping[str, Any], codes: NDArray[np.int32], n_rows: int
+    ) -> Batch:
+        rounded = {name: quantised(message, name, values) for name, values in columns.items()}
+        # Subjects are named when the rows are cut, with only the words each message needs.
+        identity = {
+            "session": self._session,
+            "id_kind": columns.get("id_kind", "permanent"),
+            "source_id": "",
+            "subject_id": (np.zeros(len(codes), np.int32), [""]),
+        }
+        return from_columns(message, columns=rounded | identity, n_rows=n_rows, **self._shared)
+
+    def _number(self, ordered: IntArray) -> tuple[IntArray, NDArray[np.bool_] | None]:
+        """The seq of every row of ordered sources, and which rows arrive (None: all)."""
+        numbers, starts, counts = np.unique(ordered, return_index=True, return_counts=True)
+        rank = np.arange(len(ordered)) - np.repeat(starts, counts)
+        seq = self._sent[ordered] + rank
+        self._sent[numbers] += counts
+        if self._loss <= 0:
+            return seq, None
+        return seq, uniform(mixed(self._hashes[ordered], seq)) >= self._loss
+
+    def _cut(
+        self, big: Batch, sources: IntArray, codes: NDArray[np.int32], words: list[str]
+    ) -> Iterator[Outgoing]:
+        starts = np.flatnonzero(np.diff(sources, prepend=-1))
+        ends = np.append(starts[1:], len(sources))
+        schema = arrow_schema(big.message)
+        place = {name: schema.get_field_index(name) for name in ("source_id", "subject_id")}
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            source = self._sources[int(sources[start])]
+            for first in range(start, end, RECORDS_PER_MESSAGE):
+                last = min(end, first + RECORDS_PER_MESSAGE)
+                arrays = list(big.data.slice(first, last - first).columns)
+                arrays[place["source_id"]] = _one_word(source.source_id, last - first)
+                arrays[place["subject_id"]] = _words(codes[first:last], words)
+                data = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                part = Batch(big.message, big.zone, big.run_id, big.origin, data)
+                yield Outgoing(source.kind, source.source_id, part)
+
+
+def quantised(message: str, name: str, values: Any) -> Any:
+    """Values rounded to the contract's decimals; what has none passes unchanged."""
+    decimals = column_of(message, name).decimals
+    if decimals is None or values is None:
+        return values
+    if isinstance(values, tuple):
+        flat, offsets = values
+        return np.round(np.asarray(flat, np.float64), decimals), offsets
+    return np.round(np.asarray(values, np.float64), decimals)[()]
+
+
+def _one_word(word: str, n_rows: int) -> pa.Array:
+    zeros = pa.array(np.zeros(n_rows, np.int32))
+    return pa.DictionaryArray.from_arrays(zeros, pa.array([word], pa.utf8()))
+
+
+def _words(codes: NDArray[np.int32], words: list[str]) -> pa.Array:
+    if len(codes) == 1:
+        return _one_word(words[codes[0]], 1)
+    used, compact = np.unique(codes, return_inverse=True)
+    named = pa.array([words[code] for code in used], pa.utf8())
+    return pa.DictionaryArray.from_arrays(pa.array(compact.astype(np.int32)), named)
