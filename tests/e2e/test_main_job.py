@@ -1,0 +1,166 @@
+"""The main job: a world over MQTT, through edge and cloud, to alerts; accounted to the last record."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openvrc.cli.platform import Platform
+from tests.e2e.conftest import Vrc, all_alerts, analysed, drained_summary, identities
+from tests.support.shared_data import shared_data
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("main_job")]
+
+ZONE_SECONDS = "60"
+SPEED = "6"
+
+
+def test_crossroads_closes_its_accounts_and_raises_what_it_injects(
+    platform: Platform, vrc: Vrc, tmp_path: Path
+) -> None:
+    vrc("simulate", "crossroads", "--for", ZONE_SECONDS, "--speed", SPEED, "--run-id", "x1",
+        "--out", str(tmp_path))  # fmt: skip
+    summary = drained_summary(platform, "x1")
+    assert summary.is_closed
+    assert summary.missing == 0
+    assert summary.sent > 1000
+    alerts = all_alerts(platform, "x1")
+    assert {a["origin"] for a in alerts} == {"simulated"}
+    truth: list[dict[str, Any]] = json.loads((tmp_path / "ground_truth.json").read_text())["events"]
+    found = {(a["rule"], a["subject_id"]) for a in alerts}
+    for event in truth:
+        if event["rule"] != "traffic.congestion":  # a congestion may grow into the next segment
+            assert (event["rule"], event["subject_id"]) in found, event
+    assert "traffic.congestion" in {a["rule"] for a in alerts}
+
+
+def test_the_same_world_twice_is_two_runs_with_the_same_alerts(
+    platform: Platform, vrc: Vrc
+) -> None:
+    for run_id in ("twice-a", "twice-b"):
+        vrc("simulate", "crossroads", "--for", "45", "--speed", SPEED, "--run-id", run_id)
+    first, second = (drained_summary(platform, run_id) for run_id in ("twice-a", "twice-b"))
+    assert first.sent == second.sent
+    assert (first.stored, second.stored) == (first.sent, second.sent)
+    assert identities(all_alerts(platform, "twice-a")) == identities(
+        all_alerts(platform, "twice-b")
+    )
+
+
+def test_killing_edge_and_cloud_in_mid_run_changes_nothing(platform: Platform, vrc: Vrc) -> None:
+    vrc("simulate", "crossroads", "--for", ZONE_SECONDS, "--speed", SPEED, "--run-id", "calm")
+    drained_summary(platform, "calm")
+    arguments = ["crossroads", "--for", ZONE_SECONDS, "--speed", SPEED, "--run-id", "killed"]
+    sender = platform.start_part("simulate", arguments, log="killed")
+    for victim in ("edge", "cloud", "edge"):
+        time.sleep(2.5)
+        platform.kill_part(victim)
+        time.sleep(0.5)
+        platform.restart_part(victim)
+    assert sender.popen.wait(240) == 0, sender.log_tail()
+    platform.processes.pop("killed")
+    calm, killed = drained_summary(platform, "calm"), drained_summary(platform, "killed")
+    assert killed.is_closed
+    assert killed.missing == 0
+    assert (killed.sent, killed.stored) == (calm.sent, calm.stored)
+    assert identities(all_alerts(platform, "killed")) == identities(all_alerts(platform, "calm"))
+    assert rows_of(platform, "killed") == rows_of(platform, "calm")
+
+
+def rows_of(platform: Platform, run_id: str) -> dict[str, int]:
+    """Rows and distinct rows in the database, by message; they differ if a row is there twice."""
+    import psycopg
+
+    counts = {}
+    with psycopg.connect(platform.environment["VRC_DATABASE_URL"]) as connection:
+        for message in (
+            "vehicle_state",
+            "battery_state",
+            "signal_state",
+            "rsu_status",
+            "segment_state",
+        ):
+            key = "window_start_ns, window_s" if message == "segment_state" else "source_id"
+            query = (
+                f"SELECT count(*), count(DISTINCT (subject_id, sampled_at, {key})) "
+                f"FROM v_{message} WHERE run_id = %s"
+            )
+            total, distinct = connection.execute(query, (run_id,)).fetchone() or (0, 0)
+            assert total == distinct, message
+            counts[message] = total
+    return counts
+
+
+def test_hamburg_replayed_has_states_and_finds_the_stopped_vehicles(
+    platform: Platform, vrc: Vrc, tmp_path: Path
+) -> None:
+    recording = shared_data("traffic", "hamburg_urban")
+    vrc("replay", str(recording), "--zone", "hamburg", "--speed", "0", "--run-id", "hamburg-1",
+        timeout_s=400)  # fmt: skip
+    summary = drained_summary(platform, "hamburg-1")
+    assert summary.is_closed
+    assert summary.missing == 0
+    alerts = all_alerts(platform, "hamburg-1")
+    assert {a["origin"] for a in alerts} == {"replay"}
+    stopped = {a["subject_id"] for a in alerts if a["rule"] == "traffic.stopped_vehicle"}
+    assert {"PKW2265", "PKW1509"} <= stopped
+    assert stopped & {"PKW3123", "PKW3129"}
+    vrc("analyse", str(recording), "--zone", "hamburg", "--out", str(tmp_path))
+    assert analysed(tmp_path) == identities(alerts)
+
+
+def test_a_real_battery_log_names_its_weak_cells(
+    platform: Platform, vrc: Vrc, tmp_path: Path
+) -> None:
+    log = shared_data("battery", "faults", "car3_processed.zip")
+    mapping = "examples/mappings/fleet_platform_csv.toml"
+    vrc("replay", str(log), "--zone", "fleet", "--mapping", mapping, "--speed", "0",
+        "--run-id", "car3")  # fmt: skip
+    summary = drained_summary(platform, "car3")
+    assert summary.is_closed
+    alerts = all_alerts(platform, "car3")
+    weak = [a["component"] for a in alerts if a["rule"] == "battery.self_discharge"]
+    assert sorted(weak) == ["cell:2", "cell:81"]
+    assert all(a["started_at"].startswith("2019-") for a in alerts)
+    vrc("analyse", str(log), "--zone", "fleet", "--mapping", mapping, "--out", str(tmp_path))
+    assert analysed(tmp_path) == identities(alerts)
+
+
+def test_an_own_vehicle_plugs_in_with_one_message(platform: Platform, vrc: Vrc) -> None:
+    import paho.mqtt.publish as publish
+
+    vrc("simulate", "crossroads", "--for", "5", "--speed", "0", "--run-id", "ground")
+    assert platform.broker is not None
+    record = {"sampled_at_ns": time.time_ns(), "lat_deg": 53.55, "lon_deg": 10.0, "speed_mps": 8.3}
+    publish.single("vrc/v1/crossroads/vehicle/my-car/vehicle_state", json.dumps(record), qos=1,
+                   hostname=platform.broker.host, port=platform.broker.port)  # fmt: skip
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s:
+        totals = platform.api.get("/v1/accounting", run="live")["totals"]
+        if totals["stored"] >= 1:
+            break
+        time.sleep(0.2)
+    assert totals["stored"] == totals["sent"] == 1
+    vehicle = platform.api.get("/v1/vehicles/my-car", run="live")
+    assert vehicle["speed_mps"] == 8.3
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_command_ends_with_its_summary(tmp_path: Path) -> None:
+    import sys
+
+    argv = [sys.executable, "-m", "openvrc.cli.main", "demo", "--for", "30", "--json",
+            "--broker", "amqtt", "--data-dir", str(tmp_path)]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.strip().splitlines()[-1])
+    assert summary["missing"] == 0
+    assert summary["pending"] == 0
+    kinds = {rule.split(".")[0] for rule in summary["alerts"]}
+    assert {"traffic", "battery"} <= kinds
+    assert summary["latency_ms"]["stored"]["p99"] > 0
