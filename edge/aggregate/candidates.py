@@ -23,6 +23,10 @@ Int32Array = NDArray[np.int32]
 BoolArray = NDArray[np.bool_]
 
 
+MOTOR_CLASSES = {"motor", "bus"}
+OTHER_CLASSES = {"bicycle", "pedestrian"}
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """What a position and a heading say about a lane piece."""
@@ -52,15 +56,23 @@ class Candidates(NamedTuple):
 
 
 class Roads:
-    """The lanes one kind of road user may use, indexed."""
+    """The lanes of a map, indexed apart for motor vehicles and for everybody else."""
 
-    def __init__(self, road_map: RoadMap, classes: set[str], likelihood: Likelihood) -> None:
-        """Take the lanes that allow any of `classes`."""
+    def __init__(self, road_map: RoadMap, likelihood: Likelihood) -> None:
+        """Take the lanes that cars, buses, cyclists or pedestrians may use."""
         self.likelihood = likelihood
-        usable = np.array([bool(classes & set(allows)) for allows in road_map.lane_allows])
-        pieces = lane_pieces(road_map, usable)
+        motor, other = (
+            np.array([bool(classes & set(allows)) for allows in road_map.lane_allows])
+            for classes in (MOTOR_CLASSES, OTHER_CLASSES)
+        )
+        pieces = lane_pieces(road_map, motor | other)
         self._geometry = pieces.geometry
-        self._grid = LaneGrid(pieces, likelihood.max_distance_m)
+        reach_m = likelihood.max_distance_m
+        self._grids = [
+            LaneGrid(pieces, np.flatnonzero(usable[pieces.lane]), reach_m)
+            for usable in (motor, other)
+        ]
+        self._listed = np.concatenate([grid.listed for grid in self._grids])
         segment = road_map.lane_segment[pieces.lane]
         self.segment: Int32Array = segment
         self.lane_index = road_map.lane_index[pieces.lane].astype(np.int8)
@@ -77,32 +89,59 @@ class Roads:
         return (self._start_m[piece] + along_m) * self._stated_per_drawn[piece]
 
     def near(
-        self, x_m: FloatArray, y_m: FloatArray, heading_deg: FloatArray, speed_mps: FloatArray
+        self,
+        x_m: FloatArray,
+        y_m: FloatArray,
+        heading_deg: FloatArray,
+        speed_mps: FloatArray,
+        is_motor: BoolArray | None,
     ) -> Candidates:
         """All candidates of finite positions (n,); NaN heading or speed is unknown."""
-        position = np.arange(len(x_m))
         samples = np.column_stack((x_m, y_m, heading_deg, speed_mps)).astype(np.float32)
-        start, count = self._grid.lists(x_m, y_m, heading_deg)
-        found = self._weigh(samples, position, start, count)
+        start, count = self._lists(x_m, y_m, heading_deg, is_motor)
+        found = self._weigh(samples, np.arange(len(x_m)), start, count)
         best = np.full(len(x_m), np.inf, dtype=np.float32)
         groups = group_starts(found.position)
-        best[found.position[groups]] = np.minimum.reduceat(found.cost, groups) if len(groups) else 0
+        if len(groups):
+            best[found.position[groups]] = np.minimum.reduceat(found.cost, groups)
         # Nothing good that way: look at every direction, for wrong-way drivers and reversing.
         doubtful = np.flatnonzero((best > self.likelihood.max_heading_cost) & (heading_deg >= 0.0))
         if not doubtful.size:
             return found
-        anyway = np.full(len(doubtful), np.nan)
-        start, count = self._grid.lists(x_m[doubtful], y_m[doubtful], anyway)
+        start, count = self._lists(
+            x_m[doubtful],
+            y_m[doubtful],
+            np.full(len(doubtful), np.nan),
+            None if is_motor is None else is_motor[doubtful],
+        )
         wider = self._weigh(samples, doubtful, start, count)
         settled = best[found.position] <= self.likelihood.max_heading_cost
+        # Those without a heading have been looked at in every direction already.
+        settled |= np.isnan(heading_deg)[found.position]
         return _merged(found, settled, wider)
+
+    def _lists(
+        self,
+        x_m: FloatArray,
+        y_m: FloatArray,
+        heading_deg: FloatArray,
+        is_motor: BoolArray | None,
+    ) -> tuple[IndexArray, IndexArray]:
+        """Start in `_listed` and count of each position's pieces."""
+        motor, other = self._grids
+        start, count = motor.lists(x_m, y_m, heading_deg)
+        if is_motor is None or is_motor.all():
+            return start, count
+        other_start, other_count = other.lists(x_m, y_m, heading_deg)
+        start = np.where(is_motor, start, other_start + len(motor.listed))
+        return start, np.where(is_motor, count, other_count)
 
     def _weigh(
         self, samples: Float32Array, position: IndexArray, start: IndexArray, count: IndexArray
     ) -> Candidates:
         weights = self.likelihood
         listed = np.repeat(start, count) + counts_up(count)
-        piece = self._grid.listed[listed]
+        piece = self._listed[listed]
         of = np.repeat(position, count)
         x_m, y_m, east, north, length_m, heading_deg = self._geometry.take(piece, axis=0).T
         at_x_m, at_y_m, course_deg, speed_mps = samples.take(of, axis=0).T

@@ -67,18 +67,20 @@ class LaneGrid:
     `reach_m` is how far a piece may be from the position and still be listed for sure.
     """
 
-    def __init__(self, pieces: Pieces, reach_m: float) -> None:
-        """Index the pieces; a grid of no pieces finds nothing."""
-        ends = pieces.geometry[:, 0:2] + pieces.geometry[:, 2:4] * pieces.geometry[:, 4:5]
-        corners = np.concatenate((pieces.geometry[:, 0:2], ends)).astype(np.float64)
+    def __init__(self, pieces: Pieces, chosen: IndexArray, reach_m: float) -> None:
+        """Index the `chosen` pieces; a grid of no pieces finds nothing."""
+        geometry = pieces.geometry[chosen].astype(np.float64)
+        ends = geometry[:, 0:2] + geometry[:, 2:4] * geometry[:, 4:5]
+        corners = np.concatenate((geometry[:, 0:2], ends))
         if len(corners) == 0:
             corners = np.zeros((1, 2))
         self._low_m = corners.min(axis=0) - reach_m
         span_m = corners.max(axis=0) + reach_m - self._low_m
         self._cell_m = max(CELL_M, float(np.sqrt(span_m[0] * span_m[1] / MAX_CELLS)))
         self._shape = np.floor(span_m / self._cell_m).astype(np.int64) + 1  # (columns, rows)
-        cell, piece = self._near(pieces.geometry.astype(np.float64), reach_m)
-        self._number_cells(cell, piece, pieces.geometry[:, 5])
+        cell, piece = self._near(geometry, reach_m)
+        self._number_cells(cell, piece, geometry[:, 5])
+        self.listed: NDArray[np.int32] = chosen[self._listed].astype(np.int32)
 
     def lists(
         self, x_m: FloatArray, y_m: FloatArray, heading_deg: FloatArray
@@ -123,9 +125,7 @@ class LaneGrid:
         pairs = np.unique(cell * max(len(geometry), 1) + piece[of_part][near])
         return np.divmod(pairs, max(len(geometry), 1))
 
-    def _number_cells(
-        self, cell: IndexArray, piece: IndexArray, heading_deg: NDArray[np.float32]
-    ) -> None:
+    def _number_cells(self, cell: IndexArray, piece: IndexArray, heading_deg: FloatArray) -> None:
         used, number = np.unique(cell, return_inverse=True)
         self._cell_number = np.full(int(self._shape.prod()), -1, dtype=np.int32)
         self._cell_number[used] = np.arange(len(used), dtype=np.int32)
@@ -135,7 +135,7 @@ class LaneGrid:
         pair, sector = np.nonzero(np.column_stack((fits, np.ones(len(piece), dtype=np.bool_))))
         listing = number[pair] * (SECTORS + 1) + sector
         order = np.argsort(listing, kind="stable")
-        self.listed: NDArray[np.int32] = piece[pair][order].astype(np.int32)
+        self._listed = piece[pair][order]
         sizes = np.bincount(listing, minlength=max(len(used), 1) * (SECTORS + 1))
         self._offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
 

@@ -130,8 +130,7 @@ class Matcher:
         self._likelihood = likelihood or Likelihood()
         self._continuity = continuity or Continuity()
         self._smoothing = smoothing or Smoothing()
-        self._motor = Roads(road_map, {"motor", "bus"}, self._likelihood)
-        self._other = Roads(road_map, {"bicycle", "pedestrian"}, self._likelihood)
+        self._roads = Roads(road_map, self._likelihood)
         self._steps = Steps(road_map, self._continuity)
 
     def initial(self) -> MatcherState:
@@ -176,12 +175,21 @@ class Matcher:
         )
         for part in rounds:
             self._smooth(state, samples, part)
-        if is_motor is None:
-            self._match(state, samples, rounds, self._motor, None, rows, result)
-        else:
-            motor = np.asarray(is_motor, dtype=np.bool_)[rows]
-            self._match(state, samples, rounds, self._motor, motor, rows, result)
-            self._match(state, samples, rounds, self._other, ~motor, rows, result)
+        found = self._roads.near(
+            samples.x_m,
+            samples.y_m,
+            samples.heading_deg,
+            samples.speed_mps,
+            None if is_motor is None else np.asarray(is_motor, dtype=np.bool_)[rows],
+        )
+        best = self._best(state, samples, rounds, found)
+        matched = best >= 0
+        to, row = rows[matched], best[matched]
+        piece = found.piece[row]
+        result.segment_index[to] = self._roads.segment[piece]
+        result.lane_index[to] = self._roads.lane_index[piece]
+        result.offset_m[to] = self._roads.offset_m(piece, found.along_m[row])
+        result.distance_m[to] = np.sqrt(found.distance_squared_m2[row])
         return result
 
     def _smooth(self, state: MatcherState, samples: _Samples, part: slice) -> None:
@@ -215,47 +223,18 @@ class Matcher:
         state.heading_deg[to] = heading_deg[newer]
         state.samples[to] = track.samples[newer]
 
-    def _match(
-        self,
-        state: MatcherState,
-        samples: _Samples,
-        rounds: list[slice],
-        roads: Roads,
-        wanted: BoolArray | None,
-        rows: IndexArray,
-        result: MatchResult,
-    ) -> None:
-        """Match the `wanted` samples (None: all) and write them to their `rows` of the result."""
-        if wanted is None:
-            found = roads.near(samples.x_m, samples.y_m, samples.heading_deg, samples.speed_mps)
-        else:
-            picked = np.flatnonzero(wanted)
-            columns = (samples.x_m, samples.y_m, samples.heading_deg, samples.speed_mps)
-            found = roads.near(*(column[picked] for column in columns))
-            found = found._replace(position=picked[found.position])
-        best = self._best(state, samples, rounds, roads, found, wanted)
-        matched = best >= 0
-        to, row = rows[matched], best[matched]
-        piece = found.piece[row]
-        result.segment_index[to] = roads.segment[piece]
-        result.lane_index[to] = roads.lane_index[piece]
-        result.offset_m[to] = roads.offset_m(piece, found.along_m[row])
-        result.distance_m[to] = np.sqrt(found.distance_squared_m2[row])
-
     def _best(
         self,
         state: MatcherState,
         samples: _Samples,
         rounds: list[slice],
-        roads: Roads,
         found: Candidates,
-        wanted: BoolArray | None,
     ) -> IndexArray:
         """Row of each sample's winning candidate, -1 for none; hypotheses move on."""
         best = np.full(len(samples.slots), -1, dtype=np.int64)
         open_group = np.zeros(len(samples.slots), dtype=np.bool_)
         starts = group_starts(found.position)
-        segment = roads.segment[found.piece]
+        segment = self._roads.segment[found.piece]
         rivals = np.zeros(0, dtype=np.int64)
         if len(starts):
             sizes = np.diff(starts, append=len(found.position))
@@ -269,7 +248,7 @@ class Matcher:
                 open_group[found.position] & (worse < self._continuity.ambiguous_cost)
             )
         for part in rounds:
-            self._move_on(state, samples, part, best, segment, open_group, wanted)
+            self._move_on(state, samples, part, best, segment, open_group)
             if rivals.size:
                 first, last = np.searchsorted(found.position[rivals], (part.start, part.stop))
                 if last > first:
@@ -284,12 +263,9 @@ class Matcher:
         best: IndexArray,
         segment: Int32Array,
         open_group: BoolArray,
-        wanted: BoolArray | None,
     ) -> None:
         """Hypotheses of one round where the position alone decides, or a track begins."""
         fresh = samples.is_newer[part] & (~open_group[part] | samples.begins[part])
-        if wanted is not None:
-            fresh &= wanted[part]
         slots, row = samples.slots[part][fresh], best[part][fresh]
         decided = (row >= 0) & ~open_group[part][fresh]
         state.segments[slots] = NO_SEGMENT
