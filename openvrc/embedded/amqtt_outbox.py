@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from amqtt.session import Session
 
 OUTBOX_MESSAGES = 20_000
-"""Messages waiting for a connected subscriber; beyond it publishers are held back (no PUBACK)."""
+OUTBOX_BYTES = 256 << 20
+"""Waiting for a connected subscriber; beyond either, publishers are held back (no PUBACK)."""
 
 OFFLINE_OUTBOX_MESSAGES = 500_000
 OFFLINE_OUTBOX_BYTES = 1 << 30
@@ -40,12 +41,12 @@ class Outbox:
 
     def is_full(self, *, connected: bool) -> bool:
         """Whether one more would exceed the bound that holds for this state of the session."""
-        if connected:
-            return len(self.waiting) >= OUTBOX_MESSAGES
-        return (
-            len(self.waiting) >= OFFLINE_OUTBOX_MESSAGES
-            or self.waiting_bytes >= OFFLINE_OUTBOX_BYTES
+        messages, size = (
+            (OUTBOX_MESSAGES, OUTBOX_BYTES)
+            if connected
+            else (OFFLINE_OUTBOX_MESSAGES, OFFLINE_OUTBOX_BYTES)
         )
+        return len(self.waiting) >= messages or self.waiting_bytes >= size
 
 
 def outbox_of(session: Session) -> Outbox:

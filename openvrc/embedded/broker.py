@@ -151,11 +151,11 @@ def _start_mosquitto(program: str, data_dir: Path, port: int) -> RunningBroker:
 
 def _start_amqtt(data_dir: Path, port: int) -> RunningBroker:
     # Under our own account: `nobody` may be unable to reach our Python.
-    data_dir.mkdir(parents=True, exist_ok=True)
+    directory = server_directory(data_dir, RunAs())
     command = [sys.executable, "-m", "openvrc.embedded.amqtt_server", "--port", str(port)]
     search_path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": search_path}
-    return _started(AMQTT, command, data_dir, port, RunAs(), environment)
+    return _started(AMQTT, command, directory, port, RunAs(), environment)
 
 
 def _started(

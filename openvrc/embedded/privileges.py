@@ -14,6 +14,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from openvrc.embedded.errors import EmbeddedServerError
+
 SYSTEM_HOME = Path("/var/lib/openvrc")
 """Where root keeps what `nobody` must reach. Made by us, mode 0755."""
 
@@ -53,9 +55,15 @@ def server_directory(wanted: Path, account: RunAs) -> Path:
     """The directory a server of `account` works in when `wanted` was asked for; made if absent.
 
     Only directories that this call makes get a mode, never one that was there before.
+
+    Raises:
+        EmbeddedServerError: the directory is somebody else's, root's from an earlier run perhaps.
     """
     if account.uid is None:
-        return make_directory(wanted, PRIVATE_DIRECTORY)
+        made = make_directory(wanted, PRIVATE_DIRECTORY)
+        if not os.access(made, os.W_OK | os.X_OK):
+            raise EmbeddedServerError("embedded servers", f"{made} is not ours to write in")
+        return made
     if anyone_can_reach(wanted):
         return make_directory(wanted, OPEN_DIRECTORY)
     digest = hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:12]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openvrc.embedded.errors import EmbeddedServerError
 from openvrc.embedded.privileges import (
     RunAs,
     anyone_can_reach,
@@ -50,6 +51,13 @@ def test_an_ordinary_user_works_where_asked(tmp_path: Path) -> None:
     directory = server_directory(tmp_path / "db", RunAs())
     assert directory == tmp_path / "db"
     assert mode_of(directory) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "db").mkdir(mode=0o500)
+    with pytest.raises(EmbeddedServerError, match="not ours to write in"):
+        server_directory(tmp_path / "db", RunAs())
 
 
 def test_another_account_is_not_sent_below_a_closed_directory(
