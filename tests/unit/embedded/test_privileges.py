@@ -1,19 +1,21 @@
 """Directories get a mode from us only if we made them."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from openvrc.embedded.directories import make_directory
 from openvrc.embedded.errors import EmbeddedServerError
 from openvrc.embedded.privileges import (
     RunAs,
     anyone_can_reach,
-    make_directory,
     server_account,
     server_directory,
 )
+from openvrc.embedded.stand_in import stand_in_directory
 
 
 def mode_of(path: Path) -> int:
@@ -63,7 +65,7 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_another_account_is_not_sent_below_a_closed_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openvrc.embedded.privileges.SYSTEM_HOME", tmp_path / "system")
+    monkeypatch.setattr("openvrc.embedded.directories.SYSTEM_HOME", tmp_path / "system")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     account = RunAs(65534, 65534)
@@ -71,7 +73,54 @@ def test_another_account_is_not_sent_below_a_closed_directory(
     assert first.parent == tmp_path / "system"
     assert server_directory(closed / "db", account) == first
     assert server_directory(closed / "other", account) != first
-    assert list(closed.iterdir()) == []
+    assert mode_of(closed) == 0o700
+
+
+def test_a_stand_in_stays_in_use_when_the_way_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openvrc.embedded.directories.SYSTEM_HOME", tmp_path / "system")
+    account = RunAs(65534, 65534)
+    monkeypatch.setattr("openvrc.embedded.privileges.anyone_can_reach", lambda _: False)
+    first = server_directory(tmp_path / "db", account)
+    monkeypatch.setattr("openvrc.embedded.privileges.anyone_can_reach", lambda _: True)
+    assert server_directory(tmp_path / "db", account) == first
+    assert server_directory(tmp_path / "other", account) == tmp_path / "other"
+
+
+@pytest.fixture
+def system_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "system"
+    monkeypatch.setattr("openvrc.embedded.directories.SYSTEM_HOME", home)
+    return home
+
+
+def test_who_deletes_the_directory_asked_for_starts_afresh(
+    tmp_path: Path, system_home: Path
+) -> None:
+    first = stand_in_directory(tmp_path / "db")
+    shutil.rmtree(tmp_path / "db")
+    assert stand_in_directory(tmp_path / "db") != first
+
+
+def test_what_stood_in_for_a_deleted_temporary_directory_is_deleted(
+    tmp_path: Path, system_home: Path
+) -> None:
+    left, kept = stand_in_directory(tmp_path / "gone"), stand_in_directory(tmp_path / "kept")
+    shutil.rmtree(tmp_path / "gone")
+    stand_in_directory(tmp_path / "next")
+    assert not left.exists()
+    assert kept.exists()
+
+
+def test_what_stood_in_for_a_home_that_is_not_mounted_is_kept(
+    tmp_path: Path, system_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "elsewhere"))
+    kept = stand_in_directory(tmp_path / "home" / "db")
+    shutil.rmtree(tmp_path / "home")
+    stand_in_directory(tmp_path / "next")
+    assert kept.exists()
 
 
 def test_root_does_not_run_servers_as_root() -> None:
