@@ -113,13 +113,17 @@ class Emitter:
         if not changed.size:
             return []
         self._reported[changed] = self._sent[changed]
-        words = [self._sources[number].source_id for number in changed]
-        subjects = (np.arange(len(changed), dtype=np.int32), words)
+        return self.status_of(changed, self._sent[changed], zone_time_ns)
+
+    def status_of(self, numbers: IntArray, counts: IntArray, zone_time_ns: int) -> list[Outgoing]:
+        """`source_status` of these senders with these counts."""
+        words = [self._sources[number].source_id for number in numbers]
+        subjects = (np.arange(len(numbers), dtype=np.int32), words)
         columns = {
-            "sampled_at_ns": np.full(len(changed), zone_time_ns, np.int64),
-            "sent_count": self._sent[changed],
+            "sampled_at_ns": np.full(len(numbers), zone_time_ns, np.int64),
+            "sent_count": counts,
         }
-        return self.emit("source_status", changed, subjects, columns)
+        return self.emit("source_status", numbers, subjects, columns)
 
     def final_frame(self, zone_time_ns: int) -> Frame:
         """A frame in which every sender that has spoken states its final count."""
