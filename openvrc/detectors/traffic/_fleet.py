@@ -1,0 +1,201 @@
+"""Every vehicle of a zone as arrays: where it is, since when it stands, what happened around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.columns import column_of
+from openvrc.contracts.maps import RoadMap
+from openvrc.contracts.messages.record import LATE_IN_ZONE
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.detectors.keyed import Keyed, Spec
+from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
+
+BoolArray = NDArray[np.bool_]
+
+STANDING_MPS = 0.5  # GNSS and wheel speed of a standing car stay below this
+MOVING_MPS = 1.0  # hysteresis: creeping up in a queue is faster, sensor noise slower
+MOVED_ON_M = 15.0  # ten standard deviations of position noise, two places in a queue
+DRIVEN_MPS = 2.0  # faster than this it is traffic; a car first seen parked is not
+IDLE_S = 60  # a pseudonym silent this long has gone or changed; what comes is a new track
+OPEN_IDLE_S = 600  # an episode waits longer for its vehicle: tunnels, lost radio
+
+EVICT_SHARE = 8  # once one in so many is gone
+
+NO_BLINKER, ONE_BLINKER, HAZARD = 0, 1, 2
+CLASSES = column_of("vehicle_state", "vehicle_class").values
+BUS_LIKE = np.isin(CLASSES, ("bus", "tram"))
+ON_LANES = ~np.isin(CLASSES, ("pedestrian", "bicycle"))
+# Typical lengths in m where a vehicle does not state its own (SUMO's defaults by class).
+LENGTH_M = {"truck": 10.0, "bus": 12.0, "tram": 22.0, "motorcycle": 2.2, "bicycle": 1.6}
+LENGTH_BY_CLASS_M = np.array([LENGTH_M.get(word, 5.0) for word in CLASSES] + [5.0])
+
+METRES_PER_DEG = 111_320.0
+
+SPEC: Spec = {
+    "newest_ns": (np.int64, ABSENT_I64),  # of any row given, also one not yet folded
+    "at_ns": (np.int64, ABSENT_I64),
+    "segment": (np.int64, -1),
+    "lane": (np.int64, -1),
+    "offset_m": (np.float64, np.nan),
+    "speed_mps": (np.float64, np.nan),
+    "lat_deg": (np.float64, np.nan),
+    "lon_deg": (np.float64, np.nan),
+    "length_m": (np.float64, 5.0),
+    "vehicle_class": (np.int64, -1),
+    "has_driven": (np.bool_, False),
+    "standing_since_ns": (np.int64, ABSENT_I64),
+    "anchor_lat_deg": (np.float64, np.nan),
+    "anchor_lon_deg": (np.float64, np.nan),
+    "free_since_ns": (np.int64, ABSENT_I64),
+    "passers": (np.int64, 0),
+    "blinked_ns": (np.int64, ABSENT_I64),
+    "has_hazard_lights": (np.bool_, False),
+    "open_since_ns": (np.int64, ABSENT_I64),
+    "open_lane": (np.int64, -1),
+    "open_segment": (np.int64, -1),
+    "is_unknown": (np.bool_, False),
+}
+
+ROW_TYPES: dict[str, Any] = {
+    "at_ns": np.int64,
+    "slot": np.int64,
+    "segment": np.int64,
+    "lane": np.int64,
+    "offset_m": np.float64,
+    "speed_mps": np.float64,
+    "lat_deg": np.float64,
+    "lon_deg": np.float64,
+    "length_m": np.float64,
+    "vehicle_class": np.int64,
+    "blinker": np.int8,
+    "accuracy_m": np.float64,
+}
+EMPTY_ROWS: Columns = {name: np.empty(0, dtype) for name, dtype in ROW_TYPES.items()}
+
+
+class SegmentNumbers:
+    """Segment ids of Batches as indexes of the map; -1 for "" and for what it does not have."""
+
+    def __init__(self, road_map: RoadMap) -> None:
+        self._number = {name: number for number, name in enumerate(road_map.segment_ids)}
+
+    def of(self, words: Iterable[str]) -> NDArray[np.int64]:
+        """Index of each id."""
+        return np.array([self._number.get(word, -1) for word in words], np.int64)
+
+
+def rows_of(batch: Batch, fleet: Keyed, segments: SegmentNumbers) -> Columns:
+    """The rows of a vehicle_state Batch that zone-level rules use: in time and with a position."""
+    lat_deg, lon_deg = batch.column("lat_deg"), batch.column("lon_deg")
+    usable = np.isfinite(lat_deg) & np.isfinite(lon_deg)
+    usable &= (batch.column("lateness") & LATE_IN_ZONE) == 0
+    vehicle_class = batch.column("vehicle_class").astype(np.int64)
+    usable &= (vehicle_class < 0) | ON_LANES[vehicle_class]
+    if not usable.all():
+        batch = batch.filter(usable)
+        vehicle_class = vehicle_class[usable]
+    if not batch.n_rows:
+        return EMPTY_ROWS
+    slot = fleet.batch_slots(batch)
+    at_ns = batch.column("sampled_at_ns")
+    np.maximum.at(fleet["newest_ns"], slot, at_ns)
+    length_m = batch.column("length_m").astype(np.float64)
+    length_m = np.where(length_m > 0.0, length_m, LENGTH_BY_CLASS_M[vehicle_class])
+    offset_m = batch.column("segment_offset_m").astype(np.float64)
+    segment = segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
+    return {
+        "at_ns": at_ns,
+        "slot": slot,
+        "segment": np.where(np.isfinite(offset_m), segment, -1),
+        "lane": batch.column("lane_index").astype(np.int64),
+        "offset_m": offset_m,
+        "speed_mps": batch.column("speed_mps").astype(np.float64),
+        "lat_deg": batch.column("lat_deg"),
+        "lon_deg": batch.column("lon_deg"),
+        "length_m": length_m,
+        "vehicle_class": vehicle_class,
+        "blinker": _blinker(batch),
+        "accuracy_m": batch.column("position_accuracy_m").astype(np.float64),
+    }
+
+
+def _blinker(batch: Batch) -> NDArray[np.int8]:
+    left, right = batch.column("left_blinker_on") == 1, batch.column("right_blinker_on") == 1
+    hazard = (batch.column("hazard_lights_on") == 1) | (left & right)
+    return np.where(hazard, HAZARD, left | right).astype(np.int8)
+
+
+def displaced(fleet: Keyed, rows: Columns) -> BoolArray:
+    """Whether each row is away from where its vehicle came to a stand, (n_rows,)."""
+    slot = rows["slot"]
+    north_m = (rows["lat_deg"] - fleet["anchor_lat_deg"][slot]) * METRES_PER_DEG
+    east_m = (rows["lon_deg"] - fleet["anchor_lon_deg"][slot]) * METRES_PER_DEG
+    east_m *= np.cos(np.radians(rows["lat_deg"]))
+    return north_m * north_m + east_m * east_m > MOVED_ON_M * MOVED_ON_M  # type: ignore[no-any-return]
+
+
+def fold(fleet: Keyed, rows: Columns) -> None:
+    """Bring every vehicle of one second's rows (one row each) forward."""
+    slot, at_ns, speed_mps = rows["slot"], rows["at_ns"], rows["speed_mps"]
+    _begin_tracks(fleet, rows)
+    since_ns = fleet["standing_since_ns"]
+    was_standing = since_ns[slot] != ABSENT_I64
+    moved = was_standing & displaced(fleet, rows)
+    # A sample without a speed changes nothing about standing: neither comparison holds.
+    starts = (speed_mps < STANDING_MPS) & (~was_standing | moved)
+    stops = was_standing & ((speed_mps > MOVING_MPS) | moved) & ~starts
+    began, ended = slot[starts], slot[stops]
+    since_ns[ended] = ABSENT_I64
+    since_ns[began] = at_ns[starts]
+    fleet["anchor_lat_deg"][began] = rows["lat_deg"][starts]
+    fleet["anchor_lon_deg"][began] = rows["lon_deg"][starts]
+    fleet["passers"][began] = 0
+    fleet["free_since_ns"][began] = ABSENT_I64
+    fleet["has_driven"][slot[speed_mps > DRIVEN_MPS]] = True
+    fleet["blinked_ns"][slot[rows["blinker"] == ONE_BLINKER]] = at_ns[
+        rows["blinker"] == ONE_BLINKER
+    ]
+    fleet["has_hazard_lights"][slot] = rows["blinker"] == HAZARD
+    _move(fleet, rows)
+
+
+def _begin_tracks(fleet: Keyed, rows: Columns) -> None:
+    """What comes after long silence is a new track: nothing of the old one holds."""
+    slot = rows["slot"]
+    silent_ns = rows["at_ns"] - fleet["at_ns"][slot]
+    is_open = fleet["open_since_ns"][slot] != ABSENT_I64
+    limit_ns = np.where(is_open, OPEN_IDLE_S, IDLE_S) * NS_PER_S
+    known = fleet["at_ns"][slot] != ABSENT_I64
+    again = slot[known & (silent_ns > limit_ns)]
+    for name, (_, fill) in SPEC.items():
+        if len(again) and name != "newest_ns":
+            fleet[name][again] = fill
+
+
+def _move(fleet: Keyed, rows: Columns) -> None:
+    slot = rows["slot"]
+    # A standing vehicle that slips off the map by noise stays where it was found.
+    on_map = (rows["segment"] >= 0) | (fleet["standing_since_ns"][slot] == ABSENT_I64)
+    for name in ("segment", "lane", "offset_m"):
+        fleet[name][slot[on_map]] = rows[name][on_map]
+    for name in ("at_ns", "speed_mps", "lat_deg", "lon_deg", "length_m", "vehicle_class"):
+        fleet[name][slot] = rows[name]
+
+
+def evict_idle(fleet: Keyed, buffer: SecondsBuffer, watermark_ns: int) -> None:
+    """Forget vehicles silent so long that whatever they say next begins a new track.
+
+    Only memory depends on when this happens, so it waits until it is worth its cost.
+    """
+    is_open = fleet["open_since_ns"] != ABSENT_I64
+    limit_ns = np.where(is_open, OPEN_IDLE_S, IDLE_S) * NS_PER_S
+    gone = fleet["newest_ns"] < watermark_ns - limit_ns
+    if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
+        buffer.renumber(np.cumsum(~gone) - 1)
+        fleet.evict(gone)

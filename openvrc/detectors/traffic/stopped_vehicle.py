@@ -1,0 +1,435 @@
+"""A vehicle that stands where it obstructs, told from queues, bus stops and congestion.
+
+A vehicle in a queue has a reason to stand in front of it: the next vehicle, the stop line, slow
+traffic. An obstruction has none: its lane is free ahead, traffic ahead flows, others drive past.
+Each second of event time, for every standing vehicle:
+
+1. free ahead: over 25 m to the next vehicle in its lane and to the segment's end;
+2. not in a queue we do not see: if a share p of vehicles is connected, a queue over `d` m of lane
+   goes unseen with probability (1 - p)^(d / 7.5 m), which must be small. p comes from the queues
+   themselves: the share of standing vehicles whose next standing one ahead is bumper to bumper
+   (stop positions tell penetration: Zhao et al., arXiv 1810.09237);
+3. and then one of: *passed* (8 s, two vehicles drove past at over 5 m/s, traffic ahead flows,
+   nobody stands just ahead on a neighbouring lane; longer if it blinked to change lanes),
+   *quiet* (60 s, far from a signal, nobody stands ahead: no passers needed),
+   *long* (120 s, longer than a red phase: what is unseen ahead would have moved).
+
+Buses and trams stand at stops; they need longer than a dwell. A vehicle must have been seen
+driving first: one that is first seen standing may be parked. It clears when it moves on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Arrays, Context, Finding, Rule, Severity
+from openvrc.contracts.maps import RoadMap
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.detectors.keyed import Keyed
+from openvrc.detectors.traffic import _fleet, _surroundings
+from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+NAME = "traffic.stopped_vehicle"
+
+FRESH_S = 3  # a vehicle heard within this is still about there: two lost samples at 1 Hz
+PASSED_STANDING_S = 8.0  # queues discharge past a driver's start delay (2 s) well before
+BLINKED_STANDING_S = 45.0  # waiting for a gap to change lanes; critical gaps come within this
+BLINKED_BEFORE_S = 10.0  # indicators on shortly before the stop belong to it
+QUIET_STANDING_S = 60.0  # nobody stops on a lane this long to look at a phone or let one out
+LONG_STANDING_S = 120.0  # beyond the longest red of common signal plans (cycles of 60 to 120 s)
+BUS_STANDING_S = 300.0  # dwell is mostly below 60 s, timing points hold buses for minutes
+HELD_S = 5.0  # a queue that moves off opens gaps, but not for this long
+FREE_AHEAD_M = 25.0  # three places in a queue: a driver closes up sooner
+PASSERS = 2  # one may be the gap a driver waits for
+PASSING_MPS = 5.0
+FLOWING_MPS = 5.0
+AHEAD_M = 150.0  # where "traffic ahead" is looked for
+ABREAST_M = 6.0  # about a car's length: a vehicle beside, such as the other half of a crash
+QUEUE_SPACING_M = 7.5  # front to front in a standing queue (jam density 133 vehicles/km)
+MAX_UNSEEN_QUEUE = 0.001  # thousands of vehicles stand at signals in a zone each hour
+MAX_UNSEEN_QUEUE_LONG = 0.1  # a stand of LONG_STANDING_S is evidence by itself
+QUIET_FROM_SIGNAL_M = 100.0  # 13 vehicles a lane, more than one red collects off-peak
+SERIOUS_LIMIT_MPS = 19.4  # 70 km/h: above, a standing vehicle is hit at a deadly speed
+UNKNOWN_AFTER_S = 10
+
+# The share of connected vehicles, seen in queues: Beta(2, 2) before anything is seen, and the
+# past forgotten over ten minutes.
+PRIOR_ADJACENT, PRIOR_PAIRS = 2.0, 4.0
+PAIRS_MEMORY_S = 600.0
+PAIR_STANDING_S = 5.0  # a pair is looked at once, when the one behind has settled
+ADJACENT_M = 6.0  # bumper to bumper is 2.5 m; with one unseen car between, 9.5 m
+SECOND_IN_QUEUE_M = 10.0  # more than one place from the stop line
+PAIR_REACH_M = 100.0  # further ahead it is another queue
+
+
+@dataclass
+class State:
+    """All of one zone and run."""
+
+    context: Context
+    buffer: SecondsBuffer = field(default_factory=lambda: SecondsBuffer(_fleet.EMPTY_ROWS))
+    fleet: Keyed = field(default_factory=lambda: Keyed(_fleet.SPEC))
+    evaluated_s: int = -1
+    adjacent: float = 0.0
+    pairs: float = 0.0
+    segments: _fleet.SegmentNumbers | None = None
+
+    @property
+    def penetration(self) -> float:
+        """Estimated share of connected vehicles."""
+        return (self.adjacent + PRIOR_ADJACENT) / (self.pairs + PRIOR_PAIRS)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Standing vehicles and what is around each, all (n,)."""
+
+    slot: IndexArray
+    standing_s: FloatArray
+    to_end_m: FloatArray
+    gap_m: FloatArray
+    unseen_queue: FloatArray
+    speed_ahead_mps: FloatArray
+    """Of all lanes, NaN where nobody is ahead."""
+    lane_speed_mps: FloatArray
+    standing_close_ahead: IndexArray
+    standing_ahead: IndexArray
+
+
+class StoppedVehicle:
+    """`traffic.stopped_vehicle`."""
+
+    name = NAME
+    rule = Rule(
+        name=NAME,
+        title="Stopped vehicle",
+        meaning="A vehicle stands on a lane that is free ahead of it, so others must go around it.",
+        advice="Look at the camera of the place, warn upstream traffic, send the road service.",
+        recovering_for_s=5.0,
+        actionable_for_s=600.0,
+    )
+    inputs: tuple[str, ...] = ("vehicle_state",)
+    partition = "zone"
+
+    def initial(self, context: Context) -> State:
+        """A zone without vehicles."""
+        road_map = context.road_map
+        return State(context, segments=_fleet.SegmentNumbers(road_map) if road_map else None)
+
+    def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
+        """Hold the batch back; a zone without a map has no lanes to obstruct."""
+        if state.segments is not None:
+            state.buffer.add(_fleet.rows_of(batch, state.fleet, state.segments))
+        return state, []
+
+    def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
+        """Fold second by second what is complete."""
+        road_map = state.context.road_map
+        findings: list[Finding] = []
+        if road_map is None:
+            return state, findings
+        for second, rows in state.buffer.closed(state.evaluated_s, watermark_ns):
+            findings += _silenced(state, second - 1)
+            findings += _second(state, road_map, second, rows)
+            state.evaluated_s = second
+        findings += _silenced(state, watermark_ns // NS_PER_S)
+        _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
+        return state, findings
+
+    def snapshot(self, state: State) -> Arrays:
+        """Everything but the map."""
+        return {
+            **state.fleet.snapshot("fleet_"),
+            **state.buffer.snapshot("rows_"),
+            "evaluated_s": np.array(state.evaluated_s),
+            "pairs": np.array([state.adjacent, state.pairs]),
+        }
+
+    def restore(self, context: Context, arrays: Arrays) -> State:
+        """The state that `snapshot` wrote."""
+        state = self.initial(context)
+        state.fleet = Keyed.restore(_fleet.SPEC, arrays, "fleet_")
+        state.buffer.restore(arrays, "rows_")
+        state.evaluated_s = int(arrays["evaluated_s"])
+        state.adjacent, state.pairs = arrays["pairs"].tolist()
+        return state
+
+
+def _second(state: State, road_map: RoadMap, second: int, rows: Columns) -> list[Finding]:
+    fleet = state.fleet
+    slot = rows["slot"]
+    _count_passers(fleet, rows)
+    _fleet.fold(fleet, rows)
+    findings = _moved_on(fleet, road_map, slot)
+    state.pairs, state.adjacent = _forget(state, second)
+    stands = slot[(fleet["standing_since_ns"][slot] != ABSENT_I64) & (fleet["segment"][slot] >= 0)]
+    if not len(stands):
+        return findings
+    around = _look_around(state, road_map, second, stands)
+    chosen = np.flatnonzero(_obstructs(fleet, road_map, around))
+    return findings + _raised(fleet, road_map, around, chosen)
+
+
+def _forget(state: State, second: int) -> tuple[float, float]:
+    elapsed_s = second - state.evaluated_s if state.evaluated_s >= 0 else 0
+    keep = float(np.exp(-elapsed_s / PAIRS_MEMORY_S))
+    return state.pairs * keep, state.adjacent * keep
+
+
+def _count_passers(fleet: Keyed, rows: Columns) -> None:
+    """Add who drove past each standing vehicle between its last second and this one."""
+    slot = rows["slot"]
+    known = fleet["segment"]
+    elapsed_ns = rows["at_ns"] - fleet["at_ns"][slot]
+    drives = (rows["speed_mps"] > PASSING_MPS) & (rows["segment"] >= 0)
+    drives &= (fleet["at_ns"][slot] != ABSENT_I64) & (elapsed_ns <= FRESH_S * NS_PER_S)
+    road = rows["segment"][drives]
+    stays = known[slot[drives]] == road
+    before_m = np.where(stays, fleet["offset_m"][slot[drives]], 0.0)  # came in at the start
+    stands = np.flatnonzero((fleet["standing_since_ns"] != ABSENT_I64) & (known >= 0))
+    asker_m = _surroundings.place_m(known[stands], fleet["offset_m"][stands])
+    fleet["passers"][stands] += _surroundings.passes(
+        asker_m,
+        _surroundings.place_m(road, before_m),
+        _surroundings.place_m(road, rows["offset_m"][drives]),
+    )
+
+
+def _look_around(state: State, road_map: RoadMap, second: int, stands: IndexArray) -> Standing:
+    """Gaps, queues and speeds around the vehicles `stands`, from everybody heard lately."""
+    fleet = state.fleet
+    heard = fleet["at_ns"] > (second - FRESH_S) * NS_PER_S
+    heard &= fleet["segment"] >= 0
+    others = np.flatnonzero(heard)
+    gap_m, queue_m, pair_gap_m, lane_speed_mps = _along_the_lane(fleet, others, stands)
+    to_end_m = road_map.segment_length_m[fleet["segment"][stands]] - fleet["offset_m"][stands]
+    standing_s = (fleet["at_ns"][stands] - fleet["standing_since_ns"][stands]) / NS_PER_S
+    _learn_penetration(state, road_map, stands, standing_s, to_end_m, pair_gap_m)
+    speed_mps, close, ahead = _along_the_segment(fleet, others, stands)
+    return Standing(
+        slot=stands,
+        standing_s=standing_s,
+        to_end_m=to_end_m,
+        gap_m=gap_m,
+        unseen_queue=_surroundings.unseen_queue_probability(
+            np.minimum(to_end_m, queue_m), state.penetration, QUEUE_SPACING_M
+        ),
+        speed_ahead_mps=speed_mps,
+        lane_speed_mps=lane_speed_mps,
+        standing_close_ahead=close,
+        standing_ahead=ahead,
+    )
+
+
+def _lane_road(fleet: Keyed, slots: IndexArray) -> IndexArray:
+    """One number a lane; vehicles of unknown lane share one of their own per segment."""
+    return fleet["segment"][slots] * 128 + fleet["lane"][slots] + 1  # type: ignore[no-any-return]
+
+
+def _along_the_lane(
+    fleet: Keyed, others: IndexArray, stands: IndexArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Per standing vehicle: gap to the next in lane, to the next that stands, the latter again
+    where it is the next one (else FAR_M), and the lane's mean speed ahead (NaN nobody).
+    """
+    place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
+    length_m = fleet["length_m"][others]
+    order = np.lexsort((length_m, place_m))
+    place_m, length_m = place_m[order], length_m[order]
+    is_standing = fleet["standing_since_ns"][others[order]] != ABSENT_I64
+    asker_m = _surroundings.place_m(_lane_road(fleet, stands), fleet["offset_m"][stands])
+    gap_m, leader = _surroundings.gaps_ahead(asker_m, place_m, length_m)
+    queue_m, _ = _surroundings.gaps_ahead(asker_m, place_m[is_standing], length_m[is_standing])
+    pair_gap_m = np.where((leader >= 0) & is_standing[leader], gap_m, _surroundings.FAR_M)
+    return gap_m, queue_m, pair_gap_m, _mean_speed(fleet, others[order], place_m, asker_m)
+
+
+def _mean_speed(
+    fleet: Keyed, ordered: IndexArray, place_m: FloatArray, asker_m: FloatArray
+) -> FloatArray:
+    """Mean speed of those ahead of each asker, not abreast, within AHEAD_M; NaN nobody."""
+    speed_mps = np.nan_to_num(fleet["speed_mps"][ordered], nan=FLOWING_MPS)
+    total, count = _surroundings.sum_between(
+        place_m, speed_mps, asker_m + ABREAST_M, asker_m + AHEAD_M
+    )
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _along_the_segment(
+    fleet: Keyed, others: IndexArray, stands: IndexArray
+) -> tuple[FloatArray, IndexArray, IndexArray]:
+    """Per standing vehicle, over all lanes: mean speed ahead, how many stand close ahead, and
+    how many stand within AHEAD_M.
+    """
+    place_m = _surroundings.place_m(fleet["segment"][others], fleet["offset_m"][others])
+    order = np.argsort(place_m)
+    place_m, ordered = place_m[order], others[order]
+    asker_m = _surroundings.place_m(fleet["segment"][stands], fleet["offset_m"][stands])
+    mean_mps = _mean_speed(fleet, ordered, place_m, asker_m)
+    still_m = place_m[fleet["standing_since_ns"][ordered] != ABSENT_I64]
+    none = np.zeros(len(still_m))
+    close = _surroundings.sum_between(
+        still_m, none, asker_m + ABREAST_M, asker_m + FREE_AHEAD_M + 5.0
+    )[1]
+    ahead = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + AHEAD_M)[1]
+    return mean_mps, close, ahead
+
+
+def _learn_penetration(
+    state: State,
+    road_map: RoadMap,
+    stands: IndexArray,
+    standing_s: FloatArray,
+    to_end_m: FloatArray,
+    gap_m: FloatArray,
+) -> None:
+    fleet = state.fleet
+    settled = (standing_s >= PAIR_STANDING_S) & (standing_s < PAIR_STANDING_S + 1.0)
+    settled &= fleet["has_driven"][stands]
+    # A queue at a signal begins at the line: whoever stands further back has one ahead, seen or
+    # not. Elsewhere only a seen one shows that this is a queue.
+    segment = fleet["segment"][stands]
+    in_queue = road_map.segment_ends_at_signal[segment]
+    in_queue &= (to_end_m > SECOND_IN_QUEUE_M) & (to_end_m < PAIR_REACH_M)
+    pairs = settled & (in_queue | (gap_m < PAIR_REACH_M))
+    state.pairs += int(pairs.sum())
+    state.adjacent += int((pairs & (gap_m < ADJACENT_M)).sum())
+
+
+def _held_s(fleet: Keyed, road_map: RoadMap, around: Standing) -> FloatArray:
+    """For how long the place around each has looked like no queue, without a break; 0 if not."""
+    slot, at_ns = around.slot, fleet["at_ns"][around.slot]
+    holds = (around.gap_m > FREE_AHEAD_M) & (around.to_end_m > FREE_AHEAD_M)
+    holds &= ~(around.speed_ahead_mps <= FLOWING_MPS) & ~(around.lane_speed_mps <= FLOWING_MPS)
+    holds &= around.standing_close_ahead == 0
+    holds &= around.unseen_queue < MAX_UNSEEN_QUEUE_LONG
+    holds &= fleet["has_driven"][slot] & ~road_map.segment_is_internal[fleet["segment"][slot]]
+    since_ns = fleet["free_since_ns"][slot]
+    since_ns = np.where(holds & (since_ns == ABSENT_I64), at_ns, since_ns)
+    fleet["free_since_ns"][slot] = np.where(holds, since_ns, ABSENT_I64)
+    return np.where(holds, at_ns - np.where(holds, since_ns, at_ns), -NS_PER_S) / NS_PER_S
+
+
+def _obstructs(fleet: Keyed, road_map: RoadMap, around: Standing) -> BoolArray:
+    slot, standing_s = around.slot, around.standing_s
+    held = _held_s(fleet, road_map, around) >= HELD_S
+    blinked_ns = fleet["blinked_ns"][slot]
+    blinked = blinked_ns >= fleet["standing_since_ns"][slot] - int(BLINKED_BEFORE_S * NS_PER_S)
+    is_bus = np.append(_fleet.BUS_LIKE, False)[fleet["vehicle_class"][slot]]
+    is_seen = around.unseen_queue < MAX_UNSEEN_QUEUE
+    is_passed = fleet["passers"][slot] >= PASSERS
+    needed_s = np.where(blinked, BLINKED_STANDING_S, PASSED_STANDING_S)
+    passed = is_passed & is_seen & (standing_s >= needed_s)
+    signal = road_map.segment_ends_at_signal[fleet["segment"][slot]]
+    far = ~signal | (around.to_end_m > QUIET_FROM_SIGNAL_M)
+    quiet = far & is_seen & (around.standing_ahead == 0) & (standing_s >= QUIET_STANDING_S)
+    long = is_passed & (around.standing_ahead == 0) & (standing_s >= LONG_STANDING_S)
+    waited = ~is_bus | (standing_s >= BUS_STANDING_S)
+    return held & waited & (passed | quiet | long)  # type: ignore[no-any-return]
+
+
+def _raised(fleet: Keyed, road_map: RoadMap, around: Standing, chosen: IndexArray) -> list[Finding]:
+    """Open what is not open, and say again what had gone silent."""
+    news = [
+        row
+        for row in chosen.tolist()
+        if fleet["open_since_ns"][around.slot[row]] == ABSENT_I64
+        or fleet["is_unknown"][around.slot[row]]
+    ]
+    findings = []
+    for row in sorted(news, key=lambda row: fleet.keys[around.slot[row]]):
+        slot = int(around.slot[row])
+        if fleet["open_since_ns"][slot] == ABSENT_I64:
+            fleet["open_since_ns"][slot] = fleet["standing_since_ns"][slot]
+            fleet["open_lane"][slot] = fleet["lane"][slot]
+            fleet["open_segment"][slot] = fleet["segment"][slot]
+        fleet["is_unknown"][slot] = False
+        findings.append(_raise_finding(fleet, road_map, around, row))
+    return findings
+
+
+def _raise_finding(fleet: Keyed, road_map: RoadMap, around: Standing, row: int) -> Finding:
+    slot = int(around.slot[row])
+    limit_mps = float(road_map.segment_speed_limit_mps[fleet["segment"][slot]])
+    severity = Severity.SERIOUS if limit_mps > SERIOUS_LIMIT_MPS else Severity.WARNING
+    free_m = round(float(min(around.gap_m[row], around.to_end_m[row])), 1)
+    standing_s = round(float(around.standing_s[row]), 1)
+    passers = int(fleet["passers"][slot])
+    speed_mps = float(around.speed_ahead_mps[row])
+    evidence = {
+        "text": f"Stands for {standing_s:.0f} s with {free_m:.0f} m of lane free ahead; "
+        f"{passers} vehicles drove past.",
+        "standing_s": standing_s,
+        "free_ahead_m": free_m,
+        "passers": passers,
+        "speed_ahead_mps": None if np.isnan(speed_mps) else round(speed_mps, 2),
+        "to_segment_end_m": round(float(around.to_end_m[row]), 1),
+        "unseen_queue_probability": round(float(around.unseen_queue[row]), 6),
+        "has_hazard_lights": bool(fleet["has_hazard_lights"][slot]),
+        "limit_standing_s": PASSED_STANDING_S,
+        "limit_free_ahead_m": FREE_AHEAD_M,
+    }
+    return _finding(
+        fleet,
+        road_map,
+        slot,
+        "raise",
+        int(fleet["at_ns"][slot]),
+        severity=severity,
+        confidence=round(1.0 - float(around.unseen_queue[row]), 3),
+        evidence=evidence,
+    )
+
+
+def _moved_on(fleet: Keyed, road_map: RoadMap, slot: IndexArray) -> list[Finding]:
+    """Clear the episodes of vehicles that no longer stand where they stood."""
+    since_ns = fleet["open_since_ns"][slot]
+    over = slot[(since_ns != ABSENT_I64) & (fleet["standing_since_ns"][slot] != since_ns)]
+    findings = []
+    for one in sorted(over.tolist(), key=lambda one: fleet.keys[one]):
+        findings.append(_finding(fleet, road_map, one, "clear", int(fleet["at_ns"][one])))
+        fleet["open_since_ns"][one] = ABSENT_I64
+        fleet["is_unknown"][one] = False
+    return findings
+
+
+def _silenced(state: State, second: int) -> list[Finding]:
+    """Say once of each open episode that its vehicle is no longer heard."""
+    fleet, road_map = state.fleet, state.context.road_map
+    assert road_map is not None
+    is_open = (fleet["open_since_ns"] != ABSENT_I64) & ~fleet["is_unknown"]
+    unknown_ns = fleet["at_ns"] + UNKNOWN_AFTER_S * NS_PER_S
+    silent = np.flatnonzero(is_open & (unknown_ns <= second * NS_PER_S))
+    fleet["is_unknown"][silent] = True
+    order = sorted(silent.tolist(), key=lambda one: (unknown_ns[one], fleet.keys[one]))
+    return [_finding(fleet, road_map, o, "unknown", int(unknown_ns[o])) for o in order]
+
+
+def _finding(
+    fleet: Keyed, road_map: RoadMap, slot: int, phase: Any, at_ns: int, **more: Any
+) -> Finding:
+    return Finding(
+        rule=NAME,
+        phase=phase,
+        subject_type="vehicle",
+        subject_id=fleet.keys[slot],
+        at_ns=at_ns,
+        started_at_ns=int(fleet["open_since_ns"][slot]),
+        component=f"lane:{fleet['open_lane'][slot]}",
+        segment_id=road_map.segment_ids[fleet["open_segment"][slot]],
+        lat_deg=float(fleet["lat_deg"][slot]),
+        lon_deg=float(fleet["lon_deg"][slot]),
+        **more,
+    )
+
+
+PLUGIN = StoppedVehicle()
