@@ -1,0 +1,134 @@
+"""Rows of a batch as a detector of vehicles wants them: usable, and grouped by vehicle in order.
+
+Left out, because an ordered fold cannot use them: rows that came behind a newer one of their
+vehicle (lateness bit 1), rows of a changing pseudonym (nothing lasting can be said of them), and
+a second row for a moment already seen (another source, or a repeated timestamp: real logs hold
+both). What is left depends on the vehicle's records alone, not on how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.columns import column_of
+from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.units import ABSENT_I64
+from openvrc.detectors.keyed import Keyed
+
+NEVER_NS = ABSENT_I64
+"""`last_at_ns` of a vehicle not seen yet."""
+
+SEEN = {"last_at_ns": (np.int64, NEVER_NS)}
+"""Field that a `Keyed` needs for `usable_rows`."""
+
+_PSEUDONYM = column_of("battery_state", "id_kind").values.index("pseudonym")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Usable rows (n,) of one batch, sorted by vehicle, each vehicle's in order of event time."""
+
+    row: npt.NDArray[np.int64]
+    """Row numbers in the batch."""
+    slot: npt.NDArray[np.int64]
+    """The vehicle's slot."""
+    at_ns: npt.NDArray[np.int64]
+    is_first: npt.NDArray[np.bool_]
+    """First of its vehicle in this batch."""
+    previous_at_ns: npt.NDArray[np.int64]
+    """Event time of the vehicle's row before, in this or an earlier batch; NEVER_NS if none."""
+    is_late: npt.NDArray[np.bool_]
+    """Behind the zone's watermark, though in order for its vehicle."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
+        """The rows where `keep` (n,); `previous_at_ns` stays that of the full sequence."""
+        if bool(keep.all()):
+            return self
+        slot = self.slot[keep]
+        return Rows(
+            self.row[keep],
+            slot,
+            self.at_ns[keep],
+            first_of_run(slot),
+            self.previous_at_ns[keep],
+            self.is_late[keep],
+        )
+
+
+def first_of_run(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """True (n,) where a value differs from the one before it."""
+    changed = np.ones(len(values), np.bool_)
+    changed[1:] = values[1:] != values[:-1]
+    return changed
+
+
+def usable_rows(batch: Batch, vehicles: Keyed) -> Rows:
+    """The rows a fold may use; notes their times in `vehicles["last_at_ns"]`."""
+    at_ns = batch.column("sampled_at_ns")
+    lateness = batch.column("lateness")
+    # An absent mark is ABSENT_I64, whose low bits are zero: such a row is in time.
+    is_usable = (lateness & LATE_IN_SUBJECT) == 0
+    is_usable &= batch.column("id_kind") != _PSEUDONYM
+    row = np.flatnonzero(is_usable)
+    slot = vehicles.batch_slots(batch.take(row) if len(row) < batch.n_rows else batch)
+    order = np.argsort(slot, kind="stable")
+    row, slot = row[order], slot[order]
+    rows = Rows(
+        row,
+        slot,
+        at_ns[row],
+        first_of_run(slot),
+        np.zeros(len(row), np.int64),
+        (lateness[row] & LATE_IN_ZONE) != 0,
+    )
+    return _without_repeats(rows, vehicles)
+
+
+def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
+    """`rows` with `previous_at_ns` taken among themselves; `vehicles[field]` keeps the last one.
+
+    For a detector that drops frames without its signal: the frame before is then the one that
+    had the signal.
+    """
+    rows = _with_previous(rows, vehicles, field)
+    if len(rows):
+        is_last = np.append(rows.is_first[1:], True)
+        vehicles[field][rows.slot[is_last]] = rows.at_ns[is_last]
+    return rows
+
+
+def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
+    tried = _with_previous(rows, vehicles, "last_at_ns")
+    if bool((tried.at_ns <= tried.previous_at_ns).any()):
+        rows = rows.where(_rises(rows, vehicles))
+    return chained(rows, vehicles, "last_at_ns")
+
+
+def _with_previous(rows: Rows, vehicles: Keyed, field: str) -> Rows:
+    previous = np.empty(len(rows), np.int64)
+    previous[1:] = rows.at_ns[:-1]
+    previous[rows.is_first] = vehicles[field][rows.slot[rows.is_first]]
+    return replace(rows, previous_at_ns=previous)
+
+
+def _rises(rows: Rows, vehicles: Keyed) -> npt.NDArray[np.bool_]:
+    """(n,) rows newer than all before them.
+
+    A loop: only batches with repeats come here. A vehicle that changed zones may be out of order
+    without a mark, since each zone's edge judges by what itself has seen.
+    """
+    rises = np.zeros(len(rows), np.bool_)
+    newest: dict[int, int] = {}
+    for i, (slot, at_ns) in enumerate(zip(rows.slot.tolist(), rows.at_ns.tolist(), strict=True)):
+        if at_ns > newest.setdefault(slot, int(vehicles["last_at_ns"][slot])):
+            newest[slot] = at_ns
+            rises[i] = True
+    return rises

@@ -1,0 +1,318 @@
+"""`battery.self_discharge`: one cell lies lower than its mates when the load is taken away.
+
+A cell that discharges itself (soft internal short, leak, lost capacity) falls behind its pack.
+Two paths find it, both on frames whose dirt is masked (cleaning.py):
+
+- rest batches (rest_batches.py): 22 mV and 5.5 robust sds at rest in 3 of 5 batches of 4 h;
+- blocks of 12 frames, freed from load (cell_blocks.py): 50 mV and 8 sds, for the obvious case.
+
+Only low cells count: a leak never lifts one. One episode per cell, raised once; it is updated
+when it gets worse and cleared after five healthy batches over three days. A missing frame makes
+a block end one frame later; a missing cell value counts as "no deviation" in its frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
+from openvrc.detectors.battery import cell_blocks, rest_batches
+from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
+from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
+from openvrc.detectors.battery.deviation import LEAST_CELLS, deviation_counts
+from openvrc.detectors.battery.frames import SEEN, Rows, usable_rows
+from openvrc.detectors.battery.group_sums import GroupSums
+from openvrc.detectors.keyed import Keyed
+
+SERIOUS_V = 0.100  # about 10 % of charge on a mid curve: the pack's usable energy is cut
+UPDATE_STEP_V = 0.010  # a change worth telling; smaller ones follow the state of charge
+QUICK_CONFIDENCE = 0.7  # 12 frames cannot tell a lasting offset from a relaxing one
+VOTE_CONFIDENCE = {3: 0.85, 4: 0.9, 5: 0.95}
+
+RULE = Rule(
+    name="battery.self_discharge",
+    title="A cell lies below its pack",
+    meaning=(
+        "At rest one cell's voltage is lower than its mates' by more than the pack's spread "
+        "explains: it discharges itself or has lost capacity."
+    ),
+    advice="Have the cell measured; watch its deviation, and charge under supervision until then.",
+    pending_for_s=0.0,
+    recovering_for_s=0.0,
+    actionable_for_s=86400.0,
+)
+
+_FIELDS = {
+    **SEEN,
+    "pos": (np.int64, 0),
+    "serial": (np.int64, 0),
+}
+
+
+@dataclass
+class _Episode:
+    started_at_ns: int
+    severity: int
+    reported_v: float
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A cell that was found low or healthy when row `closing` came."""
+
+    closing: int
+    is_rest: bool
+    slot: int
+    cell: int
+    is_low: bool
+    began_at_ns: int
+    ended_at_ns: int
+    deviation_v: float
+    confidence: float
+    evidence: dict[str, Any]
+
+
+class State:
+    """Per vehicle: open sums of both paths, votes; per weak cell: its episode."""
+
+    def __init__(self) -> None:
+        self.vehicles = Keyed(_FIELDS)
+        self.blocks = GroupSums(("deviation", "product", "low"), n_scalars=3)
+        self.rest = GroupSums(("rest",), n_scalars=1)
+        self.votes = rest_batches.RestVotes()
+        self.episodes: dict[tuple[int, int], _Episode] = {}
+
+
+class SelfDischarge:
+    """See the module's text."""
+
+    name = RULE.name
+    rule = RULE
+    inputs = ("battery_state",)
+    partition = "vehicle"
+
+    def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
+        """Nothing seen."""
+        return State()
+
+    def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
+        """Fold frames; findings appear when a block or a batch of rest samples ends."""
+        rows = usable_rows(batch, state.vehicles)
+        cells_v, is_nonsense = clean_cells(batch)
+        if len(rows) == 0 or cells_v.shape[1] < LEAST_CELLS:
+            return state, []
+        current_a = clean_scalar(batch, "pack_current_a", is_nonsense)
+        rows = rows.where(_is_usable(cells_v, current_a)[rows.row])
+        if len(rows) == 0:
+            return state, []
+        n_cells = np.diff(batch.lists("cell_voltages_v")[1])[rows.row].astype(np.int64)
+        cells_v, current_a = cells_v[rows.row], current_a[rows.row]
+        events = _from_blocks(state, rows, cells_v, current_a, n_cells)
+        events += _from_rest(state, rows, cells_v, current_a, n_cells)
+        events.sort(key=lambda event: (event.closing, event.is_rest, event.cell))
+        alarm_level = batch.column("bms_alarm_level")[rows.row]
+        findings = []
+        for event in events:
+            level = int(alarm_level[event.closing])
+            finding = _fold_event(state, rows, event, None if level == ABSENT_I64 else level)
+            if finding is not None:
+                findings.append(finding)
+        return state, findings
+
+    def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:  # noqa: ARG002
+        """Nothing: a vehicle's own next frame ends its blocks, so ticks cannot matter."""
+        return state, []
+
+    def snapshot(self, state: State) -> Arrays:
+        """All sums, votes and episodes."""
+        episodes = [
+            (slot, cell, e.started_at_ns, e.severity, round(e.reported_v * 1e9))
+            for (slot, cell), e in state.episodes.items()
+        ]
+        return (
+            state.vehicles.snapshot()
+            | state.blocks.snapshot("blocks.")
+            | state.rest.snapshot("rest.")
+            | state.votes.snapshot()
+            | {"episodes": np.array(episodes, np.int64).reshape(-1, 5)}
+        )
+
+    def restore(self, context: Context, arrays: Arrays) -> State:
+        """What `snapshot` wrote."""
+        state = self.initial(context)
+        state.vehicles = Keyed.restore(_FIELDS, arrays)
+        state.blocks.load(arrays, "blocks.")
+        state.rest.load(arrays, "rest.")
+        state.votes.load(arrays)
+        for slot, cell, started_at_ns, severity, reported_nv in arrays["episodes"].tolist():
+            state.episodes[slot, cell] = _Episode(started_at_ns, severity, reported_nv / 1e9)
+        return state
+
+
+def _is_usable(cells_v: FloatArray, current_a: FloatArray) -> Any:
+    n_measured = cells_v.shape[1] - np.isnan(cells_v).sum(axis=1)
+    return (n_measured >= LEAST_CELLS) & ~np.isnan(current_a)
+
+
+def _from_blocks(
+    state: State, rows: Rows, cells_v: FloatArray, current_a: FloatArray, n_cells: Any
+) -> list[_Event]:
+    current = np.rint(current_a * COUNTS_PER_A).astype(np.int32)
+    scalars = np.stack([current, current.astype(np.int64) ** 2, n_cells], axis=1)
+    key = block_keys(rows, state.vehicles["pos"], state.vehicles["serial"])
+    counts = deviation_counts(cells_v, cell_blocks.CUT_V)
+    closed = state.blocks.fold(rows, key, scalars, block_tables(counts, current))
+    weak = cell_blocks.weak_cells(closed)
+    events = []
+    for group, cell, deviation_v, sd_v, noise_v in zip(
+        *(a.tolist() for a in (weak.group, weak.cell, weak.deviation_v, weak.sd_v, weak.noise_v)),
+        strict=True,
+    ):
+        evidence = {
+            "method": "12 frames, load removed by regression",
+            "limit_v": -cell_blocks.DEVIATION_LIMIT_V,
+            "deviation_sd_v": round(sd_v, 4),
+            "cell_spread_v": round(noise_v, 4),
+            "frames": cell_blocks.BLOCK_FRAMES,
+            "mean_current_a": round(
+                int(closed.scalars[group, 0]) / int(closed.n_rows[group]) / COUNTS_PER_A, 1
+            ),
+        }
+        events.append(
+            _Event(
+                closing=int(closed.closing[group]),
+                is_rest=False,
+                slot=int(closed.slot[group]),
+                cell=cell,
+                is_low=True,
+                began_at_ns=int(closed.first_at_ns[group]),
+                ended_at_ns=int(closed.last_at_ns[group]),
+                deviation_v=deviation_v,
+                confidence=QUICK_CONFIDENCE,
+                evidence=evidence,
+            )
+        )
+    return events
+
+
+def _from_rest(
+    state: State, rows: Rows, cells_v: FloatArray, current_a: FloatArray, n_cells: Any
+) -> list[_Event]:
+    is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
+    if not bool(is_rest.any()):
+        return []
+    at_rest = rows.where(is_rest)
+    closed = state.rest.fold(
+        at_rest,
+        at_rest.at_ns // rest_batches.BATCH_NS,
+        n_cells[is_rest, None],
+        {"rest": deviation_counts(cells_v[is_rest], rest_batches.CUT_V)},
+    )
+    place = np.flatnonzero(is_rest)  # from rest rows to all rows
+    events = []
+    open_cells = set(state.episodes)
+    for verdict in state.votes.cast(closed):
+        slot = int(closed.slot[verdict.group])
+        for cell in np.flatnonzero(verdict.is_low | verdict.is_healthy).tolist():
+            is_low = bool(verdict.is_low[cell])
+            if is_low:
+                open_cells.add((slot, cell))
+            elif (slot, cell) not in open_cells:
+                continue
+            votes = int(verdict.votes[cell])
+            evidence = {
+                "method": "batches of 4 h at rest",
+                "limit_v": -rest_batches.DEVIATION_LIMIT_V,
+                "cell_spread_v": round(verdict.noise_v, 4),
+                "rest_samples": int(closed.n_rows[verdict.group]),
+                "rest_current_limit_a": rest_batches.REST_CURRENT_A,
+                "batches_agreeing": votes,
+                "batches": rest_batches.VOTES_OF,
+            }
+            events.append(
+                _Event(
+                    closing=int(place[closed.closing[verdict.group]]),
+                    is_rest=True,
+                    slot=slot,
+                    cell=cell,
+                    is_low=is_low,
+                    began_at_ns=int(verdict.began_at_ns[cell]),
+                    ended_at_ns=int(closed.last_at_ns[verdict.group]),
+                    deviation_v=float(verdict.deviation_v[cell]),
+                    confidence=VOTE_CONFIDENCE.get(votes, QUICK_CONFIDENCE),
+                    evidence=evidence,
+                )
+            )
+    return events
+
+
+def _fold_event(
+    state: State, rows: Rows, event: _Event, bms_alarm_level: int | None
+) -> Finding | None:
+    key = (event.slot, event.cell)
+    episode = state.episodes.get(key)
+    if not event.is_low:
+        if state.episodes.pop(key, None) is None:
+            return None
+        assert episode is not None
+        return _finding(state, rows, event, episode, "clear", bms_alarm_level)
+    severity = Severity.SERIOUS if event.deviation_v <= -SERIOUS_V else Severity.WARNING
+    if episode is None:
+        episode = state.episodes[key] = _Episode(
+            event.began_at_ns, int(severity), event.deviation_v
+        )
+        return _finding(state, rows, event, episode, "raise", bms_alarm_level)
+    is_worse = event.deviation_v <= episode.reported_v - UPDATE_STEP_V
+    if not is_worse and severity <= episode.severity:
+        return None
+    episode.severity = max(episode.severity, int(severity))
+    episode.reported_v = event.deviation_v
+    return _finding(state, rows, event, episode, "raise", bms_alarm_level)
+
+
+def _finding(
+    state: State,
+    rows: Rows,
+    event: _Event,
+    episode: _Episode,
+    phase: Phase,
+    bms_alarm_level: int | None,
+) -> Finding:
+    deviation_mv = event.deviation_v * 1e3
+    z_score = event.deviation_v / event.evidence["cell_spread_v"]
+    text = (
+        f"Cell {event.cell + 1} is {-deviation_mv:.0f} mV below its pack at rest, "
+        f"{-z_score:.0f} times the spread of its mates."
+        if phase == "raise"
+        else f"Cell {event.cell + 1} is back within {rest_batches.HEALTHY_V * 1e3:.0f} mV."
+    )
+    return Finding(
+        rule=RULE.name,
+        phase=phase,
+        subject_type="vehicle",
+        subject_id=state.vehicles.keys[event.slot],
+        component=f"cell:{event.cell + 1}",
+        at_ns=int(rows.at_ns[event.closing]),
+        started_at_ns=episode.started_at_ns,
+        severity=Severity(episode.severity),
+        confidence=event.confidence,
+        evidence={
+            "text": text,
+            "deviation_v": round(event.deviation_v, 4),
+            "z_score": round(z_score, 1),
+            **event.evidence,
+            "span_started_at": iso_from_ns(event.began_at_ns),
+            "span_ended_at": iso_from_ns(event.ended_at_ns),
+            "span_s": round((event.ended_at_ns - event.began_at_ns) / NS_PER_S, 1),
+            "bms_alarm_level": bms_alarm_level,
+        },
+        is_late=bool(rows.is_late[event.closing]),
+    )
+
+
+PLUGIN = SelfDischarge()
