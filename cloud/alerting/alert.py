@@ -75,7 +75,18 @@ def alert_id_of(run_id: str, rule: str, subject_id: str, component: str, started
     """The same episode has the same id in every process, before and after a restart.
 
     >>> alert_id_of("live", "traffic.congestion", "e1", "", 0)
-    'c3a8dc2ad1cc1a4bd5ff'
+    'df9f09d52addb9340c70'
     """
     words = "\n".join((run_id, rule, subject_id, component, str(started_at_ns)))
     return hashlib.blake2b(words.encode(), digest_size=_ID_BYTES).hexdigest()
+
+
+def alert_to_json(alert: Alert) -> dict[str, Any]:
+    """JSON values of every field, for a checkpoint."""
+    values = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    return values | {"severity": int(alert.severity), "evidence": dict(alert.evidence)}
+
+
+def alert_from_json(values: Mapping[str, Any]) -> Alert:
+    """What `alert_to_json` wrote."""
+    return Alert(**{**values, "severity": Severity(values["severity"])})

@@ -32,7 +32,8 @@ class Page(Generic[T]):
 @dataclass(frozen=True)
 class AlertFilter:
     """None means any. `state` may be "open". Times cut by overlap: an open alert that started
-    earlier is still listed."""
+    earlier is still listed.
+    """
 
     zone: str | None = None
     run_id: str | None = None
@@ -190,7 +191,8 @@ def history(
     limit: int = 1000,
 ) -> Page[Row]:
     """Records of one message about one subject, newest first: vehicle_state, battery_state,
-    segment_state, rsu_status, ..."""
+    segment_state, rsu_status, ...
+    """
     raise NotImplementedError
 
 
@@ -223,7 +225,8 @@ def trace(
     connection: Connection, source_id: str, session: int, seq: int, *, run_id: str | None = None
 ) -> list[Row]:
     """The stored rows (message, zone, run_id, subject_id, sampled_at_ns, published_at_ns,
-    edge_received_at_ns, stored_at_ns) and dead letters of one numbered record; [] if none."""
+    edge_received_at_ns, stored_at_ns) and dead letters of one numbered record; [] if none.
+    """
     raise NotImplementedError
 
 
