@@ -1,14 +1,18 @@
 """Latest values in memory: a fold over the batches that were committed, per zone and run.
 
 It serves the map, the stream and every "how is it now" of the API; the database is asked for
-history only. Pure: no clock, no I/O. The same batches in any split give the same state.
+history only. No clock, no I/O; the same batches in any split give the same state. The pipeline's
+worker thread folds, the event loop reads, both under `lock`.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +20,7 @@ import numpy.typing as npt
 from cloud.latest_tables import Record, RecordTable, VehicleTable
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays
+from openvrc.contracts.messages import message_type
 from openvrc.contracts.units import ABSENT_I64
 
 RunKey = tuple[str, str]
@@ -26,6 +31,8 @@ KEPT_RUNS = 20
 """Ended runs whose latest values stay in memory, so that a day of replays cannot fill it; older
 ones are asked from the database."""
 
+_NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
+"""About senders, not about the zone: they make no run appear."""
 _ANNOUNCED = ("state", "clock", "rate_ratio", "time_zone", "title", "map_version")
 
 
@@ -53,7 +60,6 @@ class RunLatest:
     appeared: int
     """Order of appearance; the newest run of a zone has the highest."""
     announced: Record = field(default_factory=dict)
-    map_document: str = ""
     zone_time_ns: int = ABSENT_I64
     watermark_ns: int = ABSENT_I64
     records: int = 0
@@ -76,27 +82,47 @@ class RunLatest:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a fold changed that listeners want to hear of: records by message, per run."""
+    """What listeners want to hear of."""
 
     records: dict[tuple[RunKey, str], list[Record]]
+    """Changed records by run and message."""
     runs: set[RunKey]
     """Runs that appeared or whose announcement changed."""
 
 
 class Latest:
-    """All runs of all zones."""
+    """All runs of all zones; a `Fold` of the pipeline."""
+
+    name = "latest"
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, RunLatest] = {}
+        self.lock = threading.RLock()
         self._appearances = 0
+        self._changed_runs: set[RunKey] = set()
 
-    def fold(self, batches: Iterable[Batch]) -> Changes:
+    def apply(self, batches: Sequence[Batch], transitions: Sequence[Any] = ()) -> None:
+        """Take committed batches, in order; alerts have their own tables."""
+        del transitions
+        self.fold(batches)
+
+    def fold(self, batches: Iterable[Batch]) -> None:
         """Take committed batches, in order."""
-        changes = Changes({}, set())
-        for batch in batches:
-            if batch.n_rows and batch.message != "source_ledger":
-                self._fold_one(batch, changes)
-        return changes
+        with self.lock:
+            for batch in batches:
+                if batch.n_rows and batch.message not in _NOT_FOLDED:
+                    self._fold_one(batch)
+
+    def take_changes(self) -> Changes:
+        """What changed since the last call, for one listener."""
+        with self.lock:
+            changed = Changes({}, self._changed_runs)
+            self._changed_runs = set()
+            for key, run in self.runs.items():
+                for message, table in run.tables.items():
+                    if records := table.take_changed():
+                        changed.records[(key, message)] = records
+            return changed
 
     def zones(self) -> list[str]:
         """Names of all zones, sorted."""
@@ -115,39 +141,51 @@ class Latest:
         names = self.zones() if zone is None else [zone]
         return [run for name in names if (run := self.newest_run(name)) is not None]
 
-    def snapshot(self) -> dict[str, Arrays]:
-        """All runs as arrays, by a name; texts are UTF-8 bytes."""
-        return {f"{r.zone}/{r.run_id}": _run_snapshot(r) for r in self._in_order()}
+    def snapshot(self) -> bytes:
+        """All runs, as a NumPy archive; texts are UTF-8 bytes."""
+        with self.lock:
+            arrays = {
+                f"{place}/{name}": array
+                for place, run in enumerate(self._in_order())
+                for name, array in _run_snapshot(run).items()
+            }
+        sink = io.BytesIO()
+        np.savez(sink, allow_pickle=False, **arrays)
+        return sink.getvalue()
 
-    @classmethod
-    def restore(cls, parts: dict[str, Arrays]) -> Latest:
-        """What `snapshot` wrote."""
-        latest = cls()
-        runs = sorted((_run_restore(arrays) for arrays in parts.values()), key=lambda r: r.appeared)
-        latest.runs = {(run.zone, run.run_id): run for run in runs}
-        latest._appearances = max((run.appeared for run in runs), default=0)
-        return latest
+    def restore(self, data: bytes) -> None:
+        """Continue from what `snapshot` wrote."""
+        parts: dict[str, Arrays] = {}
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            for path in archive.files:
+                place, _, name = path.partition("/")
+                parts.setdefault(place, {})[name] = archive[path]
+        runs = sorted(map(_run_restore, parts.values()), key=lambda run: run.appeared)
+        with self.lock:
+            self.runs = {(run.zone, run.run_id): run for run in runs}
+            self._appearances = max((run.appeared for run in runs), default=0)
 
     def _in_order(self) -> Sequence[RunLatest]:
         return sorted(self.runs.values(), key=lambda run: run.appeared)
 
-    def _fold_one(self, batch: Batch, changes: Changes) -> None:
+    def _fold_one(self, batch: Batch) -> None:
         key = (batch.zone, batch.run_id)
         run = self.runs.get(key)
         if run is None:
             run = self._appear(batch)
-            changes.runs.add(key)
+            self._changed_runs.add(key)
         if batch.message == "vehicle_state":
             run.vehicles.fold(batch)
+        elif batch.message == "battery_state":
+            run.vehicles.fold_battery(batch)
         elif batch.message == "tick":
             _fold_tick(run, batch)
         elif batch.message == "zone_announce":
             _fold_announce(run, batch)
-            changes.runs.add(key)
+            self._changed_runs.add(key)
         elif batch.message in run.tables:
-            taken = run.tables[batch.message].fold(batch)
-            changes.records.setdefault((key, batch.message), []).extend(taken)
-        if batch.message not in ("tick", "zone_announce", "dead_letter", "segment_state"):
+            run.tables[batch.message].fold(batch)
+        if message_type(batch.message).is_numbered:
             run.records += batch.n_rows
             run.zone_time_ns = max(run.zone_time_ns, _newest_on_time_ns(run, batch))
 
@@ -179,7 +217,6 @@ def _newest_on_time_ns(run: RunLatest, batch: Batch) -> int:
 def _fold_announce(run: RunLatest, batch: Batch) -> None:
     for record in batch.to_records():
         run.announced |= {name: record[name] for name in _ANNOUNCED if name in record}
-        run.map_document = record.get("map_document", run.map_document)
         run.origin = batch.origin
 
 
@@ -190,7 +227,6 @@ def _run_snapshot(run: RunLatest) -> Arrays:
         "origin": run.origin,
         "appeared": run.appeared,
         "announced": run.announced,
-        "map_document": run.map_document,
         "zone_time_ns": run.zone_time_ns,
         "watermark_ns": run.watermark_ns,
         "tables": {name: table.to_json() for name, table in run.tables.items()},

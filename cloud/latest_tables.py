@@ -43,9 +43,26 @@ _COLUMNS: dict[str, tuple[type, Any]] = {
     "brake_on": (np.int8, -1),
     "id_kind": (np.int8, -1),
     "lane_index": (np.int64, -1),
+    "battery_at_ns": (np.int64, NEVER_NS),
+    "soc_ratio": (np.float32, np.nan),
+    "pack_voltage_v": (np.float32, np.nan),
+    "pack_current_a": (np.float32, np.nan),
+    "cell_voltage_min_v": (np.float32, np.nan),
+    "cell_voltage_max_v": (np.float32, np.nan),
+    "probe_temperature_max_degc": (np.float32, np.nan),
 }
 _WORDS = ("segment_id", "source_id")
-_NUMBERS = tuple(name for name in _COLUMNS if name not in ("sampled_at_ns", "interval_ns"))
+_STATE = (
+    "lat_deg",
+    "lon_deg",
+    "speed_mps",
+    "heading_deg",
+    "vehicle_class",
+    "brake_on",
+    "id_kind",
+    "lane_index",
+)
+_BATTERY = ("soc_ratio", "pack_voltage_v", "pack_current_a")
 
 
 class VehicleTable:
@@ -88,12 +105,31 @@ class VehicleTable:
         interval = np.minimum(sampled - np.where(has_known, known, sampled), MAX_INTERVAL_NS)
         self.columns["interval_ns"][slots] = np.where(has_known, interval, DEFAULT_INTERVAL_NS)
         self.columns["sampled_at_ns"][slots] = sampled
-        for name in _NUMBERS:
+        for name in _STATE:
             self.columns[name][slots] = batch.column(name)[rows]
         for name in _WORDS:
             words_of_batch = np.array(batch.dictionary(name), object)
             self.words[name][slots] = words_of_batch[batch.codes(name)[rows]]
         self.version += 1
+
+    def fold_battery(self, batch: Batch) -> None:
+        """Take the newest frame of each vehicle of a `battery_state` batch, cells summed up."""
+        rows = newest_rows(batch)
+        words, subjects = batch.dictionary("subject_id"), batch.codes("subject_id")[rows]
+        slots = np.array([self._slot(words[code]) for code in subjects.tolist()], np.int64)
+        sampled = batch.column("sampled_at_ns")[rows]
+        is_newer = sampled > self.columns["battery_at_ns"][slots]
+        rows, slots = rows[is_newer], slots[is_newer]
+        if not len(rows):
+            return
+        values = {name: batch.column(name)[rows] for name in ("id_kind", *_BATTERY)}
+        values["battery_at_ns"] = sampled[is_newer]
+        newest = batch.take(rows)
+        low, high = _extremes(newest, "cell_voltages_v")
+        values |= {"cell_voltage_min_v": low, "cell_voltage_max_v": high}
+        values["probe_temperature_max_degc"] = _extremes(newest, "probe_temperatures_degc")[1]
+        for name, column in values.items():
+            self.columns[name][slots] = column
 
     def present(self, now_ns: int) -> npt.NDArray[np.int64]:
         """Slots of vehicles that still report, as seen from zone time `now_ns`."""
@@ -170,18 +206,22 @@ class RecordTable:
         self._key = key
         self._rank = rank
         self.records: dict[Hashable, Record] = {}
-        self.version = 0
+        self._changed: dict[Hashable, None] = {}
 
-    def fold(self, batch: Batch) -> list[Record]:
-        """Take what ranks above the known (ties replace nothing); the records that were taken."""
-        taken: dict[Hashable, Record] = {}
+    def fold(self, batch: Batch) -> None:
+        """Take what ranks above the known (ties replace nothing)."""
         for record in batch.to_records():
             key = self._key(record)
             known = self.records.get(key)
             if known is None or self._order(record) > self._order(known):
-                self.records[key] = taken[key] = record
-        self.version += bool(taken)
-        return list(taken.values())
+                self.records[key] = record
+                self._changed[key] = None
+
+    def take_changed(self) -> list[Record]:
+        """Records that changed since the last call: conflated, so bounded by the table."""
+        changed = [self.records[key] for key in self._changed]
+        self._changed = {}
+        return changed
 
     def to_json(self) -> str:
         """All records, for a snapshot."""
@@ -193,6 +233,18 @@ class RecordTable:
 
     def _order(self, record: Record) -> tuple[Any, ...]:
         return tuple(record[name] for name in self._rank)
+
+
+def _extremes(batch: Batch, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Least and greatest element (n_rows,) of a list column, NaN where nothing was measured."""
+    values, offsets = batch.lists(name)
+    low, high = (np.full(batch.n_rows, np.nan, np.float32) for _ in range(2))
+    has_any = offsets[1:] > offsets[:-1]
+    if has_any.any():
+        starts = offsets[:-1][has_any]  # rows without elements have no width: reduceat skips them
+        low[has_any] = np.fmin.reduceat(values, starts)
+        high[has_any] = np.fmax.reduceat(values, starts)
+    return low, high
 
 
 def newest_rows(batch: Batch) -> npt.NDArray[np.int64]:

@@ -1,0 +1,94 @@
+"""/v1/accounting, /v1/dead-letters, /v1/trace: where every record went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from cloud.api import present
+from cloud.api.params import (
+    AnyRun,
+    Cursor,
+    Limit,
+    NumberPath,
+    Reason,
+    Source,
+    SourcePath,
+    Zone,
+    bad_cursor,
+    only_known_parameters,
+)
+from cloud.api.parts import Parts, Viewer
+from cloud.api.problems import ProblemError
+from cloud.store import reads
+
+router = APIRouter(tags=["accounting"], dependencies=[Depends(only_known_parameters)])
+
+
+@router.get("/v1/accounting", summary="What became of every record, per sender")
+def accounting(
+    parts: Parts, _caller: Viewer, zone: Zone = None, run: AnyRun = None
+) -> dict[str, Any]:
+    """Sent = stored + rejected + dropped + expired + thinned + pending + missing.
+
+    `rejected` counts by reason; `duplicates` stand beside the sum. `latency_ms` is measured by
+    this process since it started.
+    """
+    with parts.database() as connection:
+        found = reads.accounting(connection, parts.pipeline.counts, zone=zone, run_id=run)
+    latency = parts.pipeline.latency()
+    return {
+        "totals": present.account(found.totals),
+        "sources": [present.source_account(source) for source in found.sources],
+        "latency_ms": {"stored": asdict(latency.stored), "alert": asdict(latency.alert)},
+    }
+
+
+@router.get("/v1/dead-letters", summary="What was not taken, and why")
+def dead_letters(
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: AnyRun = None,
+    source: Source = None,
+    reason: Reason = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Newest first, each with its reason and the first bytes of what came."""
+    with parts.database() as connection:
+        try:
+            page = reads.dead_letters(
+                connection, zone=zone, run_id=run, source=source, reason=reason, cursor=cursor,
+                limit=limit,
+            )  # fmt: skip
+        except ValueError as error:
+            raise bad_cursor(error) from error
+    items = [present.public(row) for row in page.items]
+    return {"items": items, "next_cursor": page.next_cursor}
+
+
+@router.get("/v1/trace/{source_id}/{session}/{seq}", summary="Where one record went")
+def trace(
+    source_id: SourcePath,
+    session: NumberPath,
+    seq: NumberPath,
+    parts: Parts,
+    _caller: Viewer,
+    run: AnyRun = None,
+) -> dict[str, Any]:
+    """The rows and dead letters that a sender's record `seq` of `session` became, with times."""
+    with parts.database() as connection:
+        rows = reads.trace(connection, source_id, session, seq, run_id=run)
+    if not rows:
+        raise ProblemError(
+            404, f"record {seq} of session {session} of {source_id!r} is neither stored nor refused"
+        )
+    return {
+        "source_id": source_id,
+        "session": session,
+        "seq": seq,
+        "items": [present.public(row) for row in rows],
+    }

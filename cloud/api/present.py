@@ -1,0 +1,194 @@
+"""How values leave the API: times as ISO 8601 UTC with ms under `*_at`, nothing that is not JSON.
+
+Internally times are `*_ns` integers; a number that is not finite has no JSON and becomes null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cloud.alerting import Alert
+from cloud.latest import RunLatest
+from cloud.latest_tables import NEVER_NS
+from cloud.store.reads import Account, AlertAction, AlertEvent, AlertView, SourceAccount
+from openvrc.contracts.columns import column_of
+from openvrc.contracts.units import ABSENT_I64, iso_from_ns
+
+Json = dict[str, Any]
+
+_DIGITS = {
+    "lat_deg": 7,
+    "lon_deg": 7,
+    "speed_mps": 2,
+    "heading_deg": 2,
+    "soc_ratio": 4,
+    "pack_voltage_v": 2,
+    "pack_current_a": 2,
+    "cell_voltage_min_v": 4,
+    "cell_voltage_max_v": 4,
+    "probe_temperature_max_degc": 1,
+}
+
+
+def at(time_ns: int | None) -> str | None:
+    """A time as text, None for none. What lies outside the calendar has no text either."""
+    if time_ns is None or time_ns in (ABSENT_I64, NEVER_NS):
+        return None
+    return iso_from_ns(time_ns)
+
+
+def time_name(name: str) -> str:
+    """The public name of a `*_ns` time: `sampled_at`, `window_start_at`."""
+    stem = name.removesuffix("_ns")
+    return stem if stem.endswith("_at") else f"{stem}_at"
+
+
+def public(value: Any) -> Any:
+    """JSON of internal values: times renamed and written out, numbers finite, at any depth."""
+    if isinstance(value, Mapping):
+        return dict(_public_item(str(name), item) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return [public(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _public_item(name: str, value: Any) -> tuple[str, Any]:
+    is_time = name.endswith("_ns") and isinstance(value, int) and not isinstance(value, bool)
+    return (time_name(name), at(value)) if is_time else (name, public(value))
+
+
+def alert(a: Alert) -> Json:
+    """An alert as it stands."""
+    return {
+        "id": a.id,
+        "rule": a.rule,
+        "kind": a.kind,
+        "title": a.title,
+        "advice": a.advice,
+        "severity": a.severity.word,
+        "state": a.state,
+        "is_open": a.is_open,
+        "is_unknown": a.is_unknown,
+        "zone": a.zone,
+        "run_id": a.run_id,
+        "origin": a.origin,
+        "subject_type": a.subject_type,
+        "subject_id": a.subject_id,
+        "component": a.component or None,
+        "segment_id": a.segment_id or None,
+        "lat_deg": public(a.lat_deg),
+        "lon_deg": public(a.lon_deg),
+        "started_at": at(a.started_at_ns),
+        "detected_at": at(a.detected_at_ns),
+        "cleared_at": at(a.cleared_at_ns),
+        "confidence": a.confidence,
+        "folded_into": a.folded_into or None,
+        "evidence": public(a.evidence),
+    }
+
+
+def alert_view(view: AlertView, *, in_full: bool = False) -> Json:
+    """An alert and what people did to it; `in_full` adds every transition."""
+    shown = alert(view.alert) | {
+        "acknowledged_by": view.acknowledged_by,
+        "acknowledged_at": at(view.acknowledged_at_ns),
+        "assigned_to": view.assigned_to,
+        "snoozed_until_at": at(view.snoozed_until_ns),
+        "actions": [_action(action) for action in view.actions],
+    }
+    return shown | {"events": [_event(event) for event in view.events]} if in_full else shown
+
+
+def _action(action: AlertAction) -> Json:
+    return {
+        "at": at(action.at_ns),
+        "who": action.who,
+        "action": action.action,
+        "detail": public(action.detail),
+    }
+
+
+def _event(event: AlertEvent) -> Json:
+    return {
+        "sequence": event.sequence,
+        "change": event.change,
+        "severity": event.severity,
+        "state": event.state,
+        "at": at(event.at_ns),
+        "stored_at": at(event.stored_at_ns),
+        "evidence": public(event.evidence),
+    }
+
+
+def account(a: Account) -> Json:
+    """The sum of DESIGN rule 5, and whether it closes."""
+    return {
+        "sent": a.sent,
+        "received": a.received,
+        "forwarded": a.forwarded,
+        "stored": a.stored,
+        "pending": a.pending,
+        "rejected": a.rejected,
+        "dropped": a.dropped,
+        "expired": a.expired,
+        "thinned": a.thinned,
+        "missing": a.missing,
+        "duplicates": a.duplicates,
+        "is_closed": a.is_closed,
+    }
+
+
+def source_account(s: SourceAccount) -> Json:
+    """One sender's account."""
+    return {
+        "zone": s.zone,
+        "run_id": s.run_id,
+        "source_id": s.source_id,
+        "is_sequenced": s.is_sequenced,
+        "sessions": s.sessions,
+        "gaps": [list(gap) for gap in s.gaps],
+    } | account(s.account)
+
+
+def run_facts(run: RunLatest) -> Json:
+    """Which run something belongs to."""
+    return {"zone": run.zone, "run_id": run.run_id, "origin": run.origin}
+
+
+def record(run: RunLatest, fields: Json) -> Json:
+    """A latest record with its zone."""
+    shown: Json = run_facts(run) | public(fields)
+    return shown
+
+
+def vehicle(run: RunLatest, slot: int, *, is_present: bool) -> Json:
+    """The newest known of one vehicle: position and motion, and its battery in short."""
+    table = run.vehicles
+    value = {name: column[slot].item() for name, column in table.columns.items()}
+    numbers = {name: _number(value[name], digits) for name, digits in _DIGITS.items()}
+    lane = int(value["lane_index"])
+    return run_facts(run) | {
+        "vehicle_id": table.ids[slot],
+        "id_kind": _code("id_kind", value["id_kind"]),
+        "is_present": is_present,
+        "sampled_at": at(value["sampled_at_ns"]),
+        "vehicle_class": _code("vehicle_class", value["vehicle_class"]),
+        "brake_on": None if value["brake_on"] < 0 else bool(value["brake_on"]),
+        "segment_id": table.words["segment_id"][slot] or None,
+        "lane_index": None if lane < 0 else lane,
+        "source_id": table.words["source_id"][slot] or None,
+        "battery_at": at(value["battery_at_ns"]),
+        **numbers,
+    }
+
+
+def _number(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _code(name: str, code: int) -> str | None:
+    return None if code < 0 else column_of("vehicle_state", name).values[code]

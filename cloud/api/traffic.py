@@ -1,0 +1,118 @@
+"""/v1/traffic: how the roads flow, now and before."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from cloud.api import present
+from cloud.api.history import read_history
+from cloud.api.params import (
+    AnyRun,
+    Cursor,
+    From,
+    Limit,
+    Run,
+    SubjectPath,
+    To,
+    Zone,
+    only_known_parameters,
+)
+from cloud.api.parts import CloudParts, Parts, Viewer, selected_runs
+from cloud.latest import RunLatest
+from cloud.latest_tables import Record
+
+router = APIRouter(tags=["traffic"], dependencies=[Depends(only_known_parameters)])
+
+GEOJSON = "application/geo+json"
+
+
+@router.get(
+    "/v1/traffic/segments",
+    summary="Newest state of every segment that had traffic",
+    responses={200: {"content": {GEOJSON: {}}}},
+)
+def segments(
+    request: Request,
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: Run = None,
+    window_s: Annotated[
+        float | None, Query(ge=1, le=86400, description="Only windows of this length")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Literal["json", "geojson"] | None,
+        Query(description="geojson adds the segments' lines (also by Accept)"),
+    ] = None,
+) -> Response:
+    """One state a segment, per zone and run: its newest window (of equals the longest).
+
+    `sampled_at` is the window's end: a segment whose traffic ended keeps its last state.
+    """
+    runs = selected_runs(parts, zone, run)
+    with parts.latest.lock:
+        found = [(r, newest_windows(r, window_s)) for r in runs]
+    wants_geojson = format == "geojson" or (
+        format is None and GEOJSON in request.headers.get("accept", "")
+    )
+    if wants_geojson:
+        return JSONResponse(_geojson(parts, found), media_type=GEOJSON)
+    items = [present.record(r, state) for r, states in found for state in states]
+    return JSONResponse({"items": items, "next_cursor": None})
+
+
+@router.get("/v1/traffic/segments/{segment_id:path}/history", summary="A segment's windows")
+def segment_history(
+    segment_id: SubjectPath,
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: AnyRun = None,
+    from_ns: From = None,
+    to_ns: To = None,
+    cursor: Cursor = None,
+    limit: Limit = 1000,
+) -> dict[str, Any]:
+    """`segment_state` records, newest first."""
+    return read_history(
+        parts, "segment_state", segment_id, zone=zone, run=run, from_ns=from_ns, to_ns=to_ns,
+        cursor=cursor, limit=limit,
+    )  # fmt: skip
+
+
+def newest_windows(run: RunLatest, window_s: float | None = None) -> list[Record]:
+    """Of each segment the newest window, of two that end together the longest."""
+    best: dict[str, Record] = {}
+    for state in run.tables["segment_state"].records.values():
+        if window_s is not None and state["window_s"] != window_s:
+            continue
+        known = best.get(state["subject_id"])
+        if known is None or _rank(state) > _rank(known):
+            best[state["subject_id"]] = state
+    return [best[segment_id] for segment_id in sorted(best)]
+
+
+def _rank(state: Record) -> tuple[int, float]:
+    return state["sampled_at_ns"], state["window_s"]
+
+
+def _geojson(parts: CloudParts, found: list[tuple[RunLatest, list[Record]]]) -> dict[str, Any]:
+    features = []
+    for run, states in found:
+        zone_map = parts.maps.of_zone(run.zone, version=run.announced.get("map_version"))
+        lines = zone_map.segments if zone_map else {}
+        features += [_feature(run, state, lines.get(state["subject_id"])) for state in states]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _feature(run: RunLatest, state: Record, line: dict[str, Any] | None) -> dict[str, Any]:
+    of_map = line["properties"] if line else {}
+    about = {k: of_map[k] for k in ("name", "speed_limit_mps", "lane_count") if k in of_map}
+    return {
+        "type": "Feature",
+        "geometry": line["geometry"] if line else None,
+        "properties": present.record(run, state) | about,
+    }

@@ -1,0 +1,152 @@
+"""/v1/vehicles: where they are, how they are, what they did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from cloud.api import present
+from cloud.api.history import read_history
+from cloud.api.params import (
+    AnyRun,
+    Cursor,
+    From,
+    Limit,
+    Run,
+    SubjectPath,
+    To,
+    Zone,
+    decode_cursor,
+    encode_cursor,
+    only_known_parameters,
+)
+from cloud.api.parts import CloudParts, Parts, Viewer, selected_runs
+from cloud.api.problems import not_found
+from cloud.latest import RunLatest
+from cloud.store import reads
+
+router = APIRouter(tags=["vehicles"], dependencies=[Depends(only_known_parameters)])
+
+Key = tuple[str, str, str]
+"""(zone, run_id, vehicle_id): the order of the list."""
+
+
+@router.get("/v1/vehicles", summary="Newest known state of every vehicle")
+def list_vehicles(
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: Run = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """`is_present` tells whether it still reports, by its own rhythm and its zone's clock."""
+    after = tuple(decode_cursor(cursor, 3)) if cursor else ("", "", "")
+    runs = selected_runs(parts, zone, run)
+    with parts.latest.lock:
+        keys: list[Key] = sorted(
+            key for r in runs for key in _keys(r) if after == ("", "", "") or key > after
+        )
+        by_run = {(r.zone, r.run_id): r for r in runs}
+        page = keys[:limit]
+        present_slots = {name: set(_present(r)) for name, r in by_run.items()}
+        items = [_vehicle(by_run[key[:2]], key[2], present_slots[key[:2]]) for key in page]
+    has_more = len(keys) > limit
+    return {"items": items, "next_cursor": encode_cursor(list(page[-1])) if has_more else None}
+
+
+@router.get("/v1/vehicles/{vehicle_id:path}/history", summary="What a vehicle reported")
+def vehicle_history(
+    vehicle_id: SubjectPath,
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: AnyRun = None,
+    from_ns: From = None,
+    to_ns: To = None,
+    cursor: Cursor = None,
+    limit: Limit = 1000,
+) -> dict[str, Any]:
+    """`vehicle_state` records, newest first."""
+    return read_history(
+        parts, "vehicle_state", vehicle_id, zone=zone, run=run, from_ns=from_ns, to_ns=to_ns,
+        cursor=cursor, limit=limit,
+    )  # fmt: skip
+
+
+@router.get("/v1/vehicles/{vehicle_id:path}/battery", summary="A vehicle's battery")
+def vehicle_battery(
+    vehicle_id: SubjectPath,
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: AnyRun = None,
+    from_ns: From = None,
+    to_ns: To = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """`battery_state` records, newest first, with the vehicle's profile and its battery alerts."""
+    frames = read_history(
+        parts, "battery_state", vehicle_id, zone=zone, run=run, from_ns=from_ns, to_ns=to_ns,
+        cursor=cursor, limit=limit,
+    )  # fmt: skip
+    where = reads.AlertFilter(zone=zone, run_id=run, kind="battery", subject=vehicle_id)
+    with parts.database() as connection:
+        alerts = reads.alerts(connection, where, limit=100).items
+        profile = reads.history(
+            connection, "vehicle_profile", vehicle_id, zone=zone, run_id=run, limit=1
+        ).items
+    return frames | {
+        "vehicle_id": vehicle_id,
+        "profile": present.public(profile[0]) if profile else None,
+        "alerts": [present.alert_view(view) for view in alerts],
+    }
+
+
+@router.get("/v1/vehicles/{vehicle_id:path}", summary="One vehicle as it is now")
+def one_vehicle(
+    vehicle_id: SubjectPath, parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None
+) -> dict[str, Any]:
+    """Its newest state, profile and open alerts; without a run the newest that knows it."""
+    with parts.latest.lock:
+        shown = _find(parts, vehicle_id, zone, run)
+    if shown is None:
+        raise not_found("vehicle", vehicle_id)
+    where = reads.AlertFilter(
+        zone=shown["zone"], run_id=shown["run_id"], subject=vehicle_id, state="open"
+    )
+    with parts.database() as connection:
+        alerts = reads.alerts(connection, where, limit=100).items
+    return shown | {"alerts": [present.alert_view(view) for view in alerts]}
+
+
+def _find(
+    parts: CloudParts, vehicle_id: str, zone: str | None, run_id: str | None
+) -> dict[str, Any] | None:
+    chosen = parts.latest.select(zone, run_id)
+    # Without a run, one that its zone's newest run does not have is looked for in older ones.
+    others = [] if run_id else sorted(parts.latest.runs.values(), key=lambda r: -r.appeared)
+    for candidate in [*chosen, *others]:
+        is_in_zone = zone is None or candidate.zone == zone
+        if is_in_zone and vehicle_id in candidate.vehicles.slot_of:
+            profile = candidate.tables["vehicle_profile"].records.get(vehicle_id)
+            return _vehicle(candidate, vehicle_id, set(_present(candidate))) | {
+                "profile": present.public(profile)
+            }
+    return None
+
+
+def _keys(run: RunLatest) -> list[Key]:
+    return [(run.zone, run.run_id, vehicle_id) for vehicle_id in run.vehicles.slot_of]
+
+
+def _present(run: RunLatest) -> list[int]:
+    slots: list[int] = run.vehicles.present(run.zone_time_ns).tolist()
+    return slots
+
+
+def _vehicle(run: RunLatest, vehicle_id: str, present_slots: set[int]) -> dict[str, Any]:
+    slot = run.vehicles.slot_of[vehicle_id]
+    return present.vehicle(run, slot, is_present=slot in present_slots)

@@ -1,0 +1,138 @@
+"""The cloud's web application: routers around a pipeline, a stream and the latest values."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+
+from cloud.api import (
+    accounts,
+    alerts,
+    export,
+    guards,
+    ingest,
+    ops,
+    page,
+    problems,
+    streams,
+    traffic,
+    vehicles,
+    zones,
+)
+from cloud.api.auth import Keys
+from cloud.api.parts import CloudParts, ConnectionPool
+from cloud.api.problems import ProblemError
+from cloud.broadcast import Broadcaster
+from cloud.latest import Latest
+from cloud.live import PositionsCache
+from cloud.maps import ZoneMaps
+from cloud.metrics import CloudCollector, CommitCounter
+from cloud.pipeline import Pipeline
+from cloud.store import reads
+from cloud.stream import StreamHub
+from openvrc.settings import Settings
+
+_PROBLEM = {
+    "description": "What was wrong and what was expected (RFC 9457)",
+    "content": {
+        problems.CONTENT_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+_ROUTERS = (ingest, alerts, vehicles, traffic, zones, accounts, export, streams, ops, page)
+
+
+def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: ConnectionPool) -> FastAPI:
+    """The application; its lifespan starts and stops the pipeline.
+
+    The pipeline must not have been started. `pool` is only read through.
+    """
+    parts = _parts(settings, keys, pipeline, pool)
+    counter = CommitCounter()
+    broadcaster = Broadcaster(parts)
+    pipeline.register(parts.latest)
+    pipeline.subscribe(counter.on_commit)
+    pipeline.subscribe(broadcaster.on_commit)
+    app = FastAPI(
+        title="OpenVRC cloud",
+        version="1",
+        summary="Vehicle-road-cloud telemetry: ingest, alerts, traffic, batteries, live streams",
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": _PROBLEM, 422: _PROBLEM},
+        lifespan=_lifespan(pipeline, parts.hub, broadcaster),
+    )
+    app.state.parts = parts
+    app.state.broadcaster = broadcaster
+    app.state.collector = _collector(parts, counter)
+    problems.install(app)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.mount("/static", page.static_files())
+    app.add_middleware(guards.Guards)
+    return app
+
+
+def _parts(settings: Settings, keys: Keys, pipeline: Pipeline, pool: ConnectionPool) -> CloudParts:
+    latest = Latest()
+    return CloudParts(
+        settings=settings,
+        keys=keys,
+        pipeline=pipeline,
+        pool=pool,
+        latest=latest,
+        hub=StreamHub(epoch=secrets.token_hex(4)),
+        positions=PositionsCache(lambda: latest),
+        maps=ZoneMaps(pool.connection, settings.zones_dir),
+    )
+
+
+def _lifespan(
+    pipeline: Pipeline, hub: StreamHub, broadcaster: Broadcaster
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await pipeline.start()
+        task = asyncio.create_task(broadcaster.run())
+        try:
+            yield
+        finally:
+            hub.close()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await pipeline.stop()
+
+    return lifespan
+
+
+def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
+    def accounting() -> reads.Accounting | None:
+        try:
+            with parts.database() as connection:
+                return reads.accounting(connection, parts.pipeline.counts)
+        except ProblemError:
+            return None  # the other figures are still true while the database is away
+
+    gauges: dict[str, tuple[str, Callable[[], Any]]] = {
+        "vrc_stream_clients": ("Connected SSE clients", lambda: len(parts.hub.clients)),
+        "vrc_live_clients": ("Connected WebSocket clients", lambda: len(parts.live_clients)),
+        "vrc_stream_dropped_events": ("Events dropped of slow clients", lambda: parts.hub.dropped),
+        "vrc_pipeline_queue_depth": ("Requests waiting", lambda: parts.pipeline.queue_depth),
+    }
+    return CloudCollector(counter, accounting, gauges)
