@@ -12,6 +12,7 @@ class Reason(StrEnum):
     UNKNOWN_ZONE = "unknown_zone"
     UNKNOWN_RUN = "unknown_run"
     UNKNOWN_CODEC = "unknown_codec"
+    CODEC_FAILED = "codec_failed"
     TOO_LARGE = "too_large"
     NOT_UTF8 = "not_utf8"
     INVALID_JSON = "invalid_json"
@@ -36,6 +37,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_ZONE: "no zone of that name was announced or configured at this edge",
     Reason.UNKNOWN_RUN: "a simulated or replayed record of a run that nobody announced",
     Reason.UNKNOWN_CODEC: "the topic's codec level names no installed codec",
+    Reason.CODEC_FAILED: "the codec itself failed on this payload: a fault of the plug-in",
     Reason.TOO_LARGE: "payload is over the edge's size limit",
     Reason.NOT_UTF8: "payload is not UTF-8 text",
     Reason.INVALID_JSON: "payload is not one JSON object or an array of objects",
