@@ -106,6 +106,11 @@ class World(Protocol):
         ...
 
     @property
+    def start_ns(self) -> int:
+        """Zone time at which it begins: no later than its first record's."""
+        ...
+
+    @property
     def road_map(self) -> RoadMap | None:
         """The zone's roads; None where nothing moves on a map (a battery log)."""
         ...

@@ -129,6 +129,11 @@ class BatteryWorld:
         """See World."""
         return self.options.run_id
 
+    @property
+    def start_ns(self) -> int:
+        """See World."""
+        return int(_running_time(self.times_ns)[0])
+
     def stop(self) -> None:
         """See World."""
         self._stop.set()

@@ -74,6 +74,7 @@ class SumoFcd:
             road_map=road_map,
             rsus=place_rsus(road_map),
             vehicles=vehicles,
+            start_ns=options.epoch_ns + round(first[0] * NS_PER_S),
             steps=steps,
         )
 

@@ -79,6 +79,7 @@ class SumoPackage:
             road_map=road_map,
             rsus=rsus,
             vehicles=vehicles,
+            start_ns=int(rows.time_ns.min()),
             steps=lambda: _steps(rows, vehicles.is_connected()),
             feeds=feeds,
             truth=truth,

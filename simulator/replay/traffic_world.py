@@ -47,6 +47,7 @@ class TrafficWorld:
     road_map: RoadMap | None
     rsus: Rsus
     vehicles: Vehicles
+    start_ns: int
     steps: Callable[[], Iterator[TrafficRows]]
     """Rows by step of zone time, in order; connected vehicles or all of them."""
     feeds: list[Feed] = field(default_factory=list)

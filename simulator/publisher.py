@@ -1,0 +1,317 @@
+"""Drives a run: publishes a world's frames over MQTT, with the zone's clock, as fast as is asked.
+
+announce (retained, with the map) > wait for an edge > for each frame: its messages, all
+acknowledged, then the tick > final tick > "ended" > the retained announce is cleared.
+
+The edge's own tick follows ours. Where it falls behind, or holds too many records for the cloud,
+we wait: the replay slows down and drops nothing, and an edge or a broker that is killed and comes
+back only pauses it. Only `published_at_ns` differs between two runs of the same world.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from openvrc.contracts.batch import Batch, from_columns
+from openvrc.contracts.codecs.base import Codec
+from openvrc.contracts.errors import ContractError, SettingsError, VrcError
+from openvrc.contracts.plugins import discover
+from openvrc.contracts.topics import PREFIX, Topic, parse_topic
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.settings import Settings
+from simulator.mqtt_link import MqttLink, Stopped
+from simulator.world import Frame, World, merged
+
+DRIVER_ID = "driver"
+EDGE_WAIT_S = 30.0
+"""How long an edge may take to answer an announcement before we say there is none."""
+MAX_TICKS_AHEAD = 10
+"""Frames we may be ahead of the edge: enough to keep it busy, little to redo after a crash."""
+MAX_PENDING_RECORDS = 100_000
+"""Records the edge may hold for the cloud: a minute of a busy zone."""
+REMIND_EVERY_S = 1.0
+"""An edge's tick has QoS 0 and may be lost; repeating ours makes it say its own again."""
+MIN_FRAME_S = 0.02
+"""Wall time a frame should stand for; faster ones are merged."""
+LONG_GAP_S = 60.0
+"""A longer hole in a recording (a night's parking) is jumped, not waited for."""
+FORGIVEN_S = 1.0
+"""When we are further behind the wall clock than this, zone time lags instead of racing."""
+
+log = logging.getLogger(__name__)
+
+
+class PublishError(VrcError):
+    """A run that cannot be driven: says what is missing."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; also its summary in the end."""
+
+    zone_time_ns: int
+    frames: int = 0
+    messages: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    """Records sent by message."""
+    slowed_s: float = 0.0
+    """Time spent waiting for the edge."""
+    waiting_for: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "zone_time": iso_from_ns(self.zone_time_ns),
+            "frames": self.frames,
+            "messages": self.messages,
+            "records": dict(sorted(self.records.items())),
+            "slowed_s": round(self.slowed_s, 3),
+            "waiting_for": self.waiting_for,
+        }
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def announce_batch(
+    world: World,
+    state: Literal["running", "ended"],
+    rate_ratio: float,
+    zone_time_ns: int | None = None,
+) -> Batch:
+    """The driver's `zone_announce`; zone time is the world's start unless given."""
+    road_map = world.road_map
+    columns = {
+        "sampled_at_ns": world.start_ns if zone_time_ns is None else zone_time_ns,
+        "state": state,
+        "clock": "driven",
+        "rate_ratio": float(min(max(rate_ratio, 0.0), 1e6)),
+        "time_zone": world.time_zone,
+        "title": world.title[:200],
+        "map_version": road_map.map_version if road_map else None,
+        "map_document": road_map.to_document() if road_map and state == "running" else None,
+    }
+    return _driver_batch(world, "zone_announce", columns)
+
+
+def tick_batch(world: World, zone_time_ns: int) -> Batch:
+    """The driver's `tick`: every record up to this zone time has been sent."""
+    return _driver_batch(world, "tick", {"sampled_at_ns": zone_time_ns})
+
+
+def _driver_batch(world: World, message: str, columns: dict[str, Any]) -> Batch:
+    identity = {"source_id": DRIVER_ID, "subject_id": world.zone, "id_kind": "permanent"}
+    return from_columns(
+        message,
+        zone=world.zone,
+        run_id=world.run_id,
+        origin=world.origin,
+        columns=identity | columns,
+        n_rows=1,
+    )
+
+
+class Publisher:
+    """Drives one run; make one, call `run` once."""
+
+    def __init__(
+        self,
+        world: World,
+        settings: Settings,
+        *,
+        speed: float = 1.0,
+        codec: str = "json",
+        edge_wait_s: float = EDGE_WAIT_S,
+        on_progress: OnProgress = lambda _progress: None,
+    ) -> None:
+        """`speed` is zone seconds per second; 0 or less: as fast as the pipeline takes it.
+
+        Raises SettingsError for an unknown codec.
+        """
+        codecs: dict[str, Codec] = discover("openvrc.contracts.codecs")
+        if codec not in codecs:
+            raise SettingsError(f"codec {codec!r}, expected one of {', '.join(codecs)}")
+        self._world, self._speed = world, speed
+        self._codec, self._json = codecs[codec], codecs["json"]
+        self._edge_wait_s = edge_wait_s
+        self._on_progress = on_progress
+        self._ending, self._halt = threading.Event(), threading.Event()
+        self._edge = _EdgeWatch(world.run_id, self._json)
+        self._link = MqttLink(
+            settings.broker_url,
+            subscription=f"{PREFIX}/{world.zone}/edge/+/tick",
+            on_message=self._edge.on_message,
+            is_stopped=self._halt.is_set,
+        )
+        self._progress = Progress(world.start_ns)
+        self._ticks_ns: list[int] = []
+        self._wall_offset_s: float | None = None
+
+    def stop(self) -> None:
+        """End the run cleanly after the current frame: final counts, final tick, "ended"."""
+        self._world.stop()
+        self._ending.set()
+
+    def abort(self) -> None:
+        """Give up every wait; the run ends without its end being said."""
+        self.stop()
+        self._halt.set()
+
+    def run(self) -> dict[str, Any]:
+        """Publish the whole world; the summary.
+
+        Raises LinkError if the broker cannot be reached, PublishError if no edge answers.
+        """
+        self._link.open()
+        try:
+            self._announce("running", self._world.start_ns)
+            self._await_first_tick()
+            for frame in merged(self._world.frames(), MIN_FRAME_S * max(self._speed, 0.0)):
+                self._pace(frame)
+                self._publish(frame)
+                self._follow_edge()
+            self._say_the_end()
+        except Stopped:
+            log.warning("stopped before the run's end was said")
+        finally:
+            self._link.close()
+        return self._progress.to_json()
+
+    def _announce(self, state: Literal["running", "ended"], zone_time_ns: int) -> None:
+        batch = announce_batch(self._world, state, self._speed, zone_time_ns)
+        self._send("zone", DRIVER_ID, batch, self._json, retain=True)
+        self._link.drain()
+
+    def _await_first_tick(self) -> None:
+        deadline = time.monotonic() + self._edge_wait_s
+        while self._edge.zone_time_ns is None:
+            if time.monotonic() > deadline:
+                self._clear_announce()
+                raise PublishError(
+                    f"no edge serves zone {self._world.zone!r} on this broker: none answered "
+                    f"within {self._edge_wait_s:g} s; start one with: vrc edge"
+                )
+            if self._ending.is_set():
+                self._clear_announce()
+                raise Stopped
+            self._waits_for("an edge to serve the zone")
+            if not self._edge.wait(REMIND_EVERY_S):
+                self._tick(self._world.start_ns)
+        self._waits_for("")
+
+    def _pace(self, frame: Frame) -> None:
+        """Sleep until the frame's time has come on the wall clock."""
+        if self._speed <= 0:
+            return
+        gap_ns = frame.zone_time_ns - self._progress.zone_time_ns
+        due_s = frame.zone_time_ns / NS_PER_S / self._speed
+        now_s = time.monotonic()
+        is_jump = self._progress.frames > 0 and gap_ns > LONG_GAP_S * NS_PER_S
+        if (
+            self._wall_offset_s is None
+            or is_jump
+            or now_s - due_s - self._wall_offset_s > FORGIVEN_S
+        ):
+            self._wall_offset_s = now_s - due_s
+        while (rest_s := due_s + self._wall_offset_s - time.monotonic()) > 0:
+            if self._ending.wait(rest_s):
+                return
+
+    def _publish(self, frame: Frame) -> None:
+        for outgoing in frame.messages:
+            self._send(outgoing.kind, outgoing.source_id, outgoing.batch, self._codec)
+            self._progress.records[outgoing.batch.message] += outgoing.batch.n_rows
+        self._progress.messages += len(frame.messages)
+        self._tick(frame.zone_time_ns)
+        self._ticks_ns.append(frame.zone_time_ns)
+        self._progress.zone_time_ns = frame.zone_time_ns
+        self._progress.frames += 1
+        self._on_progress(self._progress)
+
+    def _tick(self, zone_time_ns: int) -> None:
+        self._link.drain()
+        self._send("zone", DRIVER_ID, tick_batch(self._world, zone_time_ns), self._json)
+
+    def _follow_edge(self) -> None:
+        """Wait while the edge is too far behind us or the cloud behind the edge."""
+        began = time.monotonic()
+        while (reason := self._too_far_ahead()) and not self._ending.is_set():
+            if not self._progress.waiting_for:
+                log.info("slowing down: %s", reason)
+            self._waits_for(reason)
+            if not self._edge.wait(REMIND_EVERY_S):
+                self._tick(self._progress.zone_time_ns)
+        if self._progress.waiting_for:
+            self._progress.slowed_s += time.monotonic() - began
+            self._waits_for("")
+
+    def _too_far_ahead(self) -> str:
+        reached_ns = self._edge.zone_time_ns or self._world.start_ns
+        del self._ticks_ns[: bisect_right(self._ticks_ns, reached_ns)]
+        if len(self._ticks_ns) > MAX_TICKS_AHEAD:
+            return f"the edge is {len(self._ticks_ns)} ticks behind"
+        if self._edge.pending_records > MAX_PENDING_RECORDS:
+            return f"the edge holds {self._edge.pending_records} records for the cloud"
+        return ""
+
+    def _say_the_end(self) -> None:
+        self._tick(self._progress.zone_time_ns)
+        self._link.drain()
+        self._announce("ended", self._progress.zone_time_ns)
+        self._clear_announce()
+        self._on_progress(self._progress)
+
+    def _clear_announce(self) -> None:
+        """An empty retained message removes the retained one (MQTT 3.1.1, 3.3.1.3)."""
+        topic = Topic(self._world.zone, "zone", DRIVER_ID, "zone_announce")
+        self._link.publish(str(topic), b"", retain=True)
+        self._link.drain()
+
+    def _send(
+        self, kind: str, source_id: str, batch: Batch, codec: Codec, *, retain: bool = False
+    ) -> None:
+        topic = Topic(batch.zone, kind, source_id, batch.message, codec.name)
+        stamped = batch.with_columns({"published_at_ns": time.time_ns()})
+        self._link.publish(str(topic), codec.encode(stamped), retain=retain)
+
+    def _waits_for(self, reason: str) -> None:
+        self._progress.waiting_for = reason
+        self._on_progress(self._progress)
+
+
+class _EdgeWatch:
+    """The newest tick any edge has said for our run. Written on the network thread."""
+
+    def __init__(self, run_id: str, codec: Codec) -> None:
+        self.zone_time_ns: int | None = None
+        self.pending_records = 0
+        self._run_id, self._codec = run_id, codec
+        self._heard = threading.Event()
+
+    def on_message(self, topic: str, payload: bytes) -> None:
+        """Take in a tick; what is no tick of our run is not for us."""
+        try:
+            decoded = self._codec.decode(parse_topic(topic), payload, 0)
+        except ContractError:  # somebody else's topic below ours
+            return
+        for batch in decoded.batches:
+            if batch.run_id != self._run_id:
+                continue
+            for record in batch.to_records():
+                newest_ns = max(self.zone_time_ns or 0, record["sampled_at_ns"])
+                self.zone_time_ns = newest_ns
+                self.pending_records = record.get("pending_records", 0)
+                self._heard.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the next tick of the edge; False if none came in time."""
+        was_heard = self._heard.wait(timeout_s)
+        self._heard.clear()
+        return was_heard
