@@ -1,0 +1,132 @@
+"""What is written beside the time series: alerts, accounts, maps, runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from cloud.alerting import Alert, AlertTransition
+from cloud.store.identities import Identities
+from cloud.store.sql import statement
+from openvrc.contracts.batch import Batch
+
+Connection = psycopg.Connection[Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LEDGER_COUNTS = (
+    "edge_id", "edge_epoch", "version", "is_sequenced", "sent", "received", "forwarded",
+    "dropped", "expired", "thinned", "missing", "duplicates",
+)  # fmt: skip
+
+
+def moment(time_ns: int) -> datetime:
+    """Epoch ns as the datetime PostgreSQL takes, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def ns_of(time: datetime) -> int:
+    """Epoch ns of a datetime with an offset."""
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def write_alerts(connection: Connection, transitions: Sequence[AlertTransition]) -> None:
+    """Every transition, and each alert as its last one left it."""
+    if not transitions:
+        return
+    newest = {told.alert.id: told for told in transitions}
+    alerts = [_alert_row(told.alert) | {"sequence": told.sequence} for told in newest.values()]
+    events = [_event_row(told) for told in transitions]
+    with connection.cursor() as cursor:
+        cursor.executemany(statement("upsert_alert"), alerts)
+        cursor.executemany(statement("add_alert_event"), events)
+
+
+def _alert_row(alert: Alert) -> dict[str, Any]:
+    row = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    for name in ("started_at", "detected_at", "cleared_at"):
+        time_ns = row.pop(f"{name}_ns")
+        row[name] = None if time_ns is None else moment(time_ns)
+    return row | {"severity": int(alert.severity), "evidence": _json(alert.evidence)}
+
+
+def _event_row(told: AlertTransition) -> dict[str, Any]:
+    return {
+        "id": told.alert.id,
+        "sequence": told.sequence,
+        "change": told.change,
+        "severity": int(told.alert.severity),
+        "state": told.alert.state,
+        "at": moment(told.at_ns),
+        "evidence": _json(told.alert.evidence),
+    }
+
+
+def _json(value: Mapping[str, Any]) -> Jsonb:
+    """JSON that PostgreSQL takes: it knows neither NaN nor the NUL character."""
+    text = json.dumps(_finite(value), default=str).replace("\\u0000", "\\ufffd")
+    return Jsonb(json.loads(text))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        is_number = value == value and abs(value) != float("inf")  # noqa: PLR0124
+        return value if is_number else None
+    return value
+
+
+def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: Identities) -> None:
+    """The edges' accounts; an older version changes nothing."""
+    rows = []
+    for batch in batches:
+        where = {"run": identities.run(batch), "zone": identities.key("zone", batch.zone)}
+        for record in batch.to_records():
+            row = where | {name: record[name] for name in _LEDGER_COUNTS}
+            row["source"] = identities.key("source", record["subject_id"])
+            row["session"] = record.get("session", -1)
+            row["rejected"] = Jsonb(json.loads(record.get("rejected") or "{}"))
+            row["gaps"] = Jsonb(json.loads(record.get("gaps") or "[]"))
+            rows.append(row)
+    with connection.cursor() as cursor:
+        cursor.executemany(statement("upsert_ledger"), rows)
+
+
+def write_zone_facts(
+    connection: Connection, batches: Iterable[Batch], identities: Identities
+) -> None:
+    """Runs, maps and zone time from `zone_announce` and `tick`."""
+    for batch in batches:
+        where = {"run": identities.run(batch), "zone": identities.key("zone", batch.zone)}
+        if batch.message == "tick":
+            at_ns = int(batch.column("sampled_at_ns").max())
+            connection.execute(statement("tick_zone_run"), where | {"at": moment(at_ns)})
+        elif batch.message == "zone_announce":
+            for record in batch.to_records():
+                _write_announce(connection, record, where)
+
+
+def _write_announce(
+    connection: Connection, record: Mapping[str, Any], where: Mapping[str, int]
+) -> None:
+    version, document = record.get("map_version"), record.get("map_document")
+    if version and document:
+        facts = {"map_version": version, "document": document}
+        connection.execute(statement("add_map"), facts)
+    row = {
+        "state": record["state"],
+        "clock": record["clock"],
+        "rate_ratio": record.get("rate_ratio", 1.0),
+        "time_zone": record.get("time_zone", "UTC"),
+        "title": record.get("title"),
+        "map_version": version,
+        "at": moment(record["sampled_at_ns"]),
+    }
+    connection.execute(statement("upsert_zone_run"), {**row, **where})
