@@ -156,6 +156,8 @@ class Emitter:
     def _cut(
         self, big: Batch, sources: IntArray, codes: NDArray[np.int32], words: list[str]
     ) -> Iterator[Outgoing]:
+        if not len(sources):
+            return
         starts = np.flatnonzero(np.diff(sources, prepend=-1))
         ends = np.append(starts[1:], len(sources))
         schema = arrow_schema(big.message)

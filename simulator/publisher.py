@@ -202,8 +202,8 @@ class Publisher:
                 self._clear_announce()
                 raise Stopped
             self._waits_for("an edge to serve the zone")
-            if not self._edge.wait(REMIND_EVERY_S):
-                self._tick(self._world.start_ns)
+            self._tick(self._world.start_ns)  # before any record, for the edge to answer
+            self._edge.wait(REMIND_EVERY_S)
         self._waits_for("")
 
     def _pace(self, frame: Frame) -> None:
