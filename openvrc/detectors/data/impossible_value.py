@@ -103,7 +103,7 @@ class ImpossibleValue:
         if len(rows) == 0:
             return state, []
         alarm_level = batch.column("bms_alarm_level")[rows.row]
-            found: list[tuple[int, Finding]] = []
+        found: list[tuple[int, Finding]] = []
         for signal, check in _checks(rows, batch, state.vehicles).items():
             turns = fold_episodes(rows, check.is_bad, state.vehicles, signal, QUIET_NS)
             found += _findings(state.vehicles, rows, signal, check, turns, alarm_level)
