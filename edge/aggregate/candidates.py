@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aggregate.lane_grid import LaneGrid, counts_up, lane_pieces
+from edge.aggregate.lane_grid import LaneGrid, lane_pieces
+from edge.aggregate.runs import counts_up, group_starts
 from openvrc.contracts.maps import RoadMap
 
 FloatArray = NDArray[np.float64]
@@ -176,11 +177,3 @@ def _merged(found: Candidates, kept: BoolArray, more: Candidates) -> Candidates:
         )[order],
         cost=np.concatenate((found.cost[kept], more.cost))[order],
     )
-
-
-def group_starts(sorted_values: IndexArray | Int32Array) -> IndexArray:
-    """Where each run of equal values begins; empty for no values."""
-    if len(sorted_values) == 0:
-        return np.zeros(0, dtype=np.int64)
-    changes = np.flatnonzero(sorted_values[1:] != sorted_values[:-1]) + 1
-    return np.concatenate((np.zeros(1, dtype=np.int64), changes))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aggregate.candidates import group_starts
+from edge.aggregate.runs import group_starts
 from openvrc.contracts.maps import RoadMap
 
 Float32Array = NDArray[np.float32]

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.aggregate.runs import counts_up, group_starts
 from openvrc.contracts.maps import RoadMap
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+Int32Array = NDArray[np.int32]
 
 SECTORS = 8  # of 45 deg; list number SECTORS holds every direction, for an unknown heading
 SECTOR_DEG = 360.0 / SECTORS
@@ -24,6 +26,9 @@ MAX_TURN_DEG = 60.0
 # 8 m halves the candidates of 20 m cells; smaller ones cost more memory than they save.
 CELL_M = 8.0
 MAX_CELLS = 16_000_000  # 64 MB of cell numbers; a larger map gets larger cells
+# Cell and piece pairs, each listed about 5 times: 100 MB. Reached at some 1,800 km of lanes.
+MAX_PAIRS = 4_000_000
+BLOCK_PIECES = 4096  # entered at a time, to bound the memory while indexing
 # Long pieces are entered in parts, or the cells of their bounding box would be mostly empty.
 MAX_PART_M = 40.0
 
@@ -76,11 +81,21 @@ class LaneGrid:
             corners = np.zeros((1, 2))
         self._low_m = corners.min(axis=0) - reach_m
         span_m = corners.max(axis=0) + reach_m - self._low_m
-        self._cell_m = max(CELL_M, float(np.sqrt(span_m[0] * span_m[1] / MAX_CELLS)))
+        self._cell_m = _cell_m(float(span_m.prod()), float(geometry[:, 4].sum()), reach_m)
         self._shape = np.floor(span_m / self._cell_m).astype(np.int64) + 1  # (columns, rows)
-        cell, piece = self._near(geometry, reach_m)
-        self._number_cells(cell, piece, geometry[:, 5])
-        self.listed: NDArray[np.int32] = chosen[self._listed].astype(np.int32)
+        blocks = [
+            self._near(geometry, first, reach_m) for first in range(0, len(geometry), BLOCK_PIECES)
+        ]
+        # Sorted by hand: np.unique hashes first, which takes ten times as long.
+        pairs = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *blocks]))
+        cell, piece = np.divmod(pairs[group_starts(pairs)], max(len(geometry), 1))
+        starts = group_starts(cell)
+        number = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(cell)))
+        self._used = max(len(starts), 1)
+        self._cell_number = np.full(int(self._shape.prod()), -1, dtype=np.int32)
+        self._cell_number[cell[starts]] = np.arange(len(starts), dtype=np.int32)
+        self.listed, self._offsets = self._sort_by_sector(number, piece, geometry[:, 5])
+        self.listed = chosen[self.listed].astype(np.int32)
 
     def lists(
         self, x_m: FloatArray, y_m: FloatArray, heading_deg: FloatArray
@@ -95,52 +110,61 @@ class LaneGrid:
         flat = np.where(inside, row * self._shape[0] + column, 0.0).astype(np.int64)
         number = np.where(inside, self._cell_number[flat], -1)
         sector = np.where(np.isnan(heading_deg), SECTORS, heading_deg // SECTOR_DEG % SECTORS)
-        listing = np.where(number >= 0, number * (SECTORS + 1) + sector.astype(np.int64), 0)
+        listing = np.where(number >= 0, sector.astype(np.int64) * self._used + number, 0)
         start = self._offsets[listing]
         return start, np.where(number >= 0, self._offsets[listing + 1] - start, 0)
 
-    def _near(self, geometry: FloatArray, reach_m: float) -> tuple[IndexArray, IndexArray]:
-        """All (cell, piece) whose distance is at most the reach, at some point of the cell."""
-        parts = np.maximum(np.ceil(geometry[:, 4] / MAX_PART_M), 1.0).astype(np.int64)
-        piece = np.repeat(np.arange(len(geometry)), parts)
-        part = counts_up(parts)
-        length_m = geometry[piece, 4] / parts[piece]
-        unit = geometry[piece, 2:4]
-        start = geometry[piece, 0:2] + unit * (length_m * part)[:, None]
+    def _near(self, geometry: FloatArray, first: int, reach_m: float) -> IndexArray:
+        """Which cells a block of pieces is near to, as cell * n_pieces + piece."""
+        piece, start, unit, length_m = _parts(geometry, first)
         end = start + unit * length_m[:, None]
         low = np.floor((np.minimum(start, end) - reach_m - self._low_m) / self._cell_m)
         high = np.floor((np.maximum(start, end) + reach_m - self._low_m) / self._cell_m)
         low = np.maximum(low, 0).astype(np.int64)
-        high = np.minimum(high, self._shape - 1).astype(np.int64)
-        size = high - low + 1
-        of_part = np.repeat(np.arange(len(piece)), size[:, 0] * size[:, 1])
-        count = counts_up(size[:, 0] * size[:, 1])
-        column = low[of_part, 0] + count % size[of_part, 0]
-        row = low[of_part, 1] + count // size[of_part, 0]
-        away = self._low_m + (np.column_stack((column, row)) + 0.5) * self._cell_m - start[of_part]
-        along_m = np.clip((away * unit[of_part]).sum(axis=1), 0.0, length_m[of_part])
-        gap = away - unit[of_part] * along_m[:, None]
+        size = np.minimum(high, self._shape - 1).astype(np.int64) - low + 1
+        cells = size.prod(axis=1)
+        part, count = np.repeat(np.arange(len(piece)), cells), counts_up(cells)
+        column = low[part, 0] + count % size[part, 0]
+        row = low[part, 1] + count // size[part, 0]
+        away = self._low_m + (np.column_stack((column, row)) + 0.5) * self._cell_m - start[part]
+        along_m = np.clip((away * unit[part]).sum(axis=1), 0.0, length_m[part])
+        gap = away - unit[part] * along_m[:, None]
         near = np.hypot(gap[:, 0], gap[:, 1]) <= reach_m + self._cell_m * np.sqrt(0.5)
         cell = (row * self._shape[0] + column)[near]
-        pairs = np.unique(cell * max(len(geometry), 1) + piece[of_part][near])
-        return np.divmod(pairs, max(len(geometry), 1))
+        return np.asarray(cell * len(geometry) + piece[part][near])
 
-    def _number_cells(self, cell: IndexArray, piece: IndexArray, heading_deg: FloatArray) -> None:
-        used, number = np.unique(cell, return_inverse=True)
-        self._cell_number = np.full(int(self._shape.prod()), -1, dtype=np.int32)
-        self._cell_number[used] = np.arange(len(used), dtype=np.int32)
-        centre_deg = (np.arange(SECTORS) + 0.5) * SECTOR_DEG
-        turn_deg = np.abs((heading_deg[piece, None] - centre_deg + 180.0) % 360.0 - 180.0)
-        fits = turn_deg <= SECTOR_DEG / 2.0 + MAX_TURN_DEG  # (n_pairs, SECTORS)
-        pair, sector = np.nonzero(np.column_stack((fits, np.ones(len(piece), dtype=np.bool_))))
-        listing = number[pair] * (SECTORS + 1) + sector
-        order = np.argsort(listing, kind="stable")
-        self._listed = piece[pair][order]
-        sizes = np.bincount(listing, minlength=max(len(used), 1) * (SECTORS + 1))
-        self._offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    def _sort_by_sector(
+        self, number: IndexArray, piece: IndexArray, heading_deg: FloatArray
+    ) -> tuple[Int32Array, IndexArray]:
+        """Lists by sector, then cell, and their offsets; pairs come in order of their cells."""
+        listed, sizes = [], []
+        for sector in range(SECTORS + 1):
+            centre_deg = (sector + 0.5) * SECTOR_DEG
+            turn_deg = np.abs((heading_deg - centre_deg + 180.0) % 360.0 - 180.0)
+            fits = (turn_deg <= SECTOR_DEG / 2.0 + MAX_TURN_DEG) | (sector == SECTORS)
+            chosen = fits[piece]
+            listed.append(piece[chosen].astype(np.int32))
+            sizes.append(np.bincount(number[chosen], minlength=self._used))
+        offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
+        return np.concatenate(listed), offsets.astype(np.int64)
 
 
-def counts_up(sizes: IndexArray) -> IndexArray:
-    """0, 1, .. size - 1 for each size, one after the other."""
-    ends = np.cumsum(sizes)
-    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - sizes, sizes)
+def _cell_m(area_m2: float, lanes_m: float, reach_m: float) -> float:
+    """The smallest cell, from CELL_M up, that keeps the index within its bounds."""
+    cell_m = max(CELL_M, float(np.sqrt(area_m2 / MAX_CELLS)))
+    while lanes_m * (2.0 * reach_m + cell_m) / cell_m**2 > MAX_PAIRS:
+        cell_m *= 1.25
+    return cell_m
+
+
+def _parts(
+    geometry: FloatArray, first: int
+) -> tuple[IndexArray, FloatArray, FloatArray, FloatArray]:
+    """The block's pieces cut into parts: piece, start (n, 2), unit (n, 2), length in m."""
+    block = geometry[first : first + BLOCK_PIECES]
+    parts = np.maximum(np.ceil(block[:, 4] / MAX_PART_M), 1.0).astype(np.int64)
+    of = np.repeat(np.arange(len(block)), parts)
+    length_m = block[of, 4] / parts[of]
+    unit = block[of, 2:4]
+    start = block[of, 0:2] + unit * (length_m * counts_up(parts))[:, None]
+    return of + first, start, unit, length_m

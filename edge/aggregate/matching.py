@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aggregate.candidates import Candidates, Likelihood, Roads, group_starts
+from edge.aggregate.candidates import Candidates, Likelihood, Roads
 from edge.aggregate.dead_reckoning import Smoothing, Track, smooth
 from edge.aggregate.history import (
     FAR_COST,
@@ -31,6 +31,7 @@ from edge.aggregate.history import (
     best_of_groups,
     decide,
 )
+from edge.aggregate.runs import group_starts
 from openvrc.contracts.maps import RoadMap
 
 FloatArray = NDArray[np.float64]

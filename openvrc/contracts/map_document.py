@@ -128,6 +128,12 @@ def canonical_json(collection: dict[str, Any]) -> bytes:
     return text.encode()
 
 
+def without_version(collection: dict[str, Any]) -> dict[str, Any]:
+    """The collection without the `map_version` that was added for readers; a shallow copy."""
+    head = {key: value for key, value in collection["openvrc"].items() if key != "map_version"}
+    return {**collection, "openvrc": head}
+
+
 def version_of(canonical: bytes) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of the canonical document."""
     return hashlib.sha256(canonical).hexdigest()[:VERSION_DIGITS]

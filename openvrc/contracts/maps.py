@@ -103,15 +103,19 @@ class RoadMap:
         collection = map_document.feature_collection(
             parts, signal_heads, origin_lat_deg, origin_lon_deg
         )
-        return cls._from_canonical(map_document.canonical_json(collection))
+        # Through the document and back, so that every process computes from the same numbers.
+        canonical = map_document.canonical_json(collection)
+        return cls._assemble(*map_document.parse(json.loads(canonical)), canonical)
 
     @classmethod
     def from_geojson(cls, collection: dict[str, Any]) -> Self:
         """The map of a document made by `to_geojson`; its `map_version` is taken anew."""
         segments, heads, lat_deg, lon_deg = map_document.parse(collection)
-        return cls.build(
-            segments, signal_heads=heads, origin_lat_deg=lat_deg, origin_lon_deg=lon_deg
-        )
+        fresh = map_document.feature_collection(segments, heads, lat_deg, lon_deg)
+        canonical = map_document.canonical_json(fresh)
+        if fresh == map_document.without_version(collection):  # then parsing again adds nothing
+            return cls._assemble(segments, heads, lat_deg, lon_deg, canonical)
+        return cls._assemble(*map_document.parse(json.loads(canonical)), canonical)
 
     @classmethod
     def from_document(cls, document: str) -> Self:
@@ -119,8 +123,16 @@ class RoadMap:
         return cls.from_geojson(map_document.unpack(document))
 
     @classmethod
-    def _from_canonical(cls, canonical: bytes) -> Self:
-        segments, heads, lat_deg, lon_deg = map_document.parse(json.loads(canonical))
+    def _assemble(
+        cls,
+        segments: list[Segment],
+        heads: list[SignalHead],
+        lat_deg: float,
+        lon_deg: float,
+        canonical: bytes,
+    ) -> Self:
+        if not segments:
+            raise MapError("the map has no segments, expected at least one")
         try:
             frame = LocalFrame(lat_deg, lon_deg)
         except ValueError as error:

@@ -70,6 +70,18 @@ def test_the_version_does_not_depend_on_the_order_of_the_parts(road_map: RoadMap
     assert len(road_map.map_version) == 12
 
 
+def test_a_map_edited_by_hand_is_brought_into_the_canonical_form(road_map: RoadMap) -> None:
+    collection = broken(road_map, note=float("nan"))
+    line = collection["features"][1]["geometry"]["coordinates"]
+    line[0] = [line[0][0] + 1e-9, line[0][1] - 1e-9, 12.0]  # finer than the form, and a height
+    with pytest.raises(MapError, match="feature 1: coordinates"):
+        RoadMap.from_geojson(collection)
+    line[0] = line[0][:2]
+    collection["features"].reverse()
+    assert RoadMap.from_geojson(collection) == road_map
+    assert RoadMap.from_geojson(collection).map_version == road_map.map_version
+
+
 def test_the_version_changes_with_the_roads(road_map: RoadMap) -> None:
     changed = [part.model_copy(update={"length_m": part.length_m + 0.01}) for part in parts()]
     assert RoadMap.build(changed, signal_heads=[head()]).map_version != road_map.map_version
