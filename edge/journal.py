@@ -1,0 +1,82 @@
+"""The journal: every input of the core in order, so that its state can be made again.
+
+The spool keeps it from the newest checkpoint on. One blob is the input of one group; feeding it to
+a restored core, and taking the group, leads to the very state that was lost with the process.
+Layout of a blob: lz4 of entries (uint8 kind, int64 time ns, uint16 + text, uint32 + bytes).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from edge.core import EdgeCore
+from openvrc.contracts.errors import VrcError
+from openvrc.contracts.wire import unpack
+
+PAYLOAD, WALL_CLOCK, REFUSED = range(3)
+_HEAD = struct.Struct("<BqHI")
+
+
+class JournalError(VrcError):
+    """A blob that is no journal."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of the core: a payload by topic, a wall-clock time, or a refused record."""
+
+    kind: int
+    at_ns: int
+    text: str = ""
+    payload: bytes = b""
+
+    def apply(self, core: EdgeCore) -> None:
+        """Give it to the core."""
+        if self.kind == PAYLOAD:
+            core.on_payload(self.text, self.payload, self.at_ns)
+        elif self.kind == WALL_CLOCK:
+            core.on_wall_clock(self.at_ns)
+        else:
+            for batch in unpack(self.payload):
+                core.on_refused(batch, self.text, self.at_ns)
+
+
+def write(inputs: list[Input]) -> bytes:
+    """The blob of one group's inputs."""
+    parts = []
+    for entry in inputs:
+        text = entry.text.encode("utf-8", "surrogatepass")
+        parts += [_HEAD.pack(entry.kind, entry.at_ns, len(text), len(entry.payload)), text]
+        parts.append(entry.payload)
+    body = b"".join(parts)
+    packed: bytes = pa.Codec("lz4_raw").compress(body, asbytes=True)
+    return struct.pack("<Q", len(body)) + packed
+
+
+def read(blob: bytes) -> Iterator[Input]:
+    """The inputs of a blob. Raises JournalError."""
+    try:
+        (length,) = struct.unpack_from("<Q", blob)
+        body = pa.Codec("lz4_raw").decompress(blob[8:], length, asbytes=True)
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
+        raise JournalError(f"journal blob cannot be read: {error}") from error
+    place = 0
+    while place < len(body):
+        kind, at_ns, n_text, n_payload = _HEAD.unpack_from(body, place)
+        place += _HEAD.size
+        text = body[place : place + n_text].decode("utf-8", "surrogatepass")
+        place += n_text
+        yield Input(kind, at_ns, text, body[place : place + n_payload])
+        place += n_payload
+
+
+def replay(core: EdgeCore, blobs: list[bytes]) -> None:
+    """Bring a restored core to the state after these groups; their outputs are in the spool."""
+    for blob in blobs:
+        for entry in read(blob):
+            entry.apply(core)
+        core.take_group()

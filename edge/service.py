@@ -1,0 +1,195 @@
+"""`vrc edge`: wires intake, core, spool and uplink.
+
+intake thread > main loop (drain, core, group commit, acknowledge, publish ticks) > uplink thread.
+The main loop is the only one that touches the core and writes the spool.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+
+from edge.ingest_client import IngestClient
+from edge.intake import Delivery, Intake
+from edge.journal import PAYLOAD, WALL_CLOCK, Input
+from edge.json_log import log_to_stderr
+from edge.pipeline import Pipeline
+from edge.spool import Spool
+from edge.uplink import LEDGER_ROWS, Done, Uplink
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.codecs.json_codec import JsonCodec
+from openvrc.contracts.errors import VrcError
+from openvrc.contracts.topics import Topic
+from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.zone import read_zones
+from openvrc.settings import Settings
+
+LOG = logging.getLogger("edge")
+
+IDLE_WAIT_S = 0.2
+"""How long the main loop waits for a message; bounds the delay of everything else it does."""
+MAX_GROUP_MESSAGES = 1_000
+"""Messages of one group: 50,000 records of RSU batches, well below the cloud's largest body."""
+STATUS_EVERY_S = 10.0
+REPEAT_TICKS_EVERY_S = 1.0
+"""A driver waits for the edge's tick; one lost to a restart must not make it wait for ever."""
+LAST_UPLINK_S = 3.0
+"""After a request to stop, the uplink gets this long for what is left; the rest stays spooled."""
+SPOOL_FILE = "spool.sqlite"
+
+
+def run_edge(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 if the edge cannot go on."""
+    log_to_stderr()
+    # Default thresholds cost a third of JSON decoding; nothing here makes cycles in bulk.
+    gc.set_threshold(100_000, 50, 50)
+    stopping = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        LOG.info("%s: stopping", signal.Signals(number).name)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        EdgeService(settings).run(stopping)
+    except VrcError as error:
+        LOG.error("edge cannot go on: %s", error)
+        return 1
+    return 0
+
+
+class EdgeService:
+    """One edge process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the spool and restores the state. Raises SpoolError, SettingsError, StateError."""
+        self._edge_id = settings.edge_id
+        self._commit_every_s = settings.edge_commit_every_ms / 1000.0
+        path = settings.data_dir / f"edge-{settings.edge_id}" / SPOOL_FILE
+        self._spool = Spool(path, settings.edge_id, settings.edge_spool_max_bytes)
+        if self._spool.moved_aside:
+            LOG.error("spool was damaged; moved to %s, a new one begun", self._spool.moved_aside)
+        self._pipeline = Pipeline(
+            self._spool,
+            read_zones(settings.zones_dir),
+            settings.edge_id,
+            max_payload_bytes=settings.edge_max_payload_bytes,
+        )
+        client = IngestClient(settings.cloud_url, settings.api_key, settings.edge_id)
+        self._uplink = Uplink(path, self._spool.epoch, client, settings.edge_id)
+        self._intake = Intake(
+            settings.broker_url, settings.edge_id, settings.edge_zone, settings.edge_queue_messages
+        )
+        self._is_full = False
+        self._wall_second = 0
+        self._ticks_due_s = self._status_due_s = 0.0
+        self._last_status: dict[str, object] = {}
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until `stopping`; then commit, acknowledge, checkpoint. Raises SpoolError."""
+        self._uplink.start()
+        self._intake.start()
+        LOG.info("edge %s runs, spool epoch %d", self._edge_id, self._spool.epoch)
+        try:
+            while not stopping.is_set():
+                self._turn()
+            self._finish()
+        finally:
+            self._intake.stop()
+            self._uplink.stop(LAST_UPLINK_S)
+            self._spool.close()
+
+    def _turn(self) -> None:
+        """One group: drain, fold, commit, acknowledge, tell."""
+        deliveries = [] if self._waits_for_room() else self._drain()
+        now_ns = time.time_ns()
+        for delivery in deliveries:
+            self._pipeline.give(
+                Input(PAYLOAD, delivery.received_at_ns, delivery.topic, delivery.payload)
+            )
+        if now_ns // NS_PER_S > self._wall_second and not self._is_full:
+            self._wall_second = now_ns // NS_PER_S
+            self._pipeline.give(Input(WALL_CLOCK, now_ns))
+        self._commit(deliveries, self._uplink.take_done(), now_ns)
+        self._repeat_ticks(now_ns)
+        self._log_status()
+
+    def _drain(self) -> list[Delivery]:
+        return self._intake.drain(IDLE_WAIT_S, self._commit_every_s, MAX_GROUP_MESSAGES)
+
+    def _waits_for_room(self) -> bool:
+        """Full: nothing more is taken or acknowledged, the broker keeps it."""
+        if self._spool.is_full and self._spool.pending_records == 0:
+            self._pipeline.checkpoint_if_due(now=True)  # only the journal is left to shrink
+        is_full = self._spool.is_full
+        if is_full != self._is_full:
+            state = "full: acknowledging nothing" if is_full else "has room again"
+            LOG.warning("spool of %d bytes %s", self._spool.n_bytes, state)
+        self._is_full = is_full
+        if is_full:
+            time.sleep(self._commit_every_s)
+        return is_full
+
+    def _commit(self, deliveries: list[Delivery], done: list[Done], now_ns: int) -> None:
+        self._pipeline.give_refused(done, now_ns)
+        group = self._pipeline.commit(done, now_ns)
+        self._intake.ack(deliveries)
+        self._publish(group.ticks)
+        if self._uplink.wants_ledger:
+            rows = self._pipeline.ledger(LEDGER_ROWS, now_ns)
+            if rows:
+                self._uplink.offer_ledger(rows)
+        if group.batches:
+            self._uplink.wake()
+        self._pipeline.checkpoint_if_due()
+
+    def _publish(self, ticks: list[Batch]) -> None:
+        codec = JsonCodec()
+        for tick in ticks:
+            topic = Topic(tick.zone, "edge", self._edge_id, "tick")
+            self._intake.publish(str(topic), codec.encode(tick))
+
+    def _repeat_ticks(self, now_ns: int) -> None:
+        if time.monotonic() < self._ticks_due_s:
+            return
+        self._ticks_due_s = time.monotonic() + REPEAT_TICKS_EVERY_S
+        pending = self._spool.pending_records
+        ticks = self._pipeline.core.ticks_now(now_ns)
+        self._publish([tick.with_columns({"pending_records": pending}) for tick in ticks])
+
+    def _log_status(self) -> None:
+        if time.monotonic() < self._status_due_s:
+            return
+        self._status_due_s = time.monotonic() + STATUS_EVERY_S
+        status: dict[str, object] = {
+            **self._pipeline.core.totals(),
+            "pending_records": self._spool.pending_records,
+            "spool_bytes": self._spool.n_bytes,
+            "uplink_problem": self._uplink.last_problem,
+        }
+        if status != self._last_status:
+            LOG.info("status %s", status)
+        self._last_status = status
+
+    def _finish(self) -> None:
+        """What was taken in is committed and acknowledged; the uplink gets a moment to end."""
+        self._intake.stop_reading()
+        while deliveries := self._intake.drain(0.0, 0.0, MAX_GROUP_MESSAGES):
+            for delivery in deliveries:
+                self._pipeline.give(
+                    Input(PAYLOAD, delivery.received_at_ns, delivery.topic, delivery.payload)
+                )
+            self._commit(deliveries, self._uplink.take_done(), time.time_ns())
+        until_s = time.monotonic() + LAST_UPLINK_S
+        while time.monotonic() < until_s and not self._uplink.last_problem:
+            self._commit([], self._uplink.take_done(), time.time_ns())
+            if not self._spool.pending_records and not self._uplink.has_ledger:
+                break
+            time.sleep(self._commit_every_s)
+        self._pipeline.checkpoint_if_due(now=True)
+        LOG.info("stopped, %d records stay spooled", self._spool.pending_records)
