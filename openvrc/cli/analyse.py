@@ -21,8 +21,13 @@ from openvrc.cli.worlds import open_world, recording_options, zone_name
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.plugins import discover
 from simulator.publisher import announce_batch, tick_batch
+from simulator.world import World, merged
 
 LEDGER_TERMS = ("sent", "forwarded", "dropped", "expired", "thinned", "missing", "duplicates")
+MAX_LEDGER_ROWS = 1_000_000
+BATTERY_STEP_S = 600.0
+"""Zone time taken at once where no roads are: battery rules judge record by record, and a tick for
+each of a log's frames would cost fifty times the records themselves."""
 
 
 @dataclass
@@ -78,19 +83,20 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     click.echo(json.dumps(analysis.facts()["alerts"]))
 
 
-def run(world: Any, analysis: Analysis) -> None:
+def run(world: World, analysis: Analysis) -> None:
     """One world through the edge's core and the engine, into the analysis."""
     core = EdgeCore({}, edge_id="analyse", edge_epoch=0)
     engine = Engine(discover("openvrc.detectors"))
     core.on_batch(announce_batch(world, "running", 1.0), 0)
-    for frame in world.frames():
+    for frame in merged(world.frames(), BATTERY_STEP_S if world.road_map is None else 0.0):
         for batch in frame.batches():
             core.on_batch(batch, frame.zone_time_ns)
         core.on_batch(tick_batch(world, frame.zone_time_ns), frame.zone_time_ns)
         _take(core, engine, analysis)
         analysis.first_ns = analysis.first_ns or frame.zone_time_ns
         analysis.last_ns = frame.zone_time_ns
-    core.on_batch(announce_batch(world, "ended", 1.0), analysis.last_ns or 0)
+    end_ns = analysis.last_ns
+    core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
     _take(core, engine, analysis)
 
 
@@ -98,12 +104,12 @@ def _take(core: EdgeCore, engine: Engine, analysis: Analysis) -> None:
     group = core.take_group()
     output = engine.process(group.batches)
     for transition in output.transitions:
-        analysis.alerts[transition.alert.alert_id] = transition.alert
+        analysis.alerts[transition.alert.id] = transition.alert
     for batch in group.batches:
         analysis.n_records[batch.message] += batch.n_rows
         if batch.message == "segment_state":
             analysis.windows.append(batch)
-    for batch in group.ledger:
+    for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):
         for row in batch.to_records():
             key = (row["run_id"], row["source_id"], row.get("session", 0))
             analysis.ledger[key] = row | {"rejected": json.loads(row["rejected"])}

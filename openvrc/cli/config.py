@@ -21,7 +21,7 @@ def config() -> None:
 
 
 def source_of(name: str, file_values: dict[str, Any]) -> str:
-    """ "environment", the file's name, or "default"."""
+    """Where a value came from: environment, the file's name, or "default"."""
     if f"{ENV_PREFIX}{name}".upper() in {key.upper() for key in os.environ}:
         return f"environment {ENV_PREFIX}{name.upper()}"
     return str(CONFIG_FILE) if name in file_values else "default"

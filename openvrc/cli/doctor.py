@@ -16,7 +16,7 @@ MQTT_PORT = 1883
 
 @click.command()
 def doctor() -> None:
-    """Check Python, the broker, the database and the cloud; exit 1 if something configured fails."""
+    """Check Python, broker, database and cloud; exit 1 if something configured fails."""
     settings = load_settings()
     click.echo(f"python      {machine.python_version()} on {machine.system()} {machine.machine()}")
     checks = [_check_broker(settings), _check_database(settings), _check_cloud(settings)]

@@ -62,9 +62,11 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """Entry point. Exit codes: 0 fine, 1 failed, 2 usage, 3 a stated threshold was missed."""
+    from openvrc.embedded.errors import EmbeddedServerError
+
     try:
         return cli.main(argv, standalone_mode=True)
-    except VrcError as error:
+    except (VrcError, EmbeddedServerError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_FAILED)
 

@@ -33,7 +33,7 @@ class Summary:
 
     @property
     def is_closed(self) -> bool:
-        """sent = stored + rejected + dropped + expired + thinned + pending + missing."""
+        """Whether sent = stored + rejected + dropped + expired + thinned + pending + missing."""
         ends = self.stored + sum(self.rejected.values()) + self.dropped + self.expired
         return self.sent == ends + self.thinned + self.pending + self.missing
 
@@ -92,10 +92,9 @@ def as_text(summary: Summary) -> str:
         for name, value in summary.latency_ms.items()
         if value.get("p50") is not None
     )
-    ends = " + ".join(
-        f"{name} {sum(summary.rejected.values()) if name == 'rejected' else getattr(summary, name)}"
-        for name in TERMS
-    )
+    values = {name: getattr(summary, name) for name in TERMS}
+    values["rejected"] = sum(summary.rejected.values())
+    ends = " + ".join(f"{name} {value}" for name, value in values.items())
     return "\n".join(
         [
             f"run {summary.run_id}",

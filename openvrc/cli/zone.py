@@ -84,11 +84,8 @@ def parse_rsu(text: str) -> RsuPlace:
     parts = text.split(",")
     if len(parts) not in (3, 4):
         raise VrcError(f"--rsu {text!r}, expected ID,LAT,LON or ID,LAT,LON,RANGE_M")
-    facts: dict[str, Any] = {
-        "rsu_id": parts[0],
-        "lat_deg": float(parts[1]),
-        "lon_deg": float(parts[2]),
-    }
+    lat_deg, lon_deg = float(parts[1]), float(parts[2])
+    facts: dict[str, Any] = {"rsu_id": parts[0], "lat_deg": lat_deg, "lon_deg": lon_deg}
     if len(parts) == 4:
         facts["range_m"] = float(parts[3])
     return RsuPlace(**facts)

@@ -61,7 +61,7 @@ class Batch:
         array = self.data.column(name)
         offsets = array.offsets.to_numpy(zero_copy_only=True)
         values = array.values.to_numpy(zero_copy_only=True)
-        if offsets[0] != 0:
+        if offsets[0] != 0 or offsets[-1] != len(values):  # a slice shares its parent's values
             values, offsets = values[offsets[0] : offsets[-1]], offsets - offsets[0]
         return values, offsets
 

@@ -36,6 +36,8 @@ def test_lists_of_a_slice_start_at_zero() -> None:
     values, offsets = cells([[1.0, 2.0], [3.0], [4.0, 5.0]]).slice(1).lists("cell_voltages_v")
     assert values.tolist() == [3.0, 4.0, 5.0]
     assert offsets.tolist() == [0, 1, 3]
+    values, offsets = cells([[1.0, 2.0], [3.0], [4.0, 5.0]]).slice(0, 1).lists("cell_voltages_v")
+    assert (values.tolist(), offsets.tolist()) == ([1.0, 2.0], [0, 2])
 
 
 def test_views_are_read_only_and_share_memory() -> None:
