@@ -68,3 +68,10 @@ def counts_of(batches: Sequence[Batch], outcome: Outcome, identities: Identities
         entry[0] -= repeated + refused
         entry[1], entry[2] = repeated, refused
     return counts
+
+
+def as_columns(counts: Counts) -> dict[str, list[Any]]:
+    """The counts as the arrays of the statement `add_counts`."""
+    names = ("run", "zone", "source", "session", "message", "stored", "repeated", "refused")
+    rows = [(*key, *entry) for key, entry in counts.items()]
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}

@@ -1,5 +1,6 @@
-"""The three ports between the pipeline and its surroundings (DESIGN rule 7), and their embedded
-implementations on PostgreSQL: one process owns every partition of a database.
+"""The three ports between the pipeline and its surroundings (DESIGN rule 7).
+
+Their embedded implementations stand on PostgreSQL: one process owns every partition of a database.
 
 The lock of the owner is held by the connection that writes, not by one beside it: a process that
 has lost its lock has by that lost its means of writing.

@@ -63,6 +63,7 @@ class SqlColumn:
 
     @property
     def sql_type(self) -> str:
+        """As CREATE TABLE writes it."""
         return SQL_TYPE[self.kind]
 
 
@@ -83,8 +84,9 @@ def unique_columns(message: str) -> tuple[str, ...]:
 
 @cache
 def sql_columns(message: str) -> tuple[SqlColumn, ...]:
-    """Columns of a message's table that come from its contract, in order; before them stand
-    `run` and `zone`, behind them `stored_at`.
+    """Columns of a message's table that come from its contract, in order.
+
+    Before them stand `run` and `zone`, behind them `stored_at`.
     """
     return tuple(_sql_column(message, column) for column in columns_of(message))
 

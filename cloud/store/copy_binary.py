@@ -57,6 +57,7 @@ class Field:
 
     @property
     def width(self) -> int:
+        """Bytes of the widest value."""
         return self.values.shape[1] if self.values.ndim == 2 else self.values.dtype.itemsize
 
 
@@ -181,8 +182,10 @@ def _list(values: npt.NDArray[np.float32], offsets: npt.NDArray[np.int32], scale
 
 
 def unstorable_rows(columns: Sequence[SqlColumn], batch: Batch) -> Bools:
-    """Rows (n_rows,) that the table cannot hold although the contract allows them: a list value
-    beyond a smallint (a "cell" of over 32.767 V), a NUL character, an integer too wide.
+    """Rows (n_rows,) that the table cannot hold although the contract allows them.
+
+    A list value beyond a smallint (a "cell" of over 32.767 V), a NUL character, an integer that
+    is too wide.
     """
     bad = np.zeros(batch.n_rows, np.bool_)
     for column in columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,6 +98,31 @@ def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: 
             rows.append(row)
     with connection.cursor() as cursor:
         cursor.executemany(statement("upsert_ledger"), rows)
+
+
+@dataclass(frozen=True)
+class SenderCount:
+    """What one sender without an edge sent in one request, for the cloud's own ledger."""
+
+    zone: str
+    run_id: str
+    origin: str
+    source_id: str
+    forwarded: int
+    rejected: Mapping[str, int]
+
+
+def add_to_ledger(connection: Connection, count: SenderCount, identities: Identities) -> None:
+    """Add to the cloud's own account of a sender."""
+    facts = {
+        "run": identities.run_key(count.run_id, count.origin),
+        "zone": identities.key("zone", count.zone),
+        "source": identities.key("source", count.source_id),
+        "sent": count.forwarded + sum(count.rejected.values()),
+        "forwarded": count.forwarded,
+        "rejected": Jsonb(dict(count.rejected)),
+    }
+    connection.execute(statement("add_to_ledger"), facts)
 
 
 def write_zone_facts(

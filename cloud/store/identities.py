@@ -68,6 +68,18 @@ class Identities:
         assert row is not None
         self._runs[run_id, origin] = row[0]
 
+    def run_key(self, run_id: str, origin: str) -> int:
+        """The key of a run that was learned."""
+        return self._runs[run_id, origin]
+
+    def learn_sender(
+        self, connection: psycopg.Connection[Any], zone: str, run: tuple[str, str], source: str
+    ) -> None:
+        """Give the names of one sender's account a key."""
+        self.learn_names(connection, "zone", [zone])
+        self.learn_names(connection, "source", [source])
+        self.learn_run(connection, *run)
+
     def key(self, kind: Kind, name: str) -> int:
         """The key of a name that was learned."""
         return self._keys[kind][name]

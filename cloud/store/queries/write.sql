@@ -195,3 +195,8 @@ INSERT INTO {table} AS t ({columns})
 SELECT DISTINCT ON ({key}) {columns} FROM {staged} ORDER BY {key}, revision DESC
 ON CONFLICT ({key}) DO UPDATE SET {assignments} WHERE EXCLUDED.revision > t.revision
 RETURNING run, zone, source, coalesce(session, -1), 1;
+
+-- name: add_clear_action
+-- Notes who cleared an alert. %(alert_id)s, %(who)s, %(note)s.
+INSERT INTO alert_action (alert_id, who, action, detail)
+VALUES (%(alert_id)s, %(who)s, 'clear', jsonb_build_object('text', %(note)s::text));

@@ -1,0 +1,370 @@
+"""The one writer: a body's rows, alerts, batch id and log entry in one transaction, in order.
+
+Synchronous; owned by the pipeline's worker thread. Rules that keep state and rows together:
+
+- Rows are copied before the engine folds the body, in the same transaction: a body whose rows the
+  store refuses leaves engine and alerts untouched.
+- The engine folds each body once. When the connection is lost afterwards, its output is kept and
+  the transaction repeated; if the first commit did come through, the batch id says so.
+- Counts, folds and subscribers see a body only after its commit.
+- Should anything else go wrong behind the engine, all state is loaded anew: checkpoint, then log.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import psycopg
+
+from cloud.alerting import AlertTransition
+from cloud.counts import CountsSinceCheckpoint, as_columns, counts_of, outcome_of
+from cloud.engine import Engine, EngineOutput
+from cloud.latency import LatencyMeter
+from cloud.ports import (
+    Checkpoint,
+    Connection,
+    LogEntry,
+    OwnershipChange,
+    PostgresLog,
+    PostgresOwnership,
+    PostgresStateStore,
+)
+from cloud.store.facts import (
+    SenderCount,
+    add_to_ledger,
+    write_alerts,
+    write_ledgers,
+    write_zone_facts,
+)
+from cloud.store.identities import Identities
+from cloud.store.migrate import StoreLayout, migrate
+from cloud.store.sql import statement
+from cloud.store.writer import TooManyPartitionsError, Writer, Written
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Detector
+from openvrc.contracts.errors import VrcError
+from openvrc.contracts.wire import unpack
+
+log = logging.getLogger(__name__)
+
+ENGINE = "engine"
+RETRY_PAUSE_S = 0.1
+_CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError)
+_REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TooManyPartitionsError)
+BATCHES, CLEAR = "batches", "clear"
+"""Kinds of log entries."""
+
+Subscriber = Callable[[Sequence[Batch], Sequence[AlertTransition]], None]
+"""Called after each commit in the worker thread, never for re-folded batches; must not block."""
+
+
+class StoreRefusedError(VrcError):
+    """The store refuses this body for what it holds: 422, halve it."""
+
+
+class StoppedError(VrcError):
+    """The pipeline was stopped while the database was away."""
+
+    retryable = True
+
+
+class Fold(Protocol):
+    """State beside the engine's that follows the log, e.g. latest values.
+
+    `apply` is called after each commit and again for logged batches after a restart, always in
+    the pipeline's worker thread and in order; it must not block.
+    """
+
+    name: str
+
+    def apply(self, batches: Sequence[Batch], transitions: Sequence[AlertTransition]) -> None:
+        """Fold one committed body."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Everything `restore` needs."""
+        ...
+
+    def restore(self, data: bytes) -> None:
+        """Continue where the snapshot was taken."""
+        ...
+
+
+@dataclass
+class Body:
+    """One body on its way, with what was already done for it."""
+
+    payload: bytes
+    batches: list[Batch]
+    batch_id: str = ""
+    """"" for bodies that hold only ledgers: idempotent by version, not logged."""
+    sender_counts: list[SenderCount] = field(default_factory=list)
+    """Rows of the cloud's own ledger, for records that came without an edge."""
+    output: EngineOutput | None = None
+    written: Written | None = None
+    is_commit_unknown: bool = False
+    is_folded: bool = False
+    """The engine has begun on it."""
+    generation: int = 0
+    """Which loading of the states `output` belongs to."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What became of a body."""
+
+    stored: int
+    rejected: int = 0
+    is_duplicate: bool = False
+
+
+class Committer:
+    """See the module. Call every method from one thread only, except `counts` and `latency`."""
+
+    def __init__(
+        self,
+        database_url: str,
+        detectors: Mapping[str, Detector],
+        *,
+        chunk_days: float,
+        is_stopping: Callable[[], bool] = lambda: False,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._url = database_url
+        self._detectors = dict(detectors)
+        self._chunk_days = chunk_days
+        self._is_stopping = is_stopping
+        self._wall_clock_ns = wall_clock_ns
+        self._engine = Engine(self._detectors)
+        self._folds: dict[str, Fold] = {}
+        self._empty_folds: dict[str, bytes] = {}
+        self._subscribers: list[Subscriber] = []
+        self._identities = Identities()
+        self._changes: Iterator[OwnershipChange] | None = None
+        self._connection: Connection | None = None
+        self._layout = StoreLayout("native", 0)
+        self._writer = Writer(self._layout, self._identities)
+        self._position = 0
+        self._checkpoint_position = 0
+        self._generation = 0
+        self._must_reload = True
+        self.counts = CountsSinceCheckpoint()
+        self.meter = LatencyMeter()
+        self.n_detector_failures = 0
+        self.is_connected = False
+
+    def register(self, fold: Fold) -> None:
+        """A fold to checkpoint with the engine; before `start`."""
+        self._folds[fold.name] = fold
+        self._empty_folds[fold.name] = fold.snapshot()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """From any thread."""
+        self._subscribers.append(subscriber)
+
+    def start(self) -> None:
+        """Migrate, own, load. Raises OwnedElsewhereError, MigrationError, OperationalError."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            self._layout = migrate(connection, chunk_days=self._chunk_days)
+        self._writer = Writer(self._layout, self._identities)
+        self._changes = PostgresOwnership(self._url).changes(self._is_stopping)
+        self._connected()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self.is_connected = None, False
+
+    # --- one body
+
+    def commit(self, body: Body) -> Committed:
+        """Everything a body holds, once, whatever happens to the connection.
+
+        Raises StoreRefusedError for what it holds, StoppedError when stopped while waiting.
+        """
+        while True:
+            connection = self._connected()
+            if body.output is not None and body.generation != self._generation:
+                body.output = body.written = None
+            try:
+                return self._try(connection, body)
+            except _CONNECTION_ERRORS as error:
+                self._lose(connection, error)
+            except Exception as error:
+                # Whatever the engine has folded of this body was not committed.
+                self._must_reload |= body.is_folded
+                if not isinstance(error, _REFUSALS):
+                    log.exception("a body could not be committed")
+                raise StoreRefusedError(f"the store refuses the batch: {error}") from error
+
+    def _try(self, connection: Connection, body: Body) -> Committed:
+        ledgers = [b for b in body.batches if b.message == "source_ledger"]
+        rest = [b for b in body.batches if b.message != "source_ledger"]
+        self._writer.prepare(connection, body.batches)
+        for row in body.sender_counts:
+            run = (row.run_id, row.origin)
+            self._identities.learn_sender(connection, row.zone, run, row.source_id)
+        with connection.transaction():
+            if body.batch_id and not self._claim(connection, body):
+                if not body.is_commit_unknown:
+                    return self._duplicate(connection, body)
+            elif body.batch_id:
+                self._write(connection, body, rest)
+            write_ledgers(connection, ledgers, self._identities)
+            body.is_commit_unknown = body.output is not None
+        if body.output is None or body.written is None:
+            return Committed(0)
+        self._tell(rest, body.output, body.written)
+        return Committed(body.written.stored, body.written.rejected)
+
+    def _claim(self, connection: Connection, body: Body) -> bool:
+        facts = {"batch_id": body.batch_id}
+        return connection.execute(statement("add_batch"), facts).fetchone() is not None
+
+    def _duplicate(self, connection: Connection, body: Body) -> Committed:
+        facts = {"batch_id": body.batch_id}
+        row = connection.execute(statement("batch_rows"), facts).fetchone()
+        return Committed(row[0] if row else 0, is_duplicate=True)
+
+    def _write(self, connection: Connection, body: Body, batches: list[Batch]) -> None:
+        body.written = None
+        written = self._writer.write(connection, batches)
+        write_zone_facts(connection, batches, self._identities)
+        for row in body.sender_counts:
+            add_to_ledger(connection, row, self._identities)
+        body.written = written
+        if body.output is None:
+            body.is_folded, body.generation = True, self._generation
+            body.output = self._engine.process(batches)
+        write_alerts(connection, body.output.transitions)
+        outcome = outcome_of(written.counts)
+        self._position = PostgresLog(connection).append(BATCHES, body.payload, outcome)
+        facts = {"batch_id": body.batch_id, "rows": written.stored}
+        connection.execute(statement("set_batch_rows"), facts)
+
+    def _tell(self, batches: Sequence[Batch], output: EngineOutput, written: Written) -> None:
+        self.counts.add(written.counts)
+        self.n_detector_failures += output.n_failures
+        self.meter.committed(batches, output.transitions, self._wall_clock_ns())
+        self._fold(batches, output)
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(batches, output.transitions)
+            except Exception:
+                log.exception("a subscriber failed; the pipeline goes on")
+
+    def _fold(self, batches: Sequence[Batch], output: EngineOutput) -> None:
+        for fold in self._folds.values():
+            try:
+                fold.apply(batches, output.transitions)
+            except Exception:
+                log.exception("fold %s failed on a committed body; the pipeline goes on", fold.name)
+
+    def clear_alert(self, run_id: str, alert_id: str, who: str, note: str) -> EngineOutput:
+        """Clear an open alert by hand; an output without transitions if none is open."""
+        output: EngineOutput | None = None
+        payload = f"{run_id}\n{alert_id}".encode()
+        while True:
+            connection = self._connected()
+            try:
+                with connection.transaction():
+                    output = output or self._engine.clear_alert(run_id, alert_id)
+                    if not output.transitions:
+                        return output
+                    write_alerts(connection, output.transitions)
+                    facts = {"alert_id": alert_id, "who": who, "note": note}
+                    connection.execute(statement("add_clear_action"), facts)
+                    self._position = PostgresLog(connection).append(CLEAR, payload, None)
+                self._tell([], output, Written(0, 0, {}))
+                return output
+            except _CONNECTION_ERRORS as error:
+                self._lose(connection, error)
+
+    # --- checkpoint and start
+
+    def checkpoint(self) -> bool:
+        """Write states, counts and position, and trim the log; False when nothing had changed.
+
+        A lost connection is left to the next call: nothing is lost with a checkpoint.
+        """
+        if self._position == self._checkpoint_position:
+            return False
+        connection = self._connected()
+        parts = {name: fold.snapshot() for name, fold in self._folds.items()}
+        parts[ENGINE] = self._engine.snapshot()
+        _, counts = self.counts.read()
+        try:
+            with connection.transaction():
+                PostgresStateStore(connection).commit(Checkpoint(self._position, parts))
+                connection.execute(statement("add_counts"), as_columns(counts))
+                connection.execute(statement("forget_batches"))
+        except _CONNECTION_ERRORS as error:
+            self._lose(connection, error)  # the log keeps what it would have covered
+            return False
+        self._checkpoint_position = self._position
+        self.counts.restart(self._position)
+        return True
+
+    def _reload(self, connection: Connection) -> None:
+        """All state from the checkpoint and the log."""
+        checkpoint = PostgresStateStore(connection).load()
+        self._generation += 1
+        self._engine = Engine(self._detectors)
+        if ENGINE in checkpoint.parts:
+            self._engine.restore(checkpoint.parts[ENGINE])
+        for name, fold in self._folds.items():
+            fold.restore(checkpoint.parts.get(name, self._empty_folds[name]))
+        self._position = self._checkpoint_position = checkpoint.position
+        self.counts.restart(checkpoint.position)
+        for entry in PostgresLog(connection).read(checkpoint.position):
+            self._refold(connection, entry)
+            self._position = entry.position
+
+    def _refold(self, connection: Connection, entry: LogEntry) -> None:
+        if entry.kind == CLEAR:
+            run_id, alert_id = entry.payload.decode().split("\n")
+            self._fold([], self._engine.clear_alert(run_id, alert_id))
+            return
+        batches = [b for b in unpack(entry.payload) if b.message != "source_ledger"]
+        self._identities.learn(connection, batches)
+        self._fold(batches, self._engine.process(batches))
+        self.counts.add(counts_of(batches, entry.outcome or [], self._identities))
+
+    # --- the connection
+
+    def _connected(self) -> Connection:
+        """The owner's connection, with states that fit the database."""
+        while True:
+            if self._connection is None:
+                self._own()
+            connection = self._connection
+            assert connection is not None
+            if not self._must_reload:
+                return connection
+            try:
+                self._reload(connection)
+            except _CONNECTION_ERRORS as error:
+                self._lose(connection, error)
+            else:
+                self._must_reload = False
+
+    def _own(self) -> None:
+        assert self._changes is not None
+        change = next(self._changes, None)
+        if change is None:
+            raise StoppedError("stopped while the database was away")
+        self._connection = change.connection
+        self._must_reload |= not change.is_continuation
+        self.is_connected = True
+
+    def _lose(self, connection: Connection, error: Exception) -> None:
+        log.warning("database connection lost, will retry: %s", error)
+        connection.close()
+        self._connection, self.is_connected = None, False
+        # A server that refuses each attempt at once (a full disk) must not be hammered.
+        time.sleep(RETRY_PAUSE_S)
