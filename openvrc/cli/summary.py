@@ -95,10 +95,11 @@ def as_text(summary: Summary) -> str:
     values = {name: getattr(summary, name) for name in TERMS}
     values["rejected"] = sum(summary.rejected.values())
     ends = " + ".join(f"{name} {value}" for name, value in values.items())
+    verdict = "closes" if summary.is_closed else "DOES NOT CLOSE"
     return "\n".join(
         [
             f"run {summary.run_id}",
-            f"  sent {summary.sent} = {ends}   ({'closes' if summary.is_closed else 'DOES NOT CLOSE'})",
+            f"  sent {summary.sent} = {ends}   ({verdict})",
             f"  rejected: {rejected}",
             f"  duplicates: {summary.duplicates}",
             f"  alerts: {alerts}",

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-from openvrc.contracts.errors import VrcError
-from openvrc.contracts.geo import bd09_to_wgs84, gcj02_to_wgs84
+from openvrc.contracts.geo import Datum
+from openvrc.contracts.geo import to_wgs84 as positions_to_wgs84
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.contracts.zone import MAP_FILE, ZONE_FILE, RsuPlace, Zone, write_zone
 from openvrc.mapformats import read_map
 from openvrc.settings import load_settings
-
-_TO_WGS84 = {"gcj02": gcj02_to_wgs84, "bd09": bd09_to_wgs84}
 
 
 @click.group()
@@ -74,7 +71,7 @@ def new(
         raise click.UsageError(f"{folder / ZONE_FILE} exists; remove the folder to make it anew")
     write_zone(folder, made, road_map)
     click.echo(
-        f"wrote {folder / ZONE_FILE} and {folder / MAP_FILE}: {len(road_map.segment_ids)} segments, "
+        f"wrote {folder / ZONE_FILE} and {MAP_FILE}: {len(road_map.segment_ids)} segments, "
         f"{len(road_map.signal_heads)} signal heads, map version {road_map.map_version}"
     )
 
@@ -83,7 +80,7 @@ def parse_rsu(text: str) -> RsuPlace:
     """`ID,LAT,LON[,RANGE_M]` as a place. Raises ValueError that says what was expected."""
     parts = text.split(",")
     if len(parts) not in (3, 4):
-        raise VrcError(f"--rsu {text!r}, expected ID,LAT,LON or ID,LAT,LON,RANGE_M")
+        raise ValueError(f"--rsu {text!r}, expected ID,LAT,LON or ID,LAT,LON,RANGE_M")
     lat_deg, lon_deg = float(parts[1]), float(parts[2])
     facts: dict[str, Any] = {"rsu_id": parts[0], "lat_deg": lat_deg, "lon_deg": lon_deg}
     if len(parts) == 4:
@@ -95,12 +92,11 @@ def to_wgs84(road_map: RoadMap, datum: str) -> RoadMap:
     """The same roads with coordinates moved from a Chinese datum to WGS-84."""
     if datum == "wgs84":
         return road_map
-    convert = _TO_WGS84[datum]
 
     def moved(node: Any) -> Any:
         if isinstance(node, list) and len(node) == 2 and all(isinstance(v, float) for v in node):
-            lat_deg, lon_deg = convert(np.array([node[1]]), np.array([node[0]]))
-            return [float(lon_deg[0]), float(lat_deg[0])]
+            lat_deg, lon_deg = positions_to_wgs84(node[1], node[0], Datum(datum))
+            return [float(lon_deg), float(lat_deg)]
         if isinstance(node, list):
             return [moved(item) for item in node]
         if isinstance(node, dict):
