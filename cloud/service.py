@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from cloud.api.auth import ApiKey, Caller, Keys, Role, is_loopback, make_key, parse_keys
+from cloud.api.auth import keys_from
 from cloud.app import create_app
 from cloud.pipeline import Pipeline
 from cloud.store.pool import Pool
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 DETECTORS = "openvrc.detectors"
 STOP_WITHIN_S = 5
 """Streams are told to end first; what still hangs after this is cut."""
-OWN_KEY_NAME = "local"
 
 
 @dataclass(frozen=True)
@@ -102,23 +101,6 @@ class CloudServer(uvicorn.Server):
         """End the streams, or the server would wait for pages that never leave."""
         self.config.app.state.parts.hub.close()  # type: ignore[union-attr]
         await super().shutdown(sockets)
-
-
-def keys_from(settings: Settings) -> tuple[Keys, str | None]:
-    """The configured keys, and the key to put into the page's link, if this process may know it.
-
-    On loopback a missing list is made: with VRC_API_KEY if that is set (edges on this machine use
-    it), else random. Anywhere else it is refused: a service that anybody reaches needs keys.
-    """
-    if settings.cloud_api_keys.strip(" ,"):
-        return parse_keys(settings.cloud_api_keys), None
-    if not is_loopback(settings.cloud_host):
-        raise SettingsError(
-            f"VRC_CLOUD_API_KEYS is empty and VRC_CLOUD_HOST is {settings.cloud_host}, expected"
-            " name:role:key entries, or a loopback address"
-        )
-    key = settings.api_key or make_key()
-    return Keys([ApiKey(Caller(OWN_KEY_NAME, Role.ADMIN), key)]), key
 
 
 def _listen(host: str, port: int) -> socket.socket:

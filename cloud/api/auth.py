@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from ipaddress import ip_address
 
 from openvrc.contracts.errors import SettingsError
+from openvrc.settings import Settings
 
 KEY_BYTES = 24
 """Entropy of a key we make: 192 bit, beyond guessing; 32 characters in a link."""
@@ -24,7 +26,8 @@ MIN_KEY_CHARACTERS = 12
 """A shorter key is a typing mistake or a guessable one."""
 _NAME = re.compile(r"^[A-Za-z0-9_.@\-]{1,64}$")
 _COOKIE_PURPOSE = b"openvrc page session v1"
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+OWN_KEY_NAME = "local"
+"""Whom a key stands for that nobody configured."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -110,6 +113,23 @@ def parse_keys(text: str) -> Keys:
     return Keys(keys)
 
 
+def keys_from(settings: Settings) -> tuple[Keys, str | None]:
+    """The configured keys, and the key to put into the page's link, if this process may know it.
+
+    On loopback a missing list is made: with VRC_API_KEY if that is set (edges on this machine use
+    it), else random. Anywhere else it is refused: a service that anybody reaches needs keys.
+    """
+    if settings.cloud_api_keys.strip(" ,"):
+        return parse_keys(settings.cloud_api_keys), None
+    if not is_loopback(settings.cloud_host):
+        raise SettingsError(
+            f"VRC_CLOUD_API_KEYS is empty and VRC_CLOUD_HOST is {settings.cloud_host}, expected"
+            " name:role:key entries, or a loopback address"
+        )
+    key = settings.api_key or make_key()
+    return Keys([ApiKey(Caller(OWN_KEY_NAME, Role.ADMIN), key)]), key
+
+
 def make_key() -> str:
     """A new random key."""
     return secrets.token_urlsafe(KEY_BYTES)
@@ -117,7 +137,10 @@ def make_key() -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on `host`."""
-    return host in LOOPBACK_HOSTS or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def key_in(headers: Mapping[str, str]) -> str | None:
