@@ -87,6 +87,8 @@ class EdgeCore:
                 text = f"{topic.message} is said by edges to the cloud, not by MQTT"
                 self._reject_unparsed(topic_text, payload, text, received_at_ns)
             return
+        if topic.message == "zone_announce" and not payload:
+            return  # MQTT's way of taking a retained message back, not a statement
         decoded = self._decode(topic, payload, received_at_ns)
         for batch in decoded.batches:
             self.on_batch(batch, received_at_ns, topic_text)
