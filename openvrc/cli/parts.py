@@ -46,5 +46,5 @@ def migrate(**flags: object) -> None:
     if not settings.database_url:
         raise click.UsageError("no database named: give --database or set VRC_DATABASE_URL")
     with psycopg.connect(settings.database_url) as connection:
-        applied = run_migrations(connection)
-    click.echo(f"applied {len(applied)} migrations" if applied else "the schema is current")
+        layout = run_migrations(connection, chunk_days=settings.cloud_chunk_days)
+    click.echo(f"the schema is current; time series are cut by {layout.partitioning}")

@@ -61,7 +61,7 @@ def new(
         made = Zone(
             name=name,
             time_zone=time_zone,
-            datum=datum,  # type: ignore[arg-type]
+            datum=datum,
             rsus=tuple(map(parse_rsu, rsus)),
         )
     except (MapError, ValueError) as error:
