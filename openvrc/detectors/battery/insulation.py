@@ -18,12 +18,13 @@ missing value neither confirms nor resets.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, usable_rows
@@ -94,8 +95,8 @@ class Insulation:
 
     name = RULE.name
     rule = RULE
-    inputs = ("battery_state",)
-    partition = "vehicle"
+    inputs: tuple[str, ...] = ("battery_state",)
+    partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
         """Nothing seen."""
@@ -245,4 +246,4 @@ def _finding(vehicles: Keyed, slot: int, frame: _Frame, phase: Phase, severity: 
     )
 
 
-PLUGIN = Insulation()
+PLUGIN: Detector = Insulation()

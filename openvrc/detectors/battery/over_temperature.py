@@ -20,13 +20,13 @@ that was hottest when it began.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.cleaning import FloatArray, clean_frames
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
@@ -104,8 +104,8 @@ class OverTemperature:
 
     name = RULE.name
     rule = RULE
-    inputs = ("battery_state",)
-    partition = "vehicle"
+    inputs: tuple[str, ...] = ("battery_state",)
+    partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
         """Nothing seen."""
@@ -117,7 +117,7 @@ class OverTemperature:
         frames = clean_frames(batch)
         if frames.probes_degc.shape[1] == 0:
             return state, []
-        has_probe = (~np.isnan(frames.probes_degc)).any(axis=1)
+        has_probe = np.asarray((~np.isnan(frames.probes_degc)).any(axis=1))
         rows = chained(rows.where(has_probe[rows.row]), state.vehicles, "probed_at_ns")
         if len(rows) == 0:
             return state, []
@@ -316,4 +316,4 @@ def _text(frame: _Frame, phase: Phase, by_level: bool) -> str:
     return f"{where}, less than before."
 
 
-PLUGIN = OverTemperature()
+PLUGIN: Detector = OverTemperature()

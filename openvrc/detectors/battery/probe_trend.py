@@ -47,7 +47,7 @@ class _Anchors:
 def rise_rates(
     rows: Rows, hottest_degc: npt.NDArray[np.float32], vehicles: Keyed
 ) -> npt.NDArray[np.float64]:
-    """Rate (n,) in K/s at which each row's hottest probe rose; 0 where unknown or under 3 K.
+    """Rate (n,) in K/s of each row's hottest probe; 0 where unknown, under 3 K or cooling.
 
     Moves the anchors in `vehicles` on.
     """
@@ -67,7 +67,8 @@ def rise_rates(
     vehicles["older_degc"][slot[is_last]] = older.degc[is_last]
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(rows))))
     rates = [_rate(rows.at_ns, hottest_degc, a.at(group)) for a in (anchor, older)]
-    return np.maximum(rates[0], rates[1])
+    is_cooling = hottest_degc < anchor.degc[group]
+    return np.where(is_cooling, 0.0, np.maximum(rates[0], rates[1]))
 
 
 def _rate(

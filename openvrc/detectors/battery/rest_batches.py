@@ -30,6 +30,7 @@ HEALTHY_V = 0.010
 VOTES_OF = 5
 VOTES_TO_RAISE = 3
 HEALTHY_SPAN_NS = 3 * 86400 * NS_PER_S  # the flat part of a curve can hide a weak cell for a day
+HEALTHY_BATCHES = 5
 CUT_V = 0.150  # one glitch of 1 V among 20 samples must not move the mean by 50 mV
 
 _WINDOW = (1 << VOTES_OF) - 1
@@ -44,7 +45,7 @@ class RestVerdict:
     is_low: npt.NDArray[np.bool_]
     """(c,) enough of the last batches agree that the cell is weak, this one among them."""
     is_healthy: npt.NDArray[np.bool_]
-    """(c,) it has been close to its pack in all of the last batches, over days."""
+    """(c,) it is close to its pack in this batch."""
     deviation_v: npt.NDArray[np.float64]
     votes: npt.NDArray[np.int64]
     noise_v: float
@@ -55,7 +56,7 @@ class RestVerdict:
 class RestVotes:
     """The last five batches of each vehicle."""
 
-    _CELLS = {"low": (np.uint8, 0), "healthy": (np.uint8, 0)}  # noqa: RUF012 - never changed
+    _CELLS = {"low": (np.uint8, 0)}  # noqa: RUF012 - never changed
     _TIMES = {"began_at_ns": (np.int64, 0)}  # noqa: RUF012 - never changed
 
     def __init__(self) -> None:
@@ -87,21 +88,19 @@ class RestVotes:
         noise_v: float,
     ) -> RestVerdict:
         slot, width = int(batches.slot[group]), len(is_low)
-        low, healthy = self._cells["low"][slot], self._cells["healthy"][slot]
+        low = self._cells["low"][slot]
         began_at_ns = self._times["began_at_ns"][slot]
         low[:width] = (low[:width] << 1) & _WINDOW | is_low
-        healthy[:width] = (healthy[:width] << 1) & _WINDOW | (centred_v > -HEALTHY_V)
         began_at_ns[1:] = began_at_ns[:-1].copy()
         began_at_ns[0] = batches.first_at_ns[group]
         votes = _VOTES[low[:width]]
         oldest = np.zeros(width, np.int64)
         for age in range(VOTES_OF):
             oldest[(low[:width] >> age) & 1 == 1] = age
-        is_long = batches.last_at_ns[group] - began_at_ns[-1] >= HEALTHY_SPAN_NS
         return RestVerdict(
             group,
             is_low & (votes >= VOTES_TO_RAISE),
-            (healthy[:width] == _WINDOW) & is_long,
+            centred_v > -HEALTHY_V,
             centred_v,
             votes,
             noise_v,

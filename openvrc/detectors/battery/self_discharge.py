@@ -14,12 +14,12 @@ a block end one frame later; a missing cell value counts as "no deviation" in it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery import cell_blocks, rest_batches
 from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
@@ -59,18 +59,24 @@ class _Episode:
     started_at_ns: int
     severity: int
     reported_v: float
+    healthy_since_ns: int = 0
+    healthy_batches: int = 0
+    """Batches of rest in a row in which the cell was close to its pack, and the first's start."""
 
 
 @dataclass(frozen=True)
 class _Event:
-    """A cell that was found low or healthy when row `closing` came."""
+    """What was found of a cell when row `closing` came."""
 
     closing: int
     is_rest: bool
     slot: int
     cell: int
     is_low: bool
+    is_healthy: bool
     began_at_ns: int
+    """Of the evidence: the block, or the oldest batch that agrees."""
+    batch_began_at_ns: int
     ended_at_ns: int
     deviation_v: float
     confidence: float
@@ -93,8 +99,8 @@ class SelfDischarge:
 
     name = RULE.name
     rule = RULE
-    inputs = ("battery_state",)
-    partition = "vehicle"
+    inputs: tuple[str, ...] = ("battery_state",)
+    partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
         """Nothing seen."""
@@ -113,7 +119,8 @@ class SelfDischarge:
         n_cells = np.diff(batch.lists("cell_voltages_v")[1])[rows.row].astype(np.int64)
         cells_v, current_a = cells_v[rows.row], current_a[rows.row]
         events = _from_blocks(state, rows, cells_v, current_a, n_cells)
-        events += _from_rest(state, rows, cells_v, current_a, n_cells)
+        watched = set(state.episodes) | {(event.slot, event.cell) for event in events}
+        events += _from_rest(state, rows, cells_v, current_a, n_cells, watched)
         events.sort(key=lambda event: (event.closing, event.is_rest, event.cell))
         alarm_level = batch.column("bms_alarm_level")[rows.row]
         findings = []
@@ -131,15 +138,19 @@ class SelfDischarge:
     def snapshot(self, state: State) -> Arrays:
         """All sums, votes and episodes."""
         episodes = [
-            (slot, cell, e.started_at_ns, e.severity, round(e.reported_v * 1e9))
-            for (slot, cell), e in state.episodes.items()
+            (*key, e.started_at_ns, e.severity, e.healthy_since_ns, e.healthy_batches)
+            for key, e in state.episodes.items()
         ]
+        reported_v = [e.reported_v for e in state.episodes.values()]
         return (
             state.vehicles.snapshot()
             | state.blocks.snapshot("blocks.")
             | state.rest.snapshot("rest.")
             | state.votes.snapshot()
-            | {"episodes": np.array(episodes, np.int64).reshape(-1, 5)}
+            | {
+                "episodes": np.array(episodes, np.int64).reshape(-1, 6),
+                "reported_v": np.array(reported_v, np.float64),
+            }
         )
 
     def restore(self, context: Context, arrays: Arrays) -> State:
@@ -149,8 +160,11 @@ class SelfDischarge:
         state.blocks.load(arrays, "blocks.")
         state.rest.load(arrays, "rest.")
         state.votes.load(arrays)
-        for slot, cell, started_at_ns, severity, reported_nv in arrays["episodes"].tolist():
-            state.episodes[slot, cell] = _Episode(started_at_ns, severity, reported_nv / 1e9)
+        for row, reported_v in zip(
+            arrays["episodes"].tolist(), arrays["reported_v"].tolist(), strict=True
+        ):
+            slot, cell, started_at_ns, severity, *healthy = row
+            state.episodes[slot, cell] = _Episode(started_at_ns, severity, reported_v, *healthy)
         return state
 
 
@@ -190,7 +204,9 @@ def _from_blocks(
                 slot=int(closed.slot[group]),
                 cell=cell,
                 is_low=True,
+                is_healthy=False,
                 began_at_ns=int(closed.first_at_ns[group]),
+                batch_began_at_ns=int(closed.first_at_ns[group]),
                 ended_at_ns=int(closed.last_at_ns[group]),
                 deviation_v=deviation_v,
                 confidence=QUICK_CONFIDENCE,
@@ -201,8 +217,14 @@ def _from_blocks(
 
 
 def _from_rest(
-    state: State, rows: Rows, cells_v: FloatArray, current_a: FloatArray, n_cells: Any
+    state: State,
+    rows: Rows,
+    cells_v: FloatArray,
+    current_a: FloatArray,
+    n_cells: Any,
+    watched: set[tuple[int, int]],
 ) -> list[_Event]:
+    """Verdicts on cells that are low, or watched because an episode is or may become open."""
     is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
     if not bool(is_rest.any()):
         return []
@@ -215,15 +237,11 @@ def _from_rest(
     )
     place = np.flatnonzero(is_rest)  # from rest rows to all rows
     events = []
-    open_cells = set(state.episodes)
     for verdict in state.votes.cast(closed):
         slot = int(closed.slot[verdict.group])
-        for cell in np.flatnonzero(verdict.is_low | verdict.is_healthy).tolist():
-            is_low = bool(verdict.is_low[cell])
-            if is_low:
-                open_cells.add((slot, cell))
-            elif (slot, cell) not in open_cells:
-                continue
+        width = len(verdict.is_low)
+        watched |= {(slot, cell) for cell in np.flatnonzero(verdict.is_low).tolist()}
+        for cell in sorted(c for s, c in watched if s == slot and c < width):
             votes = int(verdict.votes[cell])
             evidence = {
                 "method": "batches of 4 h at rest",
@@ -240,8 +258,10 @@ def _from_rest(
                     is_rest=True,
                     slot=slot,
                     cell=cell,
-                    is_low=is_low,
+                    is_low=bool(verdict.is_low[cell]),
+                    is_healthy=bool(verdict.is_healthy[cell]),
                     began_at_ns=int(verdict.began_at_ns[cell]),
+                    batch_began_at_ns=int(closed.first_at_ns[verdict.group]),
                     ended_at_ns=int(closed.last_at_ns[verdict.group]),
                     deviation_v=float(verdict.deviation_v[cell]),
                     confidence=VOTE_CONFIDENCE.get(votes, QUICK_CONFIDENCE),
@@ -257,12 +277,14 @@ def _fold_event(
     key = (event.slot, event.cell)
     episode = state.episodes.get(key)
     if not event.is_low:
-        if state.episodes.pop(key, None) is None:
+        if episode is None or not _has_healed(episode, event):
             return None
-        assert episode is not None
+        del state.episodes[key]
         return _finding(state, rows, event, episode, "clear", bms_alarm_level)
     severity = Severity.SERIOUS if event.deviation_v <= -SERIOUS_V else Severity.WARNING
-    if episode is None:
+    if episode is not None:
+        episode.healthy_batches = 0
+    else:
         episode = state.episodes[key] = _Episode(
             event.began_at_ns, int(severity), event.deviation_v
         )
@@ -273,6 +295,19 @@ def _fold_event(
     episode.severity = max(episode.severity, int(severity))
     episode.reported_v = event.deviation_v
     return _finding(state, rows, event, episode, "raise", bms_alarm_level)
+
+
+def _has_healed(episode: _Episode, event: _Event) -> bool:
+    """Count a batch in which the cell is not low; whether health has lasted."""
+    if not event.is_healthy:
+        episode.healthy_batches = 0
+        return False
+    if episode.healthy_batches == 0:
+        episode.healthy_since_ns = event.batch_began_at_ns
+    episode.healthy_batches += 1
+    span_ns = event.ended_at_ns - episode.healthy_since_ns
+    is_long = span_ns >= rest_batches.HEALTHY_SPAN_NS
+    return is_long and episode.healthy_batches >= rest_batches.HEALTHY_BATCHES
 
 
 def _finding(
@@ -315,4 +350,4 @@ def _finding(
     )
 
 
-PLUGIN = SelfDischarge()
+PLUGIN: Detector = SelfDischarge()

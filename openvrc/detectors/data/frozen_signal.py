@@ -15,13 +15,13 @@ over two minutes starts anew. The first different value clears.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.cleaning import dense
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
@@ -91,8 +91,8 @@ class FrozenSignal:
 
     name = RULE.name
     rule = RULE
-    inputs = _MESSAGES
-    partition = "vehicle"
+    inputs: tuple[str, ...] = _MESSAGES
+    partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
         """Nothing seen."""
@@ -276,4 +276,4 @@ def _finding(
     )
 
 
-PLUGIN = FrozenSignal()
+PLUGIN: Detector = FrozenSignal()

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Phase, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery import cleaning
 from openvrc.detectors.battery.cleaning import BoolArray, FloatArray
@@ -90,8 +90,8 @@ class ImpossibleValue:
 
     name = RULE.name
     rule = RULE
-    inputs = ("battery_state",)
-    partition = "vehicle"
+    inputs: tuple[str, ...] = ("battery_state",)
+    partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter
         """Nothing seen."""
@@ -330,4 +330,4 @@ def _finding(
     )
 
 
-PLUGIN = ImpossibleValue()
+PLUGIN: Detector = ImpossibleValue()

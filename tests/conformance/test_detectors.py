@@ -1,0 +1,294 @@
+"""Every discovered detector through one suite: splits, ticks, gaps, restarts, texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Detector, Finding, Rule
+from openvrc.contracts.plugins import discover
+from tests.conformance import worlds
+from tests.conformance.detector_checks import (
+    Plan,
+    check_findings,
+    check_inputs_unchanged,
+    check_same,
+    check_texts,
+    merged_times,
+    raised,
+    run,
+)
+
+DETECTORS: dict[str, Detector] = discover("openvrc.detectors")
+each_detector = pytest.mark.parametrize("name", DETECTORS)
+few = settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@cache
+def world_of(kind: str) -> worlds.World:
+    return {"street": worlds.street, "days": worlds.days}[kind]()
+
+
+def worlds_for(detector: Detector) -> list[worlds.World]:
+    every = [world_of("street"), world_of("days")]
+    return [w for w in every if any(m in w.batches for m in detector.inputs)]
+
+
+@cache
+def baseline(name: str, kind: str) -> tuple[Finding, ...]:
+    return tuple(run(DETECTORS[name], world_of(kind)))
+
+
+def cut_positions(detector: Detector, world: worlds.World, shares: list[float]) -> tuple[int, ...]:
+    n_rows = len(merged_times(world, detector.inputs))
+    return tuple(sorted({int(share * n_rows) for share in shares}))
+
+
+@each_detector
+def test_detector_texts_and_names_follow_the_design(name: str) -> None:
+    check_texts(DETECTORS[name])
+    assert DETECTORS[name].name == name
+
+
+@each_detector
+def test_detector_fires_where_its_fault_is(name: str) -> None:
+    found = [f for w in worlds_for(DETECTORS[name]) for f in baseline(name, w.name)]
+    assert raised(found), f"{name} finds nothing: add its fault to tests/conformance/worlds.py"
+
+
+@each_detector
+def test_detector_findings_are_well_formed(name: str) -> None:
+    for world in worlds_for(DETECTORS[name]):
+        check_findings(DETECTORS[name], list(baseline(name, world.name)))
+
+
+@each_detector
+@few
+@given(shares=st.lists(st.floats(0.0, 1.0), max_size=60))
+def test_detector_does_not_depend_on_batch_splits(name: str, shares: list[float]) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        found = run(detector, world, Plan(cut_positions(detector, world, shares)))
+        check_same(name, list(baseline(name, world.name)), found, "batch splits")
+
+
+@each_detector
+def test_detector_may_get_every_row_in_a_batch_of_its_own(name: str) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        middle = len(merged_times(world, detector.inputs)) // 2
+        plan = Plan(cuts=tuple(range(middle - 300, middle + 100)), every_nth_tick=5)
+        found = run(detector, world, plan)
+        check_same(name, list(baseline(name, world.name)), found, "single-row batches")
+
+
+@each_detector
+@pytest.mark.parametrize("every_nth", [2, 7, 1000])
+def test_detector_does_not_depend_on_tick_spacing(name: str, every_nth: int) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        found = run(detector, world, Plan(every_nth_tick=every_nth))
+        check_same(name, list(baseline(name, world.name)), found, "tick spacing")
+
+
+@each_detector
+@few
+@given(seed=st.integers(0, 10_000))
+def test_detector_still_fires_when_one_sample_is_missing(name: str, seed: int) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        rng = np.random.default_rng(seed)
+        message = str(rng.choice([m for m in detector.inputs if m in world.batches]))
+        row = int(rng.integers(world.batches[message].n_rows))
+        found = run(detector, worlds.without_row(world, message, row), Plan(every_nth_tick=3))
+        assert raised(found) >= raised(baseline(name, world.name)), f"lost row {row} of {message}"
+
+
+@each_detector
+def test_detector_finds_nothing_where_every_value_is_absent(name: str) -> None:
+    for world in worlds_for(DETECTORS[name]):
+        assert run(DETECTORS[name], worlds.nothing_but_absence(world)) == []
+
+
+@each_detector
+def test_detector_is_not_moved_by_a_vehicle_without_values(name: str) -> None:
+    for world in worlds_for(DETECTORS[name]):
+        found = run(DETECTORS[name], worlds.with_absent_vehicle(world))
+        check_same(name, list(baseline(name, world.name)), found, "a vehicle without values")
+
+
+@each_detector
+@few
+@given(share=st.floats(0.0, 1.0))
+def test_detector_goes_on_from_a_snapshot_as_if_never_stopped(name: str, share: float) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        n_steps = len(merged_times(world, detector.inputs)) // 10 + 1
+        plan = Plan(
+            cut_positions(detector, world, list(np.linspace(0, 1, 30))),
+            restart_after=1 + int(share * min(n_steps, 120)),
+        )
+        found = run(detector, world, plan)
+        check_same(name, list(baseline(name, world.name)), found, "a restart")
+
+
+@each_detector
+def test_detector_leaves_input_batches_unchanged(name: str) -> None:
+    for world in worlds_for(DETECTORS[name]):
+        check_inputs_unchanged(DETECTORS[name], world)
+
+
+@each_detector
+def test_detector_takes_empty_batches(name: str) -> None:
+    detector = DETECTORS[name]
+    for world in worlds_for(detector):
+        state = detector.initial(world.context)
+        for message in detector.inputs:
+            if message in world.batches:
+                state, found = detector.update(state, world.batches[message].slice(0, 0))
+                assert found == []
+
+
+class Broken:
+    """A detector with a wish: wrong in one way, chosen at its making."""
+
+    name = "data.broken"
+    rule = Rule("data.broken", "Broken", "It is broken.", "Repair it.")
+    inputs: tuple[str, ...] = ("battery_state",)
+    partition: Literal["zone", "vehicle"] = "vehicle"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def initial(self, context: Any) -> dict[str, int]:
+        return {"rows": 0, "updates": 0, "ticks": 0}
+
+    def update(self, state: dict[str, int], batch: Batch) -> tuple[Any, list[Finding]]:
+        state["rows"] += batch.n_rows
+        state["updates"] += 1
+        if self.how == "writes into its input" and batch.n_rows:
+            _force_write(batch.column("pack_current_a"))
+        return state, []
+
+    def advance(self, state: dict[str, int], watermark_ns: int) -> tuple[Any, list[Finding]]:
+        state["ticks"] += 1
+        if watermark_ns < world_of("street").end_ns:
+            return state, []
+        return state, [_finding(state[self.how] if self.how in state else state["rows"])]
+
+    def snapshot(self, state: dict[str, int]) -> dict[str, Any]:
+        if self.how == "objects":
+            return {"state": np.array([state], dtype=object)}
+        return {"state": np.array([state["rows"]])}
+
+    def restore(self, context: Any, arrays: dict[str, Any]) -> dict[str, int]:
+        rows = 0 if self.how == "forgets" else int(arrays["state"][0])
+        return {"rows": rows, "updates": 0, "ticks": 0}
+
+
+def _force_write(array: Any) -> None:
+    import ctypes
+
+    ctypes.memset(array.ctypes.data, 0x41, array.nbytes)
+
+
+def _finding(count: int) -> Finding:
+    return Finding(
+        rule="data.broken",
+        phase="raise",
+        subject_type="vehicle",
+        subject_id="x",
+        at_ns=1,
+        started_at_ns=1,
+        evidence={"text": "It counts.", "count": count},
+    )
+
+
+def test_the_suite_sees_a_detector_that_counts_batches() -> None:
+    detector, world = Broken("updates"), world_of("street")
+    expected = run(detector, world)
+    with pytest.raises(AssertionError, match="depend on batch splits"):
+        check_same("x", expected, run(detector, world, Plan((5, 50))), "batch splits")
+
+
+def test_the_suite_sees_a_detector_that_counts_ticks() -> None:
+    detector, world = Broken("ticks"), world_of("street")
+    expected = run(detector, world)
+    with pytest.raises(AssertionError, match="depend on tick spacing"):
+        check_same("x", expected, run(detector, world, Plan(every_nth_tick=7)), "tick spacing")
+
+
+def test_the_suite_sees_a_state_that_is_not_restored() -> None:
+    detector, world = Broken("forgets"), world_of("street")
+    expected = run(detector, world)
+    with pytest.raises(AssertionError, match="depend on a restart"):
+        check_same("x", expected, run(detector, world, Plan(restart_after=40)), "a restart")
+
+
+def test_the_suite_sees_objects_in_a_snapshot() -> None:
+    with pytest.raises(AssertionError, match="dtype object"):
+        run(Broken("objects"), world_of("street"), Plan(restart_after=40))
+
+
+def test_the_suite_sees_a_changed_input() -> None:
+    with pytest.raises(AssertionError, match="changed a batch"):
+        check_inputs_unchanged(Broken("writes into its input"), worlds.street(seed=2))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"started_at_ns": 2}, "ends before it began"),
+        ({"phase": "clear"}, "not open"),
+        ({"evidence": {"text": "It is 3.", "speed": 3.0}}, "no unit"),
+        ({"evidence": {"text": "no full stop"}}, "no sentence"),
+        ({"evidence": {}}, "no text"),
+        ({"confidence": 0.0}, "confidence"),
+        ({"rule": "data.other"}, "rule"),
+        ({"component": "Cell 81"}, "odd component"),
+    ],
+)
+def test_the_suite_sees_a_malformed_finding(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        check_findings(Broken("rows"), [replace(_finding(1), **change)])
+
+
+def test_the_suite_sees_evidence_that_is_no_json() -> None:
+    wrong = replace(_finding(1), evidence={"text": "NaN.", "speed_mps": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        check_findings(Broken("rows"), [wrong])
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (Rule("data.other", "T", "M.", "A."), "has rule"),
+        (Rule("data.broken", "", "M.", "A."), "title is empty"),
+        (Rule("data.broken", "T", "M", "A."), "no full sentences"),
+    ],
+)
+def test_the_suite_sees_missing_texts(rule: Rule, reason: str) -> None:
+    detector = Broken("rows")
+    detector.rule = rule
+    with pytest.raises(AssertionError, match=reason):
+        check_texts(detector)
+
+
+def test_the_suite_sees_a_name_outside_the_design() -> None:
+    detector = Broken("rows")
+    detector.name = "battery.gremlins"
+    detector.rule = Rule("battery.gremlins", "T", "M.", "A.")
+    with pytest.raises(AssertionError, match="not in the design"):
+        check_texts(detector)

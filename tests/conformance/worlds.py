@@ -1,0 +1,361 @@
+"""Small seeded worlds in which every detector has something to find, with dirt and late records.
+
+`street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, a hard brake,
+a jammed segment, a frozen position; packs with a hot probe, a weak cell, an insulation fault,
+frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump, an odometer 0.
+`days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from openvrc.contracts.batch import Batch, concat, from_columns
+from openvrc.contracts.detection import Context
+from openvrc.contracts.maps import Lane, RoadMap, Segment
+from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.units import NS_PER_S, ns_from_iso
+
+START_NS = ns_from_iso("2026-03-02T08:00:00Z")
+ALLOWED_LATENESS_NS = 2 * NS_PER_S
+LAT_DEG, LON_DEG = 53.55, 10.0
+M_PER_LAT_DEG = 111_320.0
+M_PER_LON_DEG = M_PER_LAT_DEG * np.cos(np.radians(LAT_DEG))
+SEGMENT_M = 600.0
+LIMIT_MPS = 13.9
+DRIVE_MPS = 12.0
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """Batches by message, rows in order of admission, with honest lateness marks."""
+
+    name: str
+    context: Context
+    batches: dict[str, Batch]
+    admitted_ns: dict[str, Array]
+    """When each row reached the detectors, in zone time; ascending."""
+    tick_step_ns: int
+
+    @property
+    def end_ns(self) -> int:
+        return max(int(times[-1]) for times in self.admitted_ns.values() if len(times))
+
+
+def straight_road() -> RoadMap:
+    """Two segments of 600 m and two lanes each, one behind the other, going east."""
+    return RoadMap.build([_segment("west", 0.0, ("east",)), _segment("east", SEGMENT_M, ())])
+
+
+def _segment(name: str, start_m: float, successors: tuple[str, ...]) -> Segment:
+    def line(y_m: float) -> tuple[tuple[float, float], ...]:
+        return tuple(
+            (LON_DEG + x_m / M_PER_LON_DEG, LAT_DEG + y_m / M_PER_LAT_DEG)
+            for x_m in (start_m, start_m + SEGMENT_M)
+        )
+
+    lanes = tuple(
+        Lane(id=f"{name}_{i}", index=i, length_m=SEGMENT_M, coordinates=line(3.2 * i))
+        for i in range(2)
+    )
+    return Segment(
+        id=name,
+        length_m=SEGMENT_M,
+        speed_limit_mps=LIMIT_MPS,
+        successors=successors,
+        lanes=lanes,
+        coordinates=line(1.6),
+    )
+
+
+def street(seed: int = 1) -> World:
+    """Two minutes with every fault that shows at once."""
+    rng = np.random.default_rng(seed)
+    return _world(
+        "street",
+        {
+            "vehicle_state": _drives(rng),
+            "battery_state": _packs(rng),
+            "segment_state": _windows(rng),
+        },
+        rng,
+        tick_step_ns=NS_PER_S,
+    )
+
+
+def days(seed: int = 1) -> World:
+    """Six days of packs at rest."""
+    rng = np.random.default_rng(seed)
+    return _world(
+        "days", {"battery_state": _resting_packs(rng)}, rng, tick_step_ns=6 * 3600 * NS_PER_S
+    )
+
+
+def nothing_but_absence(world: World) -> World:
+    """The same identities and times, every measured value absent, list elements NaN."""
+    return World(
+        world.name,
+        world.context,
+        {message: _without_values(batch) for message, batch in world.batches.items()},
+        world.admitted_ns,
+        world.tick_step_ns,
+    )
+
+
+def with_absent_vehicle(world: World) -> World:
+    """One more subject of every message that sends a record each tick and never a value."""
+    batches, admitted = {}, {}
+    for message, batch in world.batches.items():
+        template = _without_values(batch.take(np.arange(0, batch.n_rows, 7)))
+        ghost = template.with_columns(
+            {
+                "source_id": "ghost",
+                "subject_id": "ghost",
+                "lateness": 0,
+                "sampled_at_ns": world.admitted_ns[message][::7],
+            }
+        )
+        times = np.concatenate([world.admitted_ns[message], world.admitted_ns[message][::7]])
+        order = np.argsort(times, kind="stable")
+        batches[message] = concat([batch, ghost]).take(order)
+        admitted[message] = times[order]
+    return World(world.name, world.context, batches, admitted, world.tick_step_ns)
+
+
+def without_row(world: World, message: str, row: int) -> World:
+    """One record lost."""
+    batch = world.batches[message]
+    keep = np.delete(np.arange(batch.n_rows), row)
+    return World(
+        world.name,
+        world.context,
+        world.batches | {message: batch.take(keep)},
+        world.admitted_ns | {message: world.admitted_ns[message][keep]},
+        world.tick_step_ns,
+    )
+
+
+def _without_values(batch: Batch) -> Batch:
+    kept = {
+        *("source_id", "subject_id", "id_kind", "sampled_at_ns", "lateness"),
+        *("window_start_ns", "window_s", "revision"),
+    }
+    columns: dict[str, Any] = {}
+    for name in batch.data.schema.names:
+        if name in kept:
+            continue
+        columns[name] = None
+        if name in ("cell_voltages_v", "probe_temperatures_degc"):
+            values, offsets = batch.lists(name)
+            columns[name] = (np.full_like(values, np.nan), offsets)
+    return batch.with_columns(columns)
+
+
+def _world(
+    name: str, tables: dict[str, dict[str, Any]], rng: np.random.Generator, tick_step_ns: int
+) -> World:
+    context = Context(zone="z", run_id="r", origin="simulated", road_map=straight_road())
+    batches, admitted = {}, {}
+    for message, columns in tables.items():
+        batches[message], admitted[message] = _admitted(message, columns, rng)
+    return World(name, context, batches, admitted, tick_step_ns)
+
+
+def _admitted(
+    message: str, columns: dict[str, Any], rng: np.random.Generator
+) -> tuple[Batch, Array]:
+    """Rows in order of admission: one in fifty comes 1 to 8 s late and is marked for it."""
+    at_ns = columns["sampled_at_ns"]
+    n_rows = len(at_ns)
+    delay_s = np.where(rng.random(n_rows) < 0.02, rng.uniform(1.0, 8.0, n_rows), 0.1)
+    if message == "segment_state":  # the edge itself makes these, at its tick
+        delay_s[:] = 0.0
+    admitted_ns = at_ns + (delay_s * NS_PER_S).astype(np.int64)
+    order = np.argsort(admitted_ns, kind="stable")
+    at_ns, admitted_ns = at_ns[order], admitted_ns[order]
+    subjects = np.array(columns["subject_id"])[order]
+    lateness = np.zeros(n_rows, np.int64)
+    watermark_ns = (admitted_ns - ALLOWED_LATENESS_NS) // NS_PER_S * NS_PER_S
+    lateness[at_ns <= watermark_ns] |= LATE_IN_ZONE
+    newest: dict[str, int] = {}
+    for i in range(n_rows):
+        if at_ns[i] < newest.get(subjects[i], 0):
+            lateness[i] |= LATE_IN_SUBJECT
+        newest[subjects[i]] = max(newest.get(subjects[i], 0), int(at_ns[i]))
+    batch = from_columns(
+        message,
+        zone="z",
+        run_id="r",
+        origin="simulated",
+        n_rows=n_rows,
+        columns={"id_kind": "permanent", "source_id": columns["subject_id"], **columns},
+    )
+    return batch.take(order).with_columns({"lateness": lateness}), admitted_ns
+
+
+SECONDS = np.arange(120)
+
+
+def _drives(rng: np.random.Generator) -> dict[str, Any]:
+    tracks = [
+        _track(f"car{i}", 1, np.full(120, DRIVE_MPS), x0_m=-4.0 * DRIVE_MPS * i + 300.0)
+        for i in range(24)
+    ]
+    stopper = np.where((SECONDS >= 10) & (SECONDS < 100), 0.0, DRIVE_MPS)
+    tracks.append(_track("stopper", 0, stopper, x0_m=200.0))
+    brake = np.interp(SECONDS, [40.0, 44.0, 50.0, 56.0], [30.0, 2.0, 2.0, DRIVE_MPS])
+    tracks.append(_track("braker", 0, brake, x0_m=-900.0))
+    frozen = _track("frozen", 1, np.full(120, DRIVE_MPS), x0_m=-500.0)
+    held = (SECONDS >= 60) & (SECONDS < 80)
+    frozen["x_m"] = np.where(held, frozen["x_m"][60], frozen["x_m"])
+    tracks.append(frozen)
+    tracks += [
+        _track(f"slow{i}", 0, np.full(120, 1.5), x0_m=SEGMENT_M + 100.0 + 8.0 * i)
+        for i in range(10)
+    ]
+    joined = {n: np.concatenate([t[n] for t in tracks]) for n in tracks[0]}
+    on_road = (joined["x_m"] >= 0) & (joined["x_m"] < 2 * SEGMENT_M)
+    joined = {name: values[on_road] for name, values in joined.items()}
+    x_m, lane = joined["x_m"], joined["lane"]
+    return {
+        "subject_id": joined["id"].tolist(),
+        "sampled_at_ns": START_NS + joined["t_s"] * NS_PER_S,
+        "lat_deg": np.round(LAT_DEG + 3.2 * lane / M_PER_LAT_DEG, 7),
+        "lon_deg": np.round(LON_DEG + x_m / M_PER_LON_DEG, 7),
+        "speed_mps": joined["speed_mps"].round(2),
+        "heading_deg": 90.0,
+        "accel_long_mps2": joined["accel_mps2"].round(2),
+        "length_m": 4.8,
+        "vehicle_class": "car",
+        "segment_id": ["west" if x < SEGMENT_M else "east" for x in x_m],
+        "lane_index": lane,
+        "segment_offset_m": np.where(x_m < SEGMENT_M, x_m, x_m - SEGMENT_M),
+    }
+
+
+def _track(name: str, lane: int, speed_mps: Array, x0_m: float) -> dict[str, Array]:
+    return {
+        "id": np.full(120, name, dtype="<U16"),
+        "t_s": SECONDS,
+        "lane": np.full(120, lane),
+        "speed_mps": speed_mps,
+        "x_m": x0_m + np.concatenate([[0.0], np.cumsum(speed_mps[:-1])]),
+        "accel_mps2": np.append(np.diff(speed_mps), 0.0),
+    }
+
+
+def _windows(rng: np.random.Generator) -> dict[str, Any]:
+    rows = [
+        (segment, end_s, window_s)
+        for window_s in (10, 60)
+        for end_s in range(window_s, 121, window_s)
+        for segment in ("west", "east")
+    ]
+    is_jam = np.array([s == "east" and 20 < end <= 90 and w == 10 for s, end, w in rows])
+    window_s = np.array([w for _, _, w in rows])
+    vehicle_s = np.where(is_jam, 60.0, 4.0) * window_s + rng.uniform(0, 5, len(rows)).round(2)
+    return {
+        "subject_id": [segment for segment, _, _ in rows],
+        "sampled_at_ns": START_NS + np.array([end for _, end, _ in rows]) * NS_PER_S,
+        "window_start_ns": START_NS + np.array([end - w for _, end, w in rows]) * NS_PER_S,
+        "window_s": window_s.astype(np.float32),
+        "revision": 0,
+        "map_version": straight_road().map_version,
+        "vehicle_s": vehicle_s,
+        "distance_m": vehicle_s * np.where(is_jam, 1.5, DRIVE_MPS),
+        "vehicle_count": np.where(is_jam, 60, 4),
+        "coverage_ratio": 1.0,
+    }
+
+
+N_CELLS, N_PROBES = 32, 8
+
+
+def _packs(rng: np.random.Generator) -> dict[str, Any]:
+    packs = [_pack(rng, f"ev{i}") for i in range(11)]
+    _spoil(packs)
+    joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
+    return _battery_columns(joined)
+
+
+def _pack(rng: np.random.Generator, name: str) -> dict[str, Array]:
+    current_a = np.repeat(rng.uniform(-40.0, 90.0, 40), 3).round(1)
+    offset_v = rng.normal(0.0, 2e-3, N_CELLS)
+    cells_v = 3.7 + offset_v - current_a[:, None] * 4e-4
+    cells_v = (cells_v + rng.normal(0.0, 5e-4, (120, N_CELLS))).round(3)
+    return {
+        "id": np.full(120, name, dtype="<U16"),
+        "at_ns": START_NS + SECONDS * NS_PER_S,
+        "cells_v": cells_v,
+        "probes_degc": 28.0 + rng.integers(0, 2, (120, N_PROBES)).astype(float),
+        "current_a": current_a,
+        "insulation_ohm": np.full(120, 2e6) + rng.integers(0, 9, 120) * 1e3,
+        "soc_ratio": 0.8 - SECONDS * 1e-4,
+        "odometer_m": 5e7 + SECONDS * DRIVE_MPS,
+    }
+
+
+def _spoil(packs: list[dict[str, Array]]) -> None:
+    t = SECONDS
+    hot = np.interp(t, [20.0, 100.0, 115.0], [28.0, 76.0, 40.0])
+    packs[1]["probes_degc"][:, 2] = np.where(t >= 20, hot.round(), 28.0)
+    packs[1]["probes_degc"][:, 3] = np.where(t >= 20, (hot - 8.0).round(), 28.0)
+    packs[2]["cells_v"][:, 6] -= 0.080
+    packs[3]["insulation_ohm"][(t >= 30) & (t < 80)] = 20e3
+    packs[3]["insulation_ohm"][(t >= 50) & (t < 60)] = 8e3
+    packs[4]["cells_v"][40:80] = packs[4]["cells_v"][40]
+    packs[5]["cells_v"][50:56, 8:16] = 66.535 / 1.2
+    packs[5]["probes_degc"][50:56, 1] = 255.0
+    packs[6]["cells_v"][50:53] = 0.0
+    packs[6]["probes_degc"][50:53, 0] = 170.0
+    packs[7]["probes_degc"][60:, 4] = 120.0
+    packs[8]["soc_ratio"][60:] -= 0.3
+    packs[9]["odometer_m"][70:73] = 0.0
+    packs[10]["current_a"][30:33] = -1000.0
+
+
+def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:
+    t_s = np.arange(0, 6 * 86400, 600)
+    packs = []
+    for i in range(3):
+        cells_v = 3.7 + rng.normal(0, 2e-3, N_CELLS) + rng.normal(0, 5e-4, (len(t_s), N_CELLS))
+        if i == 1:
+            cells_v[t_s < 2 * 86400, 11] -= 0.030
+        packs.append(
+            {
+                "id": np.full(len(t_s), f"ev{i}", dtype="<U16"),
+                "at_ns": START_NS + t_s * NS_PER_S,
+                "cells_v": cells_v.round(3),
+                "probes_degc": np.full((len(t_s), N_PROBES), 20.0),
+                "current_a": rng.uniform(-1.0, 1.0, len(t_s)).round(1),
+                "insulation_ohm": np.full(len(t_s), 2e6),
+                "soc_ratio": np.full(len(t_s), 0.7),
+                "odometer_m": np.full(len(t_s), 5e7),
+            }
+        )
+    return _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
+
+
+def _battery_columns(rows: dict[str, Array]) -> dict[str, Any]:
+    def listed(matrix: Array) -> tuple[Array, Array]:
+        offsets = np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1]
+        return matrix.astype(np.float32).ravel(), offsets.astype(np.int32)
+
+    sums_v = np.where(rows["cells_v"] < 5.0, rows["cells_v"], 3.7).sum(axis=1)
+    return {
+        "subject_id": rows["id"].tolist(),
+        "sampled_at_ns": rows["at_ns"],
+        "pack_voltage_v": sums_v.round(1),
+        "pack_current_a": rows["current_a"],
+        "soc_ratio": rows["soc_ratio"],
+        "cell_voltages_v": listed(rows["cells_v"]),
+        "probe_temperatures_degc": listed(rows["probes_degc"]),
+        "insulation_ohm": rows["insulation_ohm"],
+        "odometer_m": rows["odometer_m"],
+        "bms_alarm_level": 0,
+    }
