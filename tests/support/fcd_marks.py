@@ -8,10 +8,8 @@ aggregation after Edie (1963) of the same rows; production windows are made by t
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,22 +22,13 @@ from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import NS_PER_S, ns_from_iso
+from tests.support.shared_data import shared_data
 
 EPOCH_NS = ns_from_iso("2026-01-01T00:00:00Z")  # time 0 of a recording with relative times
 NOISE_SD_M = 1.5  # white, per axis: a good single-frequency GNSS fix under open sky
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 Marks = Literal["truth", "matched"]
 CLASS_OF_TYPE = {"car": "car", "truck": "truck", "PKW": "car", "LKW": "truck", "BUS": "bus"}
-
-
-def shared_data(*parts: str) -> Path:
-    """A path of the test data, or skip the test with the reason."""
-    root = Path(os.environ.get("VRC_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    path = root.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"test data {'/'.join(parts)} is not there (VRC_SHARED_DATA, else ../shared)")
-    return path
 
 
 @functools.cache
@@ -89,7 +78,8 @@ def read_fcd(package: str, file: str = "fcd") -> Fcd:
     classes = np.array([words.index(_class_word(t)) for t in kind.dictionary.to_pylist()], np.int8)
 
     def scaled(name: str, factor: float) -> NDArray[np.float64]:
-        return table[name].to_numpy().astype(np.float64) * factor
+        values: NDArray[np.float64] = table[name].to_numpy().astype(np.float64) * factor
+        return values
 
     return Fcd(
         time_s=table["time_s"].to_numpy().astype(np.int64),
@@ -136,19 +126,18 @@ def with_matched_marks(fcd: Fcd, road_map: RoadMap) -> Fcd:
     matching = pytest.importorskip("edge.aggregate.matching")
     matcher = matching.Matcher(road_map)
     state = matcher.initial()
-    parts = []
-    for rows in _seconds(fcd):
-        parts.append(
-            matcher.update(
-                state,
-                fcd.vehicle[rows],
-                EPOCH_NS + fcd.time_s[rows] * NS_PER_S,
-                fcd.lat_deg[rows],
-                fcd.lon_deg[rows],
-                fcd.heading_deg[rows],
-                fcd.speed_mps[rows],
-            )
+    parts = [
+        matcher.update(
+            state,
+            fcd.vehicle[rows],
+            EPOCH_NS + fcd.time_s[rows] * NS_PER_S,
+            fcd.lat_deg[rows],
+            fcd.lon_deg[rows],
+            fcd.heading_deg[rows],
+            fcd.speed_mps[rows],
         )
+        for rows in _seconds(fcd)
+    ]
     return replace(
         fcd,
         segment=np.concatenate([p.segment_index for p in parts]),

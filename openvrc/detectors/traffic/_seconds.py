@@ -101,4 +101,5 @@ def _newest_per_second(rows: Columns, second: NDArray[np.int64]) -> NDArray[np.i
     accuracy_m = -np.nan_to_num(rows["accuracy_m"], nan=np.inf)
     order = np.lexsort((*(rows[n] for n in names), accuracy_m, rows["at_ns"], group))
     is_last = np.append(np.diff(group[order]) > 0, True)
-    return order[is_last]
+    newest: NDArray[np.intp] = order[is_last]
+    return newest

@@ -19,7 +19,7 @@ FAR_M = 1e5  # stands for "nobody ahead on this road"
 
 def place_m(road: IndexArray, offset_m: FloatArray) -> FloatArray:
     """Position of each vehicle on the common line; rows without an offset go to its start."""
-    return road * ROAD_M + np.nan_to_num(offset_m)
+    return np.asarray(road * ROAD_M + np.nan_to_num(offset_m), np.float64)
 
 
 def gaps_ahead(
@@ -59,7 +59,8 @@ def passes(asker_m: FloatArray, before_m: FloatArray, now_m: FloatArray) -> Inde
     """
     behind_before = np.searchsorted(np.sort(before_m), asker_m)
     behind_now = np.searchsorted(np.sort(now_m), asker_m)
-    return np.maximum(behind_before - behind_now, 0)
+    passed: IndexArray = np.maximum(behind_before - behind_now, 0)
+    return passed
 
 
 def unseen_queue_probability(
@@ -70,4 +71,4 @@ def unseen_queue_probability(
     A standing queue holds one vehicle per `spacing_m`; each is connected with probability
     `penetration`, independently: (1 - p)^(free / spacing). At p = 1 what is not seen is not there.
     """
-    return (1.0 - penetration) ** np.maximum(free_m / spacing_m, 0.0)  # type: ignore[no-any-return]
+    return (1.0 - penetration) ** np.maximum(free_m / spacing_m, 0.0)

@@ -21,13 +21,13 @@ driving first: one that is first seen standing may be parked. It clears when it 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Rule, Severity
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed
@@ -118,7 +118,7 @@ class StoppedVehicle:
         actionable_for_s=600.0,
     )
     inputs: tuple[str, ...] = ("vehicle_state",)
-    partition = "zone"
+    partition: Literal["zone", "vehicle"] = "zone"
 
     def initial(self, context: Context) -> State:
         """A zone without vehicles."""
@@ -238,8 +238,10 @@ def _lane_road(fleet: Keyed, slots: IndexArray) -> IndexArray:
 def _along_the_lane(
     fleet: Keyed, others: IndexArray, stands: IndexArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Per standing vehicle: gap to the next in lane, to the next that stands, the latter again
-    where it is the next one (else FAR_M), and the lane's mean speed ahead (NaN nobody).
+    """Per standing vehicle, in its lane: two gaps, the gap inside a queue, the speed ahead.
+
+    The gaps are those to the next vehicle and to the next that stands; inside a queue these are
+    one vehicle (else FAR_M). The mean speed is NaN with nobody ahead.
     """
     place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
     length_m = fleet["length_m"][others]
@@ -267,8 +269,9 @@ def _mean_speed(
 def _along_the_segment(
     fleet: Keyed, others: IndexArray, stands: IndexArray
 ) -> tuple[FloatArray, IndexArray, IndexArray]:
-    """Per standing vehicle, over all lanes: mean speed ahead, how many stand close ahead, and
-    how many stand within AHEAD_M.
+    """Per standing vehicle, over all lanes: mean speed ahead, who stands close ahead, who within.
+
+    Both counts leave out who is abreast; the second reaches AHEAD_M.
     """
     place_m = _surroundings.place_m(fleet["segment"][others], fleet["offset_m"][others])
     order = np.argsort(place_m)
@@ -432,4 +435,4 @@ def _finding(
     )
 
 
-PLUGIN = StoppedVehicle()
+PLUGIN: Detector = StoppedVehicle()
