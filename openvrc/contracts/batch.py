@@ -85,15 +85,25 @@ class Batch:
             arrays[place] = to_arrow(column_of(self.message, name), values, self.n_rows)
         return replace(self, data=pa.RecordBatch.from_arrays(arrays, schema=self.data.schema))
 
-    def to_records(self) -> list[dict[str, Any]]:
-        """Plain dicts, absent values left out; for the API and tests, not for hot paths."""
-        columns = {c.name: _to_python(c, self) for c in columns_of(self.message)}
-        shared = {"origin": self.origin, "run_id": self.run_id}
-        return [
-            shared
-            | {name: values[row] for name, values in columns.items() if values[row] is not None}
-            for row in range(self.n_rows)
-        ]
+    def to_records(self, *, with_marks: bool = True) -> list[dict[str, Any]]:
+        """Plain dicts, absent values left out; for the door, the API and tests, not for hot paths.
+
+        `with_marks=False` leaves out what the edge adds: a record as its sender said it.
+        """
+        full: dict[str, list[Any]] = {}
+        sparse: dict[str, list[Any]] = {}
+        for column in columns_of(self.message):
+            if column.is_mark and not with_marks:
+                continue
+            values = _to_python(column, self)
+            (sparse if None in values else full)[column.name] = values
+        full = {"origin": [self.origin] * self.n_rows, "run_id": [self.run_id] * self.n_rows} | full
+        records = [dict(zip(full, row, strict=True)) for row in zip(*full.values(), strict=True)]
+        for name, values in sparse.items():
+            for record, value in zip(records, values, strict=True):
+                if value is not None:
+                    record[name] = value
+        return records
 
 
 def from_columns(

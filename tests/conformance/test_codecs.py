@@ -92,6 +92,17 @@ def test_a_flipped_byte_never_raises_nor_leaves_the_contract(
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_parts_decode_to_the_rows_of_their_ranges(codec: Any) -> None:
+    batch = sample_batch("vehicle_state")
+    payloads = codec.encode_parts(batch, [(0, 1), (1, N_ROWS)])
+    decoded = [codec.decode(topic_of("vehicle_state"), p, 0).batches[0] for p in payloads]
+    rows = [record for part in decoded for record in part.to_records()]
+    whole = codec.decode(topic_of("vehicle_state"), codec.encode(batch), 0).batches[0]
+    assert rows == whole.to_records()
+    assert decoded[0].dictionary("subject_id") == ["subject-0"]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 def test_another_senders_name_in_the_payload_is_rejected(codec: Any) -> None:
     topic = Topic("z", "vehicle", "somebody-else", "vehicle_state")
     decoded = codec.decode(topic, codec.encode(sample_batch("vehicle_state")), 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,10 @@ class ArrowCodec:
             return Decoded(rejects=(whole,))
         return split_bad_rows(batch, topic.source_id)
 
+    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
+        """See `Codec.encode_parts`. Each part carries only the words it uses."""
+        return [self.encode(_compact(batch.slice(start, end - start))) for start, end in bounds]
+
     def encode(self, batch: Batch) -> bytes:
         """One IPC stream without the edge's marks."""
         names = [c.name for c in columns_of(batch.message) if not c.is_mark]
@@ -67,6 +72,17 @@ class ArrowCodec:
         with pa.ipc.new_stream(sink, data.schema) as writer:
             writer.write_batch(data)
         return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _compact(batch: Batch) -> Batch:
+    """The same rows with dictionaries of their own: a part would else carry all its frame's."""
+    texts = [c.name for c in columns_of(batch.message) if c.kind == "text" and not c.is_mark]
+    changed: dict[str, object] = {}
+    for name in texts:
+        used, codes = np.unique(batch.codes(name), return_inverse=True)
+        words = batch.data.column(name).dictionary.take(pa.array(used)).to_pylist()
+        changed[name] = (codes.astype(np.int32), words)
+    return batch.with_columns(changed)
 
 
 def _read(topic: Topic, payload: bytes) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +50,13 @@ class Codec(Protocol):
         """Batches of the topic's message; the edge's marks are left absent.
 
         Never raises for what a payload holds: everything bad becomes a `Reject` with its reason.
+        """
+        ...
+
+    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
+        """One payload for each range of rows [start, end): what many senders say at once.
+
+        A sender's row range must hold that sender's rows only.
         """
         ...
 

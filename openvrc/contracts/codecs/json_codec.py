@@ -7,15 +7,15 @@ One bad record costs only itself; its neighbours in the array go on.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Decoded, Reject
-from openvrc.contracts.columns import columns_of
 from openvrc.contracts.messages import message_type
 from openvrc.contracts.messages.record import Record
 from openvrc.contracts.reasons import REASON_TEXT, Reason
@@ -145,13 +145,15 @@ class JsonCodec:
 
     def encode(self, batch: Batch) -> bytes:
         """An array of objects, or one object for one record; absent values are left out."""
-        marks = {c.name for c in columns_of(batch.message) if c.is_mark}
-        records = [
-            {name: value for name, value in record.items() if name not in marks}
-            for record in batch.to_records()
+        return self.encode_parts(batch, [(0, batch.n_rows)])[0]
+
+    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
+        """See `Codec.encode_parts`. The rows become records once, whatever the cuts."""
+        records = batch.to_records(with_marks=False)
+        return [
+            to_json(records[start] if end - start == 1 else records[start:end])
+            for start, end in bounds
         ]
-        body = records[0] if len(records) == 1 else records
-        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def to_batches(message: str, zone: str, records: list[Any]) -> list[Batch]:
