@@ -47,6 +47,7 @@ from cloud.store.writer import TooManyPartitionsError, Writer, Written
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Detector
 from openvrc.contracts.errors import VrcError
+from openvrc.contracts.messages import message_type
 from openvrc.contracts.wire import unpack
 
 log = logging.getLogger(__name__)
@@ -223,7 +224,8 @@ class Committer:
         return Committed(body.written.stored, body.written.rejected)
 
     def _claim(self, connection: Connection, body: Body) -> bool:
-        facts = {"batch_id": body.batch_id}
+        n_rows = sum(b.n_rows for b in body.batches if message_type(b.message).is_stored)
+        facts = {"batch_id": body.batch_id, "rows": n_rows}
         return connection.execute(statement("add_batch"), facts).fetchone() is not None
 
     def _duplicate(self, connection: Connection, body: Body) -> Committed:
@@ -244,8 +246,9 @@ class Committer:
         write_alerts(connection, body.output.transitions)
         outcome = outcome_of(written.counts)
         self._position = PostgresLog(connection).append(BATCHES, body.payload, outcome)
-        facts = {"batch_id": body.batch_id, "rows": written.stored}
-        connection.execute(statement("set_batch_rows"), facts)
+        if written.rejected:
+            facts = {"batch_id": body.batch_id, "rows": written.stored}
+            connection.execute(statement("set_batch_rows"), facts)
 
     def _tell(self, batches: Sequence[Batch], output: EngineOutput, written: Written) -> None:
         self.counts.add(written.counts)

@@ -2,7 +2,7 @@
 
 A row is int16 field count, then per field int32 length and the value, big-endian; NULL is length
 -1 without a value. We fill a matrix of full-width rows from a template and drop the bytes of
-absent values with one boolean mask: 0.3 us a row of 31 fields, against 1.5 with `write_row`.
+absent values with one boolean mask: 0.9 us a row of 29 fields (178 B), against 1.5 with `write_row`.
 Source: PostgreSQL manual, COPY, "Binary Format"; array and timestamp forms as in its *_recv.
 """
 
@@ -61,6 +61,10 @@ class Field:
         return self.values.shape[1] if self.values.ndim == 2 else self.values.dtype.itemsize
 
 
+_EMPTY = Field(np.empty((0, 0), np.uint8))
+"""A column without a single value: four bytes a row, in the template."""
+
+
 def key_field(keys: npt.NDArray[np.int64]) -> Field:
     """Integer keys (n_rows,); 0 means none."""
     return _numbers(keys, ">i4", keys == 0)
@@ -68,6 +72,7 @@ def key_field(keys: npt.NDArray[np.int64]) -> Field:
 
 def encode_rows(fields: Sequence[Field], n_rows: int) -> bytes:
     """The rows of one COPY, without header and trailer."""
+    fields = [_EMPTY if f.is_null is not None and f.is_null.all() else f for f in fields]
     row_bytes = 2 + sum(_LENGTH + field.width for field in fields)
     if n_rows > 1 and n_rows * row_bytes > MAX_MATRIX_BYTES:
         half = n_rows // 2
@@ -77,7 +82,7 @@ def encode_rows(fields: Sequence[Field], n_rows: int) -> bytes:
     template[:2] = np.frombuffer(np.array(len(fields), ">i2").tobytes(), np.uint8)
     place = 2
     for field in fields:
-        width = np.array(field.width, ">i4").tobytes()
+        width = np.array(-1 if field is _EMPTY else field.width, ">i4").tobytes()
         template[place : place + _LENGTH] = np.frombuffer(width, np.uint8)
         place += _LENGTH + field.width
     rows = np.empty((n_rows, row_bytes), np.uint8)
@@ -85,7 +90,8 @@ def encode_rows(fields: Sequence[Field], n_rows: int) -> bytes:
     kept: Bools | None = None
     place = 2
     for field in fields:
-        kept = _lay(rows, kept, field, place)
+        if field is not _EMPTY:
+            kept = _lay(rows, kept, field, place)
         place += _LENGTH + field.width
     return (rows if kept is None else rows[kept]).tobytes()
 
@@ -118,7 +124,7 @@ def _lay(rows: Bytes, kept: Bools | None, field: Field, place: int) -> Bools | N
         kept[:, start:end] = np.arange(field.width) < field.lengths[:, None]
     if field.is_null is not None:
         heads[field.is_null] = -1
-        kept[field.is_null, start:end] = False
+        kept[:, start:end] &= ~field.is_null[:, None]
     return kept
 
 

@@ -79,7 +79,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     if isinstance(value, float):
-        is_number = value == value and abs(value) != float("inf")  # noqa: PLR0124
+        is_number = value == value and abs(value) != float("inf")
         return value if is_number else None
     return value
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import psycopg
+import pyarrow as pa
 
 from cloud.store.columns import sql_columns
 from cloud.store.sql import statement
@@ -42,7 +43,7 @@ class Identities:
         for batch in batches:
             self.learn_run(connection, batch.run_id, batch.origin)
         for kind in ("source", "subject"):
-            words = [batch.dictionary(name) for batch, name in _keyed_columns(batches, kind)]
+            words = [used_words(batch, name)[0] for batch, name in _keyed_columns(batches, kind)]
             self.learn_names(connection, kind, (word for part in words for word in part))
 
     def learn_names(
@@ -91,9 +92,23 @@ class Identities:
     def column(self, kind: Kind, batch: Batch, name: str) -> Keys:
         """Keys (n_rows,) of a text column; `NO_KEY` for "" and for names nothing can store."""
         known = self._keys[kind]
-        words = batch.dictionary(name)
+        words, place = used_words(batch, name)
         keys = np.fromiter((known.get(word, NO_KEY) for word in words), np.int64, len(words))
-        return keys[batch.codes(name)]
+        column: Keys = keys[place]
+        return column
+
+
+def used_words(batch: Batch, name: str) -> tuple[list[str], npt.NDArray[np.signedinteger[Any]]]:
+    """Words of a text column that cover its rows, and each row's place in them.
+
+    A slice of a large batch keeps the whole dictionary: then only the used words are looked at.
+    """
+    codes = batch.codes(name)
+    array = batch.data.column(name)
+    if len(array.dictionary) <= len(codes):
+        return batch.dictionary(name), codes
+    used, place = np.unique(codes, return_inverse=True)
+    return array.dictionary.take(pa.array(used)).to_pylist(), place
 
 
 def key_kind(column: str) -> Kind:

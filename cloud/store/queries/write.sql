@@ -28,11 +28,12 @@ INSERT INTO run (run_id, origin) VALUES (%(run_id)s, %(origin)s)
 ON CONFLICT (run_id, origin) DO UPDATE SET origin = EXCLUDED.origin RETURNING id;
 
 -- name: add_batch
--- Claims a batch id; no row when it is known. %(batch_id)s.
-INSERT INTO ingest_batch (batch_id) VALUES (%(batch_id)s) ON CONFLICT DO NOTHING RETURNING 1;
+-- Claims a batch id; no row when it is known. %(batch_id)s, %(rows)s it will
+-- bring if all of them can be stored.
+INSERT INTO ingest_batch (batch_id, stored_rows) VALUES (%(batch_id)s, %(rows)s) ON CONFLICT DO NOTHING RETURNING 1;
 
 -- name: set_batch_rows
--- Notes how many rows a batch brought. %(batch_id)s, %(rows)s.
+-- Corrects how many rows a batch brought. %(batch_id)s, %(rows)s.
 UPDATE ingest_batch SET stored_rows = %(rows)s WHERE batch_id = %(batch_id)s;
 
 -- name: batch_rows
