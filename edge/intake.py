@@ -24,6 +24,8 @@ from openvrc.contracts.topics import subscription
 LOG = logging.getLogger("edge.intake")
 
 KEEPALIVE_S = 30
+MAX_QUEUED_BYTES = 64_000_000
+"""The queue's bound in memory: a few thousand of the largest payloads would be 20 GB."""
 FULL_POLL_S = 0.1
 """How often a reader that waits for room looks whether it shall stop."""
 LONGEST_RECONNECT_S = 10
@@ -47,6 +49,8 @@ class Intake:
     def __init__(self, broker_url: str, edge_id: str, zone: str, queue_messages: int) -> None:
         self._zone = zone
         self._queue: queue.Queue[Delivery] = queue.Queue(queue_messages)
+        self._queued_bytes = 0
+        self._bytes_lock = threading.Lock()
         self._connection = 0
         self._stopping = threading.Event()
         # 3.1.1: the embedded brokers both speak it, and paho takes two thirds of the time of 5.
@@ -78,21 +82,21 @@ class Intake:
         """Take nothing more in, but stay connected for acknowledgements."""
         self._stopping.set()
 
-    def drain(self, wait_s: float, gather_s: float, most: int) -> list[Delivery]:
+    def drain(self, wait_s: float, gather_s: float, most: int, most_bytes: int) -> list[Delivery]:
         """Deliveries of up to `gather_s` after the first, for which `wait_s` is waited."""
-        try:
-            found = [self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()]
-        except queue.Empty:
-            return []
-        until_s = time.monotonic() + gather_s
-        while len(found) < most:
+        found: list[Delivery] = []
+        n_bytes, until_s = 0, time.monotonic() + wait_s
+        while len(found) < most and n_bytes < most_bytes:
             left_s = until_s - time.monotonic()
             try:
-                found.append(
-                    self._queue.get(timeout=left_s) if left_s > 0 else self._queue.get_nowait()
-                )
+                delivery = self._queue.get(block=left_s > 0, timeout=max(left_s, 0))
             except queue.Empty:
                 break
+            if not found:
+                until_s = time.monotonic() + gather_s
+            found.append(delivery)
+            n_bytes += len(delivery.payload)
+        self._count_bytes(-n_bytes)
         return found
 
     def ack(self, deliveries: list[Delivery]) -> None:
@@ -129,12 +133,24 @@ class Intake:
         delivery = Delivery(
             topic, payload, received_at_ns, message.qos, message.mid, self._connection
         )
+        self._put(delivery)
+
+    def _put(self, delivery: Delivery) -> None:
+        """Into the queue, as soon as there is room for it."""
         while not self._stopping.is_set():
+            if self._queued_bytes > MAX_QUEUED_BYTES:
+                self._stopping.wait(FULL_POLL_S)
+                continue
             try:
                 self._queue.put(delivery, timeout=FULL_POLL_S)
             except queue.Full:
                 continue
+            self._count_bytes(len(delivery.payload))
             return
+
+    def _count_bytes(self, change: int) -> None:
+        with self._bytes_lock:
+            self._queued_bytes += change
 
 
 def _address(client: mqtt.Client, broker_url: str) -> tuple[str, int]:

@@ -18,6 +18,8 @@ from openvrc.contracts.errors import VrcError
 from openvrc.contracts.wire import unpack
 
 PAYLOAD, WALL_CLOCK, REFUSED = range(3)
+MAX_BLOB_BYTES = 1 << 30
+"""Far above the bytes of one group (service.py); a damaged length is not allocated."""
 _HEAD = struct.Struct("<BqHI")
 
 
@@ -61,6 +63,8 @@ def read(blob: bytes) -> Iterator[Input]:
     """The inputs of a blob. Raises JournalError."""
     try:
         (length,) = struct.unpack_from("<Q", blob)
+        if length > MAX_BLOB_BYTES:
+            raise ValueError(f"length {length}, expected at most {MAX_BLOB_BYTES}")
         body = pa.Codec("lz4_raw").decompress(blob[8:], length, asbytes=True)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         raise JournalError(f"journal blob cannot be read: {error}") from error

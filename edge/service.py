@@ -34,6 +34,8 @@ IDLE_WAIT_S = 0.2
 """How long the main loop waits for a message; bounds the delay of everything else it does."""
 MAX_GROUP_MESSAGES = 1_000
 """Messages of one group: 50,000 records of RSU batches, well below the cloud's largest body."""
+MAX_GROUP_BYTES = 16_000_000
+"""Payload bytes of one group, so that its blob stays below the cloud's largest body."""
 STATUS_EVERY_S = 10.0
 REPEAT_TICKS_EVERY_S = 1.0
 """A driver waits for the edge's tick; one lost to a restart must not make it wait for ever."""
@@ -120,7 +122,9 @@ class EdgeService:
         self._log_status()
 
     def _drain(self) -> list[Delivery]:
-        return self._intake.drain(IDLE_WAIT_S, self._commit_every_s, MAX_GROUP_MESSAGES)
+        return self._intake.drain(
+            IDLE_WAIT_S, self._commit_every_s, MAX_GROUP_MESSAGES, MAX_GROUP_BYTES
+        )
 
     def _waits_for_room(self) -> bool:
         """Full: nothing more is taken or acknowledged, the broker keeps it."""
@@ -165,7 +169,9 @@ class EdgeService:
     def _log_status(self) -> None:
         if time.monotonic() < self._status_due_s:
             return
-        self._status_due_s = time.monotonic() + STATUS_EVERY_S
+        self._status_due_s = time.monotonic() + MAX_GROUP_BYTES = 16_000_000
+"""Payload bytes of one group, so that its blob stays below the cloud's largest body."""
+STATUS_EVERY_S
         status: dict[str, object] = {
             **self._pipeline.core.totals(),
             "pending_records": self._spool.pending_records,
@@ -179,7 +185,7 @@ class EdgeService:
     def _finish(self) -> None:
         """What was taken in is committed and acknowledged; the uplink gets a moment to end."""
         self._intake.stop_reading()
-        while deliveries := self._intake.drain(0.0, 0.0, MAX_GROUP_MESSAGES):
+        while deliveries := self._intake.drain(0.0, 0.0, MAX_GROUP_MESSAGES, MAX_GROUP_BYTES):
             for delivery in deliveries:
                 self._pipeline.give(
                     Input(PAYLOAD, delivery.received_at_ns, delivery.topic, delivery.payload)

@@ -72,7 +72,11 @@ class Spool:
             self.moved_aside = _move_aside(path)
             self._db = _open(path)
             self._count_damage()
-        self.epoch = self._identify(edge_id)
+        try:
+            self.epoch = self._identify(edge_id)
+        except SpoolError:
+            self.close()
+            raise
         self._count_pending()
 
     def _count_damage(self) -> None:

@@ -1,0 +1,219 @@
+"""What was committed is there after anything; what was not is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.core import EdgeCore
+from edge.journal import PAYLOAD, Input
+from edge.pipeline import Pipeline
+from edge.spool import Spool, SpoolError, SpoolReader
+from edge.uplink import Done
+from openvrc.contracts.codecs.json_codec import JsonCodec
+from openvrc.contracts.wire import unpack
+from tests.support.edge_world import T0, ZONE, announce, tick, vehicles
+
+PROJECT = Path(__file__).resolve().parents[3]
+TOPIC = f"vrc/v1/{ZONE}/rsu/rsu-1/vehicle_state"
+MAX = 10_000_000
+
+
+def story(number: int) -> Input:
+    """The number-th message of a run: its announcement, then records and ticks in turn."""
+    codec = JsonCodec()
+    if number == 0:
+        return Input(
+            PAYLOAD, T0, f"vrc/v1/{ZONE}/zone/driver/zone_announce", codec.encode(announce())
+        )
+    t = (number + 1) // 2
+    if number % 2:
+        rows = [("v", t, 11.0 * t), ("w", t, 700.0), ("x", t, 300.0)]
+        return Input(PAYLOAD, T0, TOPIC, codec.encode(vehicles(rows, seqs=range(3 * t, 3 * t + 3))))
+    return Input(PAYLOAD, T0, f"vrc/v1/{ZONE}/zone/driver/tick", codec.encode(tick(t)))
+
+
+def pipeline(path: Path) -> tuple[Spool, Pipeline]:
+    spool = Spool(path, "edge-1", MAX)
+    return spool, Pipeline(spool, {}, "edge-1", max_payload_bytes=MAX)
+
+
+def entries(path: Path) -> list[bytes]:
+    reader, found, counter = SpoolReader(path), [], 0
+    while (entry := reader.after(counter)) is not None:
+        found.append(entry.blob)
+        counter = entry.counter
+    reader.close()
+    return found
+
+
+def test_entries_come_in_order_and_go_when_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / "spool.sqlite"
+    spool = Spool(path, "edge-1", MAX)
+    for number in range(3):
+        spool.commit(blob=b"blob%d" % number, n_records=2, journal=b"j", now_ns=1)
+    assert entries(path) == [b"blob0", b"blob1", b"blob2"]
+    spool.commit(blob=None, n_records=0, journal=b"", confirmed=[1, 2])
+    assert (entries(path), spool.pending_records) == ([b"blob2"], 2)
+    spool.close()
+    again = Spool(path, "edge-1", MAX)
+    assert (again.pending_records, again.epoch) == (2, spool.epoch)
+    again.commit(blob=b"next", n_records=1, journal=b"", confirmed=[3])
+    again.commit(blob=None, n_records=0, journal=b"", confirmed=[4])
+    again.commit(blob=b"last", n_records=1, journal=b"")
+    reader = SpoolReader(path)
+    entry = reader.after(0)
+    assert entry is not None
+    assert entry.counter == 5  # a counter is never given twice, or a batch id would be
+    reader.close()
+    again.close()
+
+
+def test_a_full_spool_says_so_until_something_was_confirmed(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s", "edge-1", 100)
+    spool.commit(blob=b"x" * 101, n_records=1, journal=b"")
+    assert spool.is_full
+    spool.commit(blob=None, n_records=0, journal=b"", confirmed=[1])
+    assert not spool.is_full
+    spool.close()
+
+
+def test_a_spool_has_one_writer_and_one_edge(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    with pytest.raises(SpoolError, match="in use by another"):
+        Spool(path, "edge-1", MAX)
+    spool.close()
+    with pytest.raises(SpoolError, match="expected .* of edge 'edge-2'"):
+        Spool(path, "edge-2", MAX)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"no database at all " * 500, b"SQLite format 3\0" + b"\xff" * 9000]
+)
+def test_a_damaged_spool_is_moved_aside_and_counted(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "s"
+    path.write_bytes(damage)
+    spool = Spool(path, "edge-1", MAX)
+    assert spool.moved_aside is not None
+    assert spool.moved_aside.read_bytes() == damage
+    spool.commit(blob=b"x", n_records=1, journal=b"")
+    spool.close()
+    again = Spool(path, "edge-1", MAX)
+    assert again.moved_aside is None
+    again.close()
+
+
+def test_a_checkpoint_shortens_the_journal_and_changes_no_state(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool, line = pipeline(path)
+    for number in range(30):
+        line.give(story(number))
+        line.commit([], T0)
+        if number == 20:
+            line.checkpoint_if_due(now=True)
+    state, blobs = spool.recover()
+    assert state is not None
+    assert len(blobs) == 9
+    before = line.core.snapshot()
+    spool.close()
+    again, restored = pipeline(path)
+    assert restored.core.snapshot() == before
+    again.close()
+
+
+def test_confirmed_entries_with_refused_records_become_dead_letters(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool, line = pipeline(path)
+    line.give(story(0))
+    line.give(story(1))
+    group = line.commit([], T0)
+    (batch,) = (b for b in group.batches if b.message == "vehicle_state")
+    done = [Done(1, ((batch.slice(0, 1), "bad column"),))]
+    line.give_refused(done, T0)
+    line.commit(done, T0)
+    (blob,) = entries(path)
+    (letters,) = unpack(blob)
+    assert letters.to_records()[0]["reason"] == "refused_by_store"
+    assert spool.pending_records == 0
+    spool.close()
+    again, restored = pipeline(path)
+    assert restored.core.totals()["rejected"] == 1
+    again.close()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.unit.edge.test_spool import pipeline, story
+from tests.support.edge_world import T0
+spool, line = pipeline(Path(sys.argv[1]))
+first = int(sys.argv[2])
+for number in range(first, 10_000):
+    line.give(story(number))
+    line.commit([], T0)
+    print(number, flush=True)
+    if number % 7 == 0:
+        line.checkpoint_if_due(now=True)
+"""
+
+
+def killed_at(path: Path, first: int, at: int) -> None:
+    """Run the child from message `first` and kill -9 it after `at`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), str(first)],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    timer = threading.Timer(60.0, process.kill)
+    timer.start()
+    last = first - 1
+    for line in process.stdout:
+        last = int(line)
+        if last == at:
+            process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    timer.cancel()
+    assert last >= at, "the child ended on its own"
+
+
+def test_after_kill_9_state_and_spool_go_on_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    killed_at(path, 0, 23)
+    # Each message is one group, and each group one entry: what was committed counts, also when
+    # the child was killed before it could say so.
+    first = len(entries(path))
+    assert first >= 24
+    killed_at(path, first, first + 16)
+    blobs = entries(path)
+    spool, line = pipeline(path)
+    reference, expected = EdgeCore({}, "edge-1", spool.epoch), []
+    for number in range(len(blobs)):
+        story(number).apply(reference)
+        expected.append([(b.message, b.to_records()) for b in reference.take_group().batches])
+    totals = line.core.totals()
+    assert totals == reference.totals()
+    assert totals["duplicates"] == 0
+    assert line.core.snapshot() == reference.snapshot()
+    assert [stripped(blob) for blob in blobs] == expected
+    spool.close()
+
+
+def stripped(blob: bytes) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Messages and records of an entry, but for what depends on the uplink."""
+    return [
+        (
+            b.message,
+            [{k: v for k, v in r.items() if k != "pending_records"} for r in b.to_records()],
+        )
+        for b in unpack(blob)
+    ]
