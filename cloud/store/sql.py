@@ -23,8 +23,14 @@ def statements() -> dict[str, str]:
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             if name in found:
                 raise ValueError(f"{path.name}: statement {name!r} is defined twice")
-            found[name] = text.strip().rstrip(";")
+            found[name] = _without_comments(text)
     return found
+
+
+def _without_comments(text: str) -> str:
+    """Descriptions name the {placeholders}: they must not be filled in."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return "\n".join(lines).strip().rstrip(";")
 
 
 def statement(name: str) -> bytes:

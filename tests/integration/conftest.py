@@ -1,17 +1,45 @@
-"""Directories for servers that run under an account of their own when the tests run as root."""
+"""Servers and directories that integration tests share."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from openvrc.embedded.database import start_database
+from tests.support.store_world import fresh_database
+
+_NUMBERS = count()
+
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
-    """A directory everybody can reach. pytest's own `tmp_path` is closed to other accounts."""
+    """A directory everybody can reach. pytest's own `tmp_path` is closed to other accounts.
+
+    Servers may run under an account of their own when the tests run as root.
+    """
     path = Path(tempfile.mkdtemp(prefix="openvrc-test-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[str]:
+    """The URL of one PostgreSQL for all tests of this process."""
+    path = Path(tempfile.mkdtemp(prefix="openvrc-test-db-"))
+    path.chmod(0o755)
+    running = start_database(path / "db")
+    yield running.url
+    running.stop(delete_files=True)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def database_url(database_server: str) -> Iterator[str]:
+    """An empty database of the test's own."""
+    with fresh_database(database_server, f"test_{os.getpid()}_{next(_NUMBERS)}") as url:
+        yield url

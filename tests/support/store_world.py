@@ -71,7 +71,9 @@ def vehicle_states(
     return from_columns("vehicle_state", **shared, columns=values, n_rows=n_rows)
 
 
-def one_row(message: str, *, at_ns: int, zone: str = "west", run_id: str = "run-1", **columns: Any) -> Batch:
+def one_row(
+    message: str, *, at_ns: int, zone: str = "west", run_id: str = "run-1", **columns: Any
+) -> Batch:
     """One record of any message."""
     values = {"sampled_at_ns": at_ns, "source_id": "edge-1", "subject_id": zone} | columns
     values |= {"id_kind": "permanent", "edge_received_at_ns": at_ns, "lateness": 0}
@@ -129,7 +131,10 @@ class OverSpeed:
         return state, []
 
     def snapshot(self, state: dict[str, int]) -> Arrays:
-        return {"who": pack_words(list(state)), "since_ns": np.array(list(state.values()), np.int64)}
+        return {
+            "who": pack_words(list(state)),
+            "since_ns": np.array(list(state.values()), np.int64),
+        }
 
     def restore(self, context: Context, arrays: Arrays) -> dict[str, int]:
         return dict(zip(arrays["who"].tolist(), arrays["since_ns"].tolist(), strict=True))

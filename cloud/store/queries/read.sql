@@ -1,0 +1,127 @@
+-- name: alerts
+-- Alerts, newest first, with the last word of each kind of action. Every filter may be NULL.
+SELECT a.*, ack.who AS acknowledged_by, ack.at AS acknowledged_at,
+       assigned.detail ->> 'to' AS assigned_to,
+       (snoozed.detail ->> 'until_ns')::bigint AS snoozed_until_ns
+FROM alert a
+LEFT JOIN LATERAL (
+    SELECT who, at FROM alert_action
+    WHERE alert_id = a.id AND action = 'ack' ORDER BY id DESC LIMIT 1
+) AS ack ON true
+LEFT JOIN LATERAL (
+    SELECT detail FROM alert_action
+    WHERE alert_id = a.id AND action = 'assign' ORDER BY id DESC LIMIT 1
+) AS assigned ON true
+LEFT JOIN LATERAL (
+    SELECT detail FROM alert_action
+    WHERE alert_id = a.id AND action = 'snooze' ORDER BY id DESC LIMIT 1
+) AS snoozed ON true
+WHERE (%(id)s::text IS NULL OR a.id = %(id)s)
+  AND (%(zone)s::text IS NULL OR a.zone = %(zone)s)
+  AND (%(run_id)s::text IS NULL OR a.run_id = %(run_id)s)
+  AND (%(origin)s::text IS NULL OR a.origin = %(origin)s)
+  AND (%(rule)s::text IS NULL OR a.rule = %(rule)s)
+  AND (%(kind)s::text IS NULL OR a.kind = %(kind)s)
+  AND (%(severity)s::smallint IS NULL OR a.severity = %(severity)s)
+  AND (%(subject)s::text IS NULL OR a.subject_id = %(subject)s)
+  AND (%(states)s::text[] IS NULL OR a.state = ANY (%(states)s))
+  AND (%(to)s::timestamptz IS NULL OR a.started_at <= %(to)s)
+  AND (%(from)s::timestamptz IS NULL OR a.state IN ('active', 'recovering')
+       OR coalesce(a.cleared_at, a.detected_at) >= %(from)s)
+  AND (%(at)s::timestamptz IS NULL OR (a.started_at, a.id) < (%(at)s, %(after_id)s))
+ORDER BY a.started_at DESC, a.id DESC
+LIMIT %(limit)s;
+
+-- name: alert_events
+-- Every transition of an alert, in order. %(id)s.
+SELECT sequence, change, severity, state, at, stored_at, evidence FROM alert_event
+WHERE alert_id = %(id)s ORDER BY sequence;
+
+-- name: alert_actions
+-- What people did to an alert, in order. %(id)s.
+SELECT at, who, action, detail FROM alert_action WHERE alert_id = %(id)s ORDER BY id;
+
+-- name: add_action
+-- Appends an action; no row for an unknown alert. %(id)s, %(who)s, %(action)s, %(detail)s.
+INSERT INTO alert_action (alert_id, who, action, detail)
+SELECT id, %(who)s, %(action)s, %(detail)s FROM alert WHERE id = %(id)s
+RETURNING at;
+
+-- name: records
+-- Rows of one message with names for keys. {columns}, {joins}, {table}, {where}, {order} are made
+-- from the contract; %(run_id)s, %(zone)s, %(from)s, %(to)s may be NULL.
+SELECT z.name, r.run_id, r.origin, t.stored_at, {order_columns}, {columns}
+FROM {table} t
+JOIN run r ON r.id = t.run
+JOIN zone z ON z.id = t.zone
+{joins}
+WHERE t.run = ANY (ARRAY(
+    SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s
+))
+  AND t.zone = ANY (ARRAY(SELECT id FROM zone WHERE %(zone)s::text IS NULL OR name = %(zone)s))
+  AND t.{time} >= coalesce(%(from)s::timestamptz, '-infinity')
+  AND t.{time} <= coalesce(%(to)s::timestamptz, 'infinity')
+  {where}
+ORDER BY {order}
+LIMIT %(limit)s;
+
+-- name: ledgers
+-- The edges' accounts by name. %(zone)s, %(run_id)s may be NULL.
+SELECT z.name AS zone, r.run_id, s.name AS source_id, l.session, l.is_sequenced, l.sent,
+       l.received, l.forwarded, l.rejected, l.dropped, l.expired, l.thinned, l.missing,
+       l.duplicates, l.gaps
+FROM ledger l
+JOIN zone z ON z.id = l.zone
+JOIN run r ON r.id = l.run
+JOIN source s ON s.id = l.source
+WHERE (%(zone)s::text IS NULL OR z.name = %(zone)s)
+  AND (%(run_id)s::text IS NULL OR r.run_id = %(run_id)s)
+ORDER BY r.run_id, z.name, s.name, l.session, l.edge_id, l.edge_epoch;
+
+-- name: counters
+-- What the cloud stored or refused, by sender and session: the table, plus what the pipeline has
+-- counted since the checkpoint (arrays of one length). %(zone)s, %(run_id)s may be NULL.
+SELECT z.name AS zone, r.run_id, s.name AS source_id, c.session,
+       sum(c.stored)::bigint AS stored, sum(c.repeated)::bigint AS repeated,
+       sum(c.refused)::bigint AS refused
+FROM (
+    SELECT run, zone, source, session, stored, repeated, refused FROM counter
+    UNION ALL
+    SELECT run, zone, source, session, stored, repeated, refused FROM unnest(
+        %(run)s::integer[], %(zone_key)s::integer[], %(source)s::integer[], %(session)s::bigint[],
+        %(stored)s::bigint[], %(repeated)s::bigint[], %(refused)s::bigint[]
+    ) AS n (run, zone, source, session, stored, repeated, refused)
+) AS c
+JOIN zone z ON z.id = c.zone
+JOIN run r ON r.id = c.run
+JOIN source s ON s.id = c.source
+WHERE (%(zone)s::text IS NULL OR z.name = %(zone)s)
+  AND (%(run_id)s::text IS NULL OR r.run_id = %(run_id)s)
+GROUP BY z.name, r.run_id, s.name, c.session;
+
+-- name: checkpoint_position
+-- The position that the table `counter` stands on.
+SELECT coalesce(max(position), 0) FROM checkpoint;
+
+-- name: zones
+-- Each zone's newest announcement and its newest map.
+SELECT z.name AS zone, n.time_zone, n.clock, m.map_version, m.document
+FROM zone z
+JOIN LATERAL (
+    SELECT time_zone, clock FROM zone_run WHERE zone = z.id ORDER BY changed_at DESC LIMIT 1
+) AS n ON true
+LEFT JOIN LATERAL (
+    SELECT map_version FROM zone_run
+    WHERE zone = z.id AND map_version IS NOT NULL ORDER BY changed_at DESC LIMIT 1
+) AS v ON true
+LEFT JOIN zone_map m ON m.map_version = v.map_version
+ORDER BY z.name;
+
+-- name: runs
+-- Runs by zone, newest first. %(zone)s may be NULL.
+SELECT r.run_id, z.name AS zone, r.origin, zr.title, zr.state, zr.first_at, zr.last_at
+FROM zone_run zr
+JOIN run r ON r.id = zr.run
+JOIN zone z ON z.id = zr.zone
+WHERE %(zone)s::text IS NULL OR z.name = %(zone)s
+ORDER BY zr.changed_at DESC, r.run_id;

@@ -1,0 +1,177 @@
+"""Stored records as plain values again: contract names, units and absences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from cloud.store.columns import SqlColumn, sql_columns, time_column, unique_columns
+from cloud.store.facts import moment, ns_of
+from cloud.store.identities import key_kind
+from cloud.store.read_types import Connection, Page, Row, decode_cursor, encode_cursor
+from cloud.store.sql import statements
+
+_FIXED = 4
+"""Columns before those of the contract: zone, run_id, origin, stored_at."""
+
+
+def history(
+    connection: Connection,
+    message: str,
+    subject_id: str,
+    *,
+    run_id: str | None = None,
+    zone: str | None = None,
+    from_ns: int | None = None,
+    to_ns: int | None = None,
+    cursor: str | None = None,
+    limit: int = 1000,
+) -> Page[Row]:
+    """Records of one message about one subject, newest first.
+
+    For vehicle_state, battery_state, segment_state, rsu_status and every other stored message.
+    Raises ValueError for a cursor that is none.
+    """
+    where = "AND t.subject = (SELECT id FROM subject WHERE name = %(subject)s)"
+    facts = {"subject": subject_id, **_span(run_id, zone, from_ns, to_ns)}
+    return page_of(connection, message, where, facts, cursor=cursor, limit=limit)
+
+
+def page_of(
+    connection: Connection,
+    message: str,
+    where: str,
+    facts: dict[str, Any],
+    *,
+    cursor: str | None,
+    limit: int,
+) -> Page[Row]:
+    """Records of one message under one more condition, newest first."""
+    order = order_columns(message)
+    if cursor:
+        parts = decode_cursor(cursor, len(order))
+        facts = facts | {f"after_{place}": part for place, part in enumerate(parts)}
+        names = ", ".join(f"t.{name}" for name in order)
+        places = ", ".join(f"%(after_{place})s" for place in range(len(order)))
+        where = f"{where} AND ({names}) < ({places})"
+    query = select(message, where, is_newest_first=True)
+    rows = connection.execute(query, facts | {"limit": limit + 1}).fetchall()
+    decode = decoder(message)
+    next_cursor = None
+    if len(rows) > limit:
+        next_cursor = encode_cursor(*rows[limit - 1][_FIXED : _FIXED + len(order)])
+    return Page([decode(row) for row in rows[:limit]], next_cursor)
+
+
+def export(
+    connection: Connection,
+    message: str,
+    *,
+    zone: str | None = None,
+    run_id: str | None = None,
+    from_ns: int | None = None,
+    to_ns: int | None = None,
+    chunk_rows: int = 5000,
+) -> Iterator[list[Row]]:
+    """All rows in chunks through a server-side cursor, in order of time."""
+    query = select(message, "", is_newest_first=False)
+    decode = decoder(message)
+    facts = {**_span(run_id, zone, from_ns, to_ns), "limit": None}
+    with connection.transaction(), connection.cursor(name="export") as cursor:
+        cursor.execute(query, facts)
+        while rows := cursor.fetchmany(chunk_rows):
+            yield [decode(row) for row in rows]
+
+
+def order_columns(message: str) -> tuple[str, ...]:
+    """What rows are ordered by: their time, then the rest of what makes them unique."""
+    time = time_column(message)
+    rest = unique_columns(message) or ("run", "stored_at", "source")
+    return (time, *(name for name in rest if name != time))
+
+
+def select(message: str, where: str, *, is_newest_first: bool) -> sql.Composed:
+    """The statement `records` for one message. `where` is text of ours, never of a client."""
+    columns = sql_columns(message)
+    order = order_columns(message)
+    shown = [
+        sql.SQL("{}.name").format(sql.Identifier(f"k_{c.name}"))
+        if c.kind == "key"
+        else sql.SQL("t.{}").format(sql.Identifier(c.name))
+        for c in columns
+    ]
+    joins = [
+        sql.SQL("LEFT JOIN {table} {alias} ON {alias}.id = t.{name}").format(
+            table=sql.Identifier(key_kind(c.name)),
+            alias=sql.Identifier(f"k_{c.name}"),
+            name=sql.Identifier(c.name),
+        )
+        for c in columns
+        if c.kind == "key"
+    ]
+    ordered = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in order]
+    direction = sql.SQL(" DESC" if is_newest_first else " ASC")
+    return sql.SQL(statements()["records"]).format(
+        columns=sql.SQL(", ").join(shown),
+        order_columns=sql.SQL(", ").join(ordered),
+        table=sql.Identifier(message),
+        joins=sql.SQL("\n").join(joins),
+        time=sql.Identifier(time_column(message)),
+        where=sql.SQL(where),
+        order=sql.SQL(", ").join(name + direction for name in ordered),
+    )
+
+
+def decoder(message: str) -> Callable[[tuple[Any, ...]], Row]:
+    """A function from a row of `select` to contract values; absent ones are left out."""
+    first = _FIXED + len(order_columns(message))
+    readers = [(c.contract.name, _reader(c)) for c in sql_columns(message)]
+
+    def decode(row: tuple[Any, ...]) -> Row:
+        zone, run_id, origin, stored_at = row[:_FIXED]
+        record = {
+            "zone": zone,
+            "run_id": run_id,
+            "origin": origin,
+            "stored_at_ns": ns_of(stored_at),
+        }
+        for (name, read), value in zip(readers, row[first:], strict=True):
+            if value is not None:
+                record[name] = read(value)
+        return record
+
+    return decode
+
+
+def _reader(column: SqlColumn) -> Callable[[Any], Any]:
+    contract = column.contract
+    if column.kind == "time":
+        return _time
+    if column.kind == "code":
+        words: list[Any] = [False, True] if contract.is_bool else list(contract.values)
+        return words.__getitem__
+    if column.kind in ("float4", "float8"):
+        digits = contract.decimals if contract.decimals is not None else 6
+        return lambda value: round(value, digits)
+    if column.kind == "list":
+        scale, digits = column.scale, contract.decimals if contract.decimals is not None else 6
+        return lambda value: [None if v is None else round(v / scale, digits) for v in value]
+    return lambda value: value
+
+
+def _time(value: datetime) -> int:
+    return ns_of(value)
+
+
+def _span(
+    run_id: str | None, zone: str | None, from_ns: int | None, to_ns: int | None
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "zone": zone,
+        "from": None if from_ns is None else moment(from_ns),
+        "to": None if to_ns is None else moment(to_ns),
+    }
