@@ -19,7 +19,7 @@ from openvrc.contracts.codecs.base import Reject
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.messages import message_type
-from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
+from openvrc.contracts.messages.record import ID_PATTERN, TOPIC_ID_PATTERN
 from openvrc.contracts.topics import Topic, parse_topic
 
 ANONYMOUS = "anonymous"
@@ -27,6 +27,7 @@ ANONYMOUS = "anonymous"
 CLOUD_EDGE = "cloud"
 
 _TOPIC_ID = re.compile(TOPIC_ID_PATTERN)
+_ID = re.compile(ID_PATTERN)
 
 Decoded = tuple[list[Batch], list[SenderCount], tuple[Reject, ...]]
 
@@ -57,7 +58,7 @@ def _by_sender(payload: bytes) -> Iterable[tuple[str, bytes]]:
     """The payload, parted by the records' own source_id; whole if it cannot be read."""
     try:
         parsed = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [(ANONYMOUS, payload)]
     records = parsed if isinstance(parsed, list) else [parsed]
     if not all(isinstance(record, dict) for record in records):
@@ -115,7 +116,8 @@ def _letters_of(
 ) -> Batch:
     columns = {
         "source_id": [r.source_id for r in rejects],
-        "subject_id": [r.subject_id for r in rejects],
+        # What was refused for its subject must not be refused again by the store.
+        "subject_id": [r.subject_id if _ID.match(r.subject_id) else "" for r in rejects],
         "session": [r.session for r in rejects],
         "seq": [r.seq for r in rejects],
         "sampled_at_ns": [r.sampled_at_ns or received_at_ns for r in rejects],
