@@ -129,10 +129,22 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
         except ProblemError:
             return None  # the other figures are still true while the database is away
 
+    stats = parts.pipeline.stats
     gauges: dict[str, tuple[str, Callable[[], Any]]] = {
         "vrc_stream_clients": ("Connected SSE clients", lambda: len(parts.hub.clients)),
         "vrc_live_clients": ("Connected WebSocket clients", lambda: len(parts.live_clients)),
         "vrc_stream_dropped_events": ("Events dropped of slow clients", lambda: parts.hub.dropped),
-        "vrc_pipeline_queue_depth": ("Requests waiting", lambda: parts.pipeline.queue_depth),
+        "vrc_pipeline_queued_bodies": ("Requests waiting", lambda: stats().queued_bodies),
+        "vrc_pipeline_queue_limit": ("Requests that may wait", lambda: stats().queue_limit),
+        "vrc_duplicate_bodies": ("Batches that came again", lambda: stats().duplicate_bodies),
+        "vrc_refused_bodies": ("Batches the store refused", lambda: stats().refused_bodies),
+        "vrc_full_answers": (
+            "Requests sent away because of a full queue",
+            lambda: stats().full_answers,
+        ),
+        "vrc_detector_failures": (
+            "Detectors that failed and were reset",
+            lambda: stats().detector_failures,
+        ),
     }
     return CloudCollector(counter, accounting, gauges)

@@ -30,6 +30,7 @@ from cloud.api.params import (
 )
 from cloud.api.parts import CloudParts, Operator, Parts, Viewer
 from cloud.api.problems import ProblemError, not_found
+from cloud.pipeline import PipelineFullError
 from cloud.store import reads
 from cloud.stream import Event
 
@@ -149,9 +150,13 @@ async def clear(
     alert_id: AlertPath, parts: Parts, caller: Operator, body: Clear | None = None
 ) -> dict[str, Any]:
     """It stays cleared until its condition begins anew; 409 when it is not open."""
-    await run_in_threadpool(_view, parts, alert_id)
+    known = await run_in_threadpool(_view, parts, alert_id)
     reason = body.note if body else ""
-    if await parts.pipeline.clear_alert(alert_id, caller.name, reason) is None:
+    try:
+        told = await parts.pipeline.clear_alert(known["run_id"], alert_id, caller.name, reason)
+    except PipelineFullError as error:
+        raise ProblemError(503, str(error), headers={"Retry-After": "1"}) from error
+    if told is None:
         raise ProblemError(409, f"alert {alert_id} is not open, expected an open one")
     return await _publish(parts, alert_id)
 

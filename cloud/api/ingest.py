@@ -85,8 +85,8 @@ async def ingest(
 ) -> dict[str, Any]:
     """Batches of an edge, or JSON records of anybody; answered when they are durable.
 
-    Batches are what `wire.pack` writes and need `X-VRC-Edge` and `X-VRC-Batch`; JSON is one record
-    or an array of them and needs `?zone=` and `?message=`.
+    Batches are what `wire.pack` writes and need `X-VRC-Edge` and `X-VRC-Batch` (a body of accounts
+    alone has no batch id); JSON is one record or an array and needs `?zone=` and `?message=`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (CONTENT_TYPE, JSON_TYPE):
@@ -112,11 +112,10 @@ async def ingest(
 async def _submit(
     parts: CloudParts, body: bytes, edge_id: str | None, batch_id: str | None
 ) -> IngestResult:
-    if edge_id is None or batch_id is None:
-        raise ProblemError(400, "batches need the headers X-VRC-Edge and X-VRC-Batch")
-    if not batch_id.startswith(f"{edge_id}/"):
-        raise ProblemError(400, f"X-VRC-Batch is {batch_id!r}, expected {edge_id}/epoch/counter")
-    return await parts.pipeline.submit(body, edge_id, batch_id)
+    if edge_id is None:
+        raise ProblemError(400, "batches need the header X-VRC-Edge")
+    # Without X-VRC-Batch the pipeline takes accounts only, which are idempotent by version.
+    return await parts.pipeline.submit(body, edge_id, batch_id or "")
 
 
 async def _submit_records(
@@ -132,7 +131,7 @@ def _records_answer(result: IngestResult) -> dict[str, Any]:
         {"reason": str(r.reason), "detail": r.detail, "source_id": r.source_id}
         for r in result.rejects[:MAX_SHOWN_REJECTS]
     ]
-    if rejects and not result.stored:
+    if rejects and result.stored <= 0:
         first = rejects[0]
         raise ProblemError(422, f"{first['reason']}: {first['detail']}", rejects=rejects)
     return {

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from cloud import metrics
 from cloud.api.params import only_known_parameters
 from cloud.api.parts import Parts
+from cloud.api.problems import ProblemError
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(only_known_parameters)])
 
@@ -22,7 +23,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Whether it can take data")
 def readyz(parts: Parts) -> dict[str, str]:
-    """503 while the database does not answer."""
+    """503 while the pipeline does not run or the database does not answer."""
+    if not parts.pipeline.stats().is_running:
+        raise ProblemError(503, "the pipeline does not run", headers={"Retry-After": "2"})
     with parts.database() as connection:
         connection.execute("SELECT 1")
     return {"status": "ready"}

@@ -35,7 +35,7 @@ Origins = Literal["live", "replay", "simulated"]
 
 def _time_ns(value: Any) -> Any:
     if not isinstance(value, str):
-        return value
+        raise ValueError("a time is text such as 2026-01-01T00:00:00Z")
     try:
         time_ns = ns_from_iso(value)
     except (ValueError, OverflowError) as error:

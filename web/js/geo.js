@@ -27,7 +27,6 @@ export class View {
     this.scale = 512;
     this.width = 1;
     this.height = 1;
-    this.box = null;
   }
 
   /** World to CSS pixels; differences are taken first, so that no digits are lost. */
@@ -53,17 +52,17 @@ export class View {
     this.y = y - (py - this.height / 2) / this.scale;
   }
 
-  /** Show a whole box [minX, minY, maxX, maxY] with a margin for what lies on top of the map. */
-  fit(box) {
-    this.box = box;
+  /** Show a whole box [minX, minY, maxX, maxY] above what covers the lowest `footPx` pixels. */
+  fit(box, footPx = 0) {
     const [minX, minY, maxX, maxY] = box;
-    const margin = Math.min(48, this.width / 8, this.height / 8);
+    const margin = Math.min(40, this.width / 8, this.height / 8);
+    const height = this.height - footPx;
     const least = 60 / metresPerWorld((minY + maxY) / 2); // not closer than 60 m across
     const across = Math.max(maxX - minX, least);
     const down = Math.max(maxY - minY, least);
-    this.scale = Math.min((this.width - 2 * margin) / across, (this.height - 2 * margin) / down);
+    this.scale = Math.min((this.width - 2 * margin) / across, (height - 2 * margin) / down);
     this.x = (minX + maxX) / 2;
-    this.y = (minY + maxY) / 2;
+    this.y = (minY + maxY) / 2 + footPx / 2 / this.scale;
   }
 
   get metresPerPixel() {

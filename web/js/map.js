@@ -95,15 +95,21 @@ export class RoadMap {
 
   fit() {
     this.resize();
-    if (this.box) this.view.fit(this.box);
+    if (this.box) this.view.fit(this.box, this.footPx());
     this.isDirty = true;
   }
 
   /** Fit to positions when there is no map to fit to. */
   fitTo(points) {
     this.resize();
-    this.view.fit(extent(points));
+    this.view.fit(extent(points), this.footPx());
     this.isDirty = true;
+  }
+
+  // The legend lies on the map's foot; on a low window it may cover the map rather than shrink it.
+  footPx() {
+    const legend = this.canvases[0].parentElement.querySelector(".legend");
+    return legend.offsetHeight < this.view.height / 4 ? legend.offsetHeight : 0;
   }
 
   /** Bring a place to the middle, close enough to see single vehicles. */

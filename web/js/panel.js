@@ -88,7 +88,7 @@ export class AlertPanel {
         "data-alert": alert.id,
       },
       el("div", { class: "top" }, toggle, el("span", { class: "severity" }, alert.severity)),
-      el("div", { class: "what" }, whatText(alert)),
+      el("div", { class: "what" }, el("span", {}, whatText(alert)), originBadge(alert.origin)),
       el("div", { class: "where" }, whereText(alert)),
       el(
         "div",
@@ -98,7 +98,6 @@ export class AlertPanel {
           { class: "since", "data-started-at": alert.started_at },
           sinceText(alert.started_at, this.zoneTime),
         ),
-        originBadge(alert.origin),
         this.acknowledgement(alert),
       ),
       this.errors.has(alert.id) ? el("div", { class: "failed" }, this.errors.get(alert.id)) : null,
@@ -136,8 +135,8 @@ export class AlertPanel {
   }
 }
 
-/** A badge for anything that did not happen in the world just now. */
-export function originBadge(origin) {
+// A badge for anything that did not happen in the world just now.
+function originBadge(origin) {
   return !origin || origin === "live" ? null : el("span", { class: "badge" }, origin);
 }
 
@@ -162,7 +161,8 @@ function sinceText(startedAt, zoneTime) {
 
 function evidence(alert) {
   const { text, ...values } = alert.evidence;
-  const rows = Object.entries(values).flatMap(([name, value]) => [
+  const known = Object.entries(values).filter(([, value]) => value !== null);
+  const rows = known.flatMap(([name, value]) => [
     el("dt", {}, nameText(name)),
     el("dd", {}, valueText(value)),
   ]);
@@ -173,15 +173,15 @@ function evidence(alert) {
     ...rows,
     el("dt", {}, "rule"),
     el("dd", {}, alert.rule),
-    el("dt", {}, "started"),
-    el("dd", {}, `${timeText(alert.started_at)} UTC`),
+    el("dt", {}, "started (UTC)"),
+    el("dd", {}, timeText(alert.started_at)),
     alert.advice ? el("p", {}, alert.advice) : null,
   );
 }
 
 const UNITS = {
   mps2: "m/s²", mps: "m/s", kmh: "km/h", degc: "°C", ohm: "Ω", vpkm: "veh/km", vph: "veh/h",
-  ratio: "", deg: "°", v: "V", a: "A", m: "m", s: "s", ms: "ms",
+  kps: "K/s", ratio: "", deg: "°", v: "V", a: "A", m: "m", s: "s", ms: "ms",
 };
 
 // `speed_limit_mps` reads as "speed limit (m/s)".

@@ -8,6 +8,7 @@ const HEADER_BYTES = 32;
 const VEHICLE_BYTES = 16;
 const FLAG_NO_HEADING = 32;
 const SPEED_ABSENT = 255;
+const OUTLINE = "#0a121a"; // tells a vehicle from the road's colour below it
 const TELEPORT_WORLD = 250 / 40_075_017; // further than 250 m is another vehicle or a gap: no glide
 const FIRST_GLIDE_MS = 1000;
 const MIN_GLIDE_MS = 150;
@@ -107,6 +108,9 @@ function drawVehicle(context, item, x, y, length, width) {
   context.beginPath();
   if (item.heading === null) {
     context.arc(x, y, width / 2 + 1, 0, 2 * Math.PI);
+    context.strokeStyle = OUTLINE;
+    context.lineWidth = 2;
+    context.stroke();
     context.fill();
     return;
   }
@@ -120,6 +124,9 @@ function drawVehicle(context, item, x, y, length, width) {
   context.lineTo(...corner(-length, -width / 2));
   context.lineTo(...corner(-length * 0.32, -width / 2));
   context.closePath();
+  context.strokeStyle = OUTLINE;
+  context.lineWidth = 2;
+  context.stroke();
   context.fill();
   if (item.brakes) {
     context.strokeStyle = "#ff3b3b";
