@@ -169,9 +169,7 @@ class EdgeService:
     def _log_status(self) -> None:
         if time.monotonic() < self._status_due_s:
             return
-        self._status_due_s = time.monotonic() + MAX_GROUP_BYTES = 16_000_000
-"""Payload bytes of one group, so that its blob stays below the cloud's largest body."""
-STATUS_EVERY_S
+        self._status_due_s = time.monotonic() + STATUS_EVERY_S
         status: dict[str, object] = {
             **self._pipeline.core.totals(),
             "pending_records": self._spool.pending_records,
