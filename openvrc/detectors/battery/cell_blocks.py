@@ -16,6 +16,7 @@ is more than twice that of the rest batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,9 @@ class WeakInBlock:
     noise_v: npt.NDArray[np.float64]
 
 
+TABLES = {"deviation": np.int32, "product": np.int32, "low": np.int8}
+
+
 def block_keys(
     rows: Rows, pos: npt.NDArray[np.int64], serial: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
@@ -80,12 +84,12 @@ def block_keys(
 
 def block_tables(
     counts: npt.NDArray[np.int32], current_counts: npt.NDArray[np.int32]
-) -> dict[str, npt.NDArray[np.int32]]:
+) -> dict[str, npt.NDArray[Any]]:
     """What a block sums up: deviations (n, c), their products with current, frames that are low."""
     return {
         "deviation": counts,
         "product": counts * current_counts[:, None],
-        "low": (counts <= -FRAME_LOW_V * COUNTS_PER_V).astype(np.int32),
+        "low": (counts <= -FRAME_LOW_V * COUNTS_PER_V).view(np.int8),
     }
 
 

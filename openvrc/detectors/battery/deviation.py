@@ -28,7 +28,9 @@ def deviation_counts(cells_v: FloatArray, limit_v: float) -> npt.NDArray[np.int3
     np.clip(deviation_v, -limit_v, limit_v, out=deviation_v)
     deviation_v *= np.float32(COUNTS_PER_V)
     np.rint(deviation_v, out=deviation_v)
-    np.nan_to_num(deviation_v, copy=False, nan=0.0)
+    is_missing = np.isnan(deviation_v)
+    if bool(is_missing.any()):
+        deviation_v[is_missing] = 0.0
     return deviation_v.astype(np.int32)
 
 

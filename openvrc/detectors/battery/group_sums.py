@@ -6,7 +6,7 @@ All sums are of integers: they are exact, so the result does not depend on where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,28 +33,32 @@ class Closed:
     last_at_ns: IntArray
     scalars: IntArray
     """(g, k) sums of the scalars."""
-    tables: dict[str, npt.NDArray[np.int32]]
+    tables: dict[str, npt.NDArray[Any]]
     """(g, width) sums of each table."""
 
 
 class GroupSums:
-    """The open group of each vehicle."""
+    """The open group of each vehicle; `tables` names what is summed, with an integer type each."""
 
-    def __init__(self, tables: Sequence[str], n_scalars: int) -> None:
+    def __init__(self, tables: Mapping[str, Any], n_scalars: int) -> None:
+        self._spec: dict[str, tuple[Any, Any]] = {name: (dt, 0) for name, dt in tables.items()}
         self._names = tuple(tables)
         self._n_scalars = n_scalars
         self._heads = Wide({"heads": (np.int64, 0)})
         self._heads.fit(0, _SCALARS + n_scalars)
-        self._tables = Wide(dict.fromkeys(tables, (np.int32, 0)))
+        self._tables = Wide(self._spec)
 
     def fold(
         self,
         rows: Rows,
         key: IntArray,
         scalars: IntArray,
-        tables: Mapping[str, npt.NDArray[np.int32]],
+        tables: Mapping[str, npt.NDArray[Any]],
     ) -> Closed:
-        """Add rows (n,) with their key, scalars (n, k) and tables (n, width); what closed."""
+        """Add rows (n,) with their key, scalars (n, k) and tables (n, width); what closed.
+
+        The tables are used up: sums may be written into them.
+        """
         starts = np.flatnonzero(rows.is_first | first_of_run(key))
         n_slots = int(rows.slot.max(initial=-1)) + 1
         self._heads.fit(n_slots, 0)
@@ -85,7 +89,7 @@ class GroupSums:
         starts: IntArray,
         is_head: npt.NDArray[np.bool_],
         heads: IntArray,
-        sums: dict[str, npt.NDArray[np.int32]],
+        sums: dict[str, npt.NDArray[Any]],
     ) -> Closed:
         stored = self._heads["heads"]
         had = is_head & (stored[slot, _N_ROWS] > 0)
@@ -100,8 +104,11 @@ class GroupSums:
         heads[goes_on, _FIRST_AT] = stored[joined, _FIRST_AT]
         heads[goes_on, _SCALARS:] += stored[joined, _SCALARS:]
         for name in self._names:
-            sums[name][goes_on] += self._tables[name][joined]
-            self._tables[name][slot[is_last]] = sums[name][is_last]
+            if len(joined) == len(slot):
+                sums[name] += self._tables[name][joined]
+            else:
+                sums[name][goes_on] += self._tables[name][joined]
+            self._tables[name][slot[is_last]] = sums[name][is_last] if len(inner) else sums[name]
         stored[slot[is_last]] = heads[is_last]
         closing = np.concatenate([starts[carried], starts[inner + 1]])
         order = np.argsort(closing, kind="stable")
@@ -127,14 +134,13 @@ class GroupSums:
         """Take over what `snapshot` wrote."""
         self._heads = Wide.restore({"heads": (np.int64, 0)}, arrays, prefix)
         self._heads.fit(0, _SCALARS + self._n_scalars)
-        spec: dict[str, tuple[Any, Any]] = dict.fromkeys(self._names, (np.int32, 0))
-        self._tables = Wide.restore(spec, arrays, prefix)
+        self._tables = Wide.restore(self._spec, arrays, prefix)
 
 
 def _grouped(values: npt.NDArray[Any], starts: IntArray) -> npt.NDArray[Any]:
     if len(starts) == 0:
         return np.zeros((0, values.shape[1]), values.dtype)
     if len(starts) == len(values):
-        return values.copy()
-    sums: npt.NDArray[Any] = np.add.reduceat(values, starts, axis=0)
+        return values
+    sums: npt.NDArray[Any] = np.add.reduceat(values, starts, axis=0, dtype=values.dtype)
     return sums

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
@@ -24,12 +25,13 @@ from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery import cell_blocks, rest_batches
 from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
 from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
-from openvrc.detectors.battery.deviation import LEAST_CELLS, deviation_counts
+from openvrc.detectors.battery.deviation import COUNTS_PER_V, LEAST_CELLS, deviation_counts
 from openvrc.detectors.battery.frames import SEEN, Rows, usable_rows
 from openvrc.detectors.battery.group_sums import GroupSums
 from openvrc.detectors.keyed import Keyed
 
 SERIOUS_V = 0.100  # about 10 % of charge on a mid curve: the pack's usable energy is cut
+REST_CUT_COUNTS = round(rest_batches.CUT_V * COUNTS_PER_V)
 UPDATE_STEP_V = 0.010  # a change worth telling; smaller ones follow the state of charge
 QUICK_CONFIDENCE = 0.7  # 12 frames cannot tell a lasting offset from a relaxing one
 VOTE_CONFIDENCE = {3: 0.85, 4: 0.9, 5: 0.95}
@@ -88,8 +90,8 @@ class State:
 
     def __init__(self) -> None:
         self.vehicles = Keyed(_FIELDS)
-        self.blocks = GroupSums(("deviation", "product", "low"), n_scalars=3)
-        self.rest = GroupSums(("rest",), n_scalars=1)
+        self.blocks = GroupSums(cell_blocks.TABLES, n_scalars=3)
+        self.rest = GroupSums({"rest": np.int32}, n_scalars=1)
         self.votes = rest_batches.RestVotes()
         self.episodes: dict[tuple[int, int], _Episode] = {}
 
@@ -117,10 +119,14 @@ class SelfDischarge:
         if len(rows) == 0:
             return state, []
         n_cells = np.diff(batch.lists("cell_voltages_v")[1])[rows.row].astype(np.int64)
-        cells_v, current_a = cells_v[rows.row], current_a[rows.row]
-        events = _from_blocks(state, rows, cells_v, current_a, n_cells)
+        counts = deviation_counts(cells_v[rows.row], cell_blocks.CUT_V)
+        current_a = current_a[rows.row]
+        # Copied before the blocks use up the counts.
+        is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
+        at_rest = np.clip(counts[is_rest], -REST_CUT_COUNTS, REST_CUT_COUNTS)
+        events = _from_blocks(state, rows, counts, current_a, n_cells)
         watched = set(state.episodes) | {(event.slot, event.cell) for event in events}
-        events += _from_rest(state, rows, cells_v, current_a, n_cells, watched)
+        events += _from_rest(state, rows, is_rest, at_rest, n_cells, watched)
         events.sort(key=lambda event: (event.closing, event.is_rest, event.cell))
         alarm_level = batch.column("bms_alarm_level")[rows.row]
         findings = []
@@ -168,18 +174,22 @@ class SelfDischarge:
         return state
 
 
-def _is_usable(cells_v: FloatArray, current_a: FloatArray) -> Any:
+def _is_usable(cells_v: FloatArray, current_a: FloatArray) -> npt.NDArray[np.bool_]:
     n_measured = cells_v.shape[1] - np.isnan(cells_v).sum(axis=1)
-    return (n_measured >= LEAST_CELLS) & ~np.isnan(current_a)
+    is_usable: npt.NDArray[np.bool_] = (n_measured >= LEAST_CELLS) & ~np.isnan(current_a)
+    return is_usable
 
 
 def _from_blocks(
-    state: State, rows: Rows, cells_v: FloatArray, current_a: FloatArray, n_cells: Any
+    state: State,
+    rows: Rows,
+    counts: npt.NDArray[np.int32],
+    current_a: FloatArray,
+    n_cells: npt.NDArray[np.int64],
 ) -> list[_Event]:
     current = np.rint(current_a * COUNTS_PER_A).astype(np.int32)
     scalars = np.stack([current, current.astype(np.int64) ** 2, n_cells], axis=1)
     key = block_keys(rows, state.vehicles["pos"], state.vehicles["serial"])
-    counts = deviation_counts(cells_v, cell_blocks.CUT_V)
     closed = state.blocks.fold(rows, key, scalars, block_tables(counts, current))
     weak = cell_blocks.weak_cells(closed)
     events = []
@@ -219,22 +229,17 @@ def _from_blocks(
 def _from_rest(
     state: State,
     rows: Rows,
-    cells_v: FloatArray,
-    current_a: FloatArray,
-    n_cells: Any,
+    is_rest: npt.NDArray[np.bool_],
+    counts: npt.NDArray[np.int32],
+    n_cells: npt.NDArray[np.int64],
     watched: set[tuple[int, int]],
 ) -> list[_Event]:
     """Verdicts on cells that are low, or watched because an episode is or may become open."""
-    is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
-    if not bool(is_rest.any()):
+    if len(counts) == 0:
         return []
-    at_rest = rows.where(is_rest)
-    closed = state.rest.fold(
-        at_rest,
-        at_rest.at_ns // rest_batches.BATCH_NS,
-        n_cells[is_rest, None],
-        {"rest": deviation_counts(cells_v[is_rest], rest_batches.CUT_V)},
-    )
+    resting = rows.where(is_rest)
+    key = resting.at_ns // rest_batches.BATCH_NS
+    closed = state.rest.fold(resting, key, n_cells[is_rest, None], {"rest": counts})
     place = np.flatnonzero(is_rest)  # from rest rows to all rows
     events = []
     for verdict in state.votes.cast(closed):

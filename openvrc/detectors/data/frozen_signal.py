@@ -71,7 +71,11 @@ _FIELDS: dict[str, tuple[Any, Any]] = SEEN | {
     for name, spec in _SIGNAL_FIELDS.items()
 }
 _MESSAGES = ("battery_state", "vehicle_state")
-_TABLES = {signal.component: (np.float64, np.nan) for signal in SIGNALS}
+_TABLES: dict[str, tuple[Any, Any]] = {
+    "cell_voltages_v": (np.float32, np.nan),
+    "pack_voltage_v": (np.float32, np.nan),
+    "position": (np.float64, np.nan),  # 1e-7 deg needs it
+}
 
 
 @dataclass
@@ -168,10 +172,10 @@ def _equals_before(
     is_equal = np.zeros(len(rows), np.bool_)
     is_equal[1:] = _is_same(values[1:], values[:-1])
     heads = np.flatnonzero(rows.is_first)
-    wide = table.padded(values[heads].astype(np.float64), np.nan)
+    wide = table.padded(values[heads], np.nan)
     is_equal[heads] = _is_same(wide, last[rows.slot[heads]])
     is_last = np.append(rows.is_first[1:], True)
-    last[rows.slot[is_last]] = table.padded(values[is_last].astype(np.float64), np.nan)
+    last[rows.slot[is_last]] = table.padded(values[is_last], np.nan)
     return is_equal
 
 
