@@ -24,7 +24,7 @@ def seconds_ns(times_s: Any) -> npt.NDArray[np.int64]:
 def frames(times_s: Any, *, vehicle: str = "ev", **columns: Any) -> Batch:
     """One battery_state row per time; matrices (n, k) for cells and probes, else as columns."""
     at_ns = seconds_ns(times_s)
-    listed = {
+    listed: dict[str, Any] = {
         name: _listed(np.asarray(columns.pop(name), float))
         for name in ("cell_voltages_v", "probe_temperatures_degc")
         if name in columns

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from openvrc.contracts.detection import Finding
 from openvrc.detectors.battery.insulation import PLUGIN, SATURATED_OHM
 from tests.support.battery_frames import T0_NS, fold, frames, phases
 from tests.support.fleet_csv import recording
@@ -12,16 +15,16 @@ from tests.support.fleet_csv import recording
 PACK_V = 400.0
 
 
-def insulation(values_ohm: object, step_s: float = 10.0, **columns: object) -> list[object]:
+def insulation(values_ohm: Any, step_s: float = 10.0, **columns: Any) -> list[Finding]:
     values = np.asarray(values_ohm, float)
     columns = {"pack_voltage_v": PACK_V} | columns
     t = np.arange(len(values)) * step_s
-    return fold(PLUGIN, frames(t, insulation_ohm=values, **columns))  # type: ignore[return-value]
+    return fold(PLUGIN, frames(t, insulation_ohm=values, **columns))
 
 
 def test_three_low_frames_raise_at_the_limits_of_ohm_per_volt() -> None:
-    assert phases(insulation([2e6] + [499 * PACK_V] * 3)) == [("raise", "warning")]  # type: ignore[arg-type]
-    assert phases(insulation([2e6] + [99 * PACK_V] * 3)) == [("raise", "serious")]  # type: ignore[arg-type]
+    assert phases(insulation([2e6] + [499 * PACK_V] * 3)) == [("raise", "warning")]
+    assert phases(insulation([2e6] + [99 * PACK_V] * 3)) == [("raise", "serious")]
     assert insulation([2e6] + [501 * PACK_V] * 30) == []
 
 
@@ -55,7 +58,7 @@ def test_noise_around_the_limit_does_not_flap() -> None:
 
 def test_it_gets_serious_and_comes_back_over_the_limit_with_margin() -> None:
     ramp = [2e6] + [1e5] * 4 + [2e4] * 4 + [1e5] * 4 + [550 * PACK_V] * 4 + [650 * PACK_V] * 4
-    assert phases(insulation(ramp)) == [  # type: ignore[arg-type]
+    assert phases(insulation(ramp)) == [
         ("raise", "warning"),
         ("raise", "serious"),
         ("raise", "warning"),
@@ -73,13 +76,13 @@ def test_a_channel_that_only_says_zero_is_not_fitted() -> None:
 
 
 def test_zero_of_a_living_channel_is_a_short_to_the_chassis() -> None:
-    assert phases(insulation([2e6] + [0.0] * 5)) == [("raise", "serious")]  # type: ignore[arg-type]
+    assert phases(insulation([2e6] + [0.0] * 5)) == [("raise", "serious")]
 
 
 def test_without_a_pack_voltage_the_cells_are_summed() -> None:
     cells = np.full((5, 100), 4.0)
     found = insulation([2e6] + [450 * PACK_V] * 4, pack_voltage_v=np.nan, cell_voltages_v=cells)
-    assert phases(found) == [("raise", "warning")]  # type: ignore[arg-type]
+    assert phases(found) == [("raise", "warning")]
 
 
 def test_without_any_voltage_nothing_is_said() -> None:
