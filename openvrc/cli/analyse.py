@@ -1,6 +1,7 @@
 """`vrc analyse PATH... --out DIR`: the live pipeline's own folds on recordings, no server.
 
-recording > edge core (admit, match, windows) > engine (detectors, alerting) > files.
+recording > edge core (admit, match, windows) > engine (detectors, alerting) > files. Health of
+batteries is judged per recording: a vehicle in two of them has two rows.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ import click
 from cloud.alerting import Alert
 from cloud.engine import Engine
 from edge.core import EdgeCore
-from openvrc.cli.analysis_files import write_alerts, write_segments, write_summary
+from openvrc.cli.analysis_files import (
+    write_alerts,
+    write_battery_health,
+    write_segments,
+    write_summary,
+)
 from openvrc.cli.worlds import open_world, recording_options, zone_name
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.plugins import discover
+from openvrc.detectors.battery_health.health import BatteryHealth, Health
 from simulator.publisher import announce_batch, tick_batch
 from simulator.world import World, merged
 
@@ -36,6 +43,7 @@ class Analysis:
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     windows: list[Batch] = field(default_factory=list)
+    health: list[Health] = field(default_factory=list)
     ledger: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)
     n_records: Counter[str] = field(default_factory=Counter)
     first_ns: int | None = None
@@ -79,6 +87,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
         click.echo(f"{path.name}: {sum(analysis.n_records.values())} records", err=True)
     write_alerts(out / "alerts.csv", analysis.alerts.values())
     write_segments(out / "segments.parquet", analysis.windows)
+    write_battery_health(out / "battery_health.csv", analysis.health)
     write_summary(out / "summary.json", analysis.facts(), analysis.span_ns)
     click.echo(json.dumps(analysis.facts()["alerts"]))
 
@@ -87,26 +96,29 @@ def run(world: World, analysis: Analysis) -> None:
     """One world through the edge's core and the engine, into the analysis."""
     core = EdgeCore({}, edge_id="analyse", edge_epoch=0)
     engine = Engine(discover("openvrc.detectors"))
+    health = BatteryHealth()
     core.on_batch(announce_batch(world, "running", 1.0), 0)
     for frame in merged(world.frames(), BATTERY_STEP_S if world.road_map is None else 0.0):
         for batch in frame.batches():
             core.on_batch(batch, frame.zone_time_ns)
         core.on_batch(tick_batch(world, frame.zone_time_ns), frame.zone_time_ns)
-        _take(core, engine, analysis)
+        _take(core, engine, health, analysis)
         analysis.first_ns = analysis.first_ns or frame.zone_time_ns
         analysis.last_ns = frame.zone_time_ns
     end_ns = analysis.last_ns
     core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
-    _take(core, engine, analysis)
+    _take(core, engine, health, analysis)
+    analysis.health += health.rows()
 
 
-def _take(core: EdgeCore, engine: Engine, analysis: Analysis) -> None:
+def _take(core: EdgeCore, engine: Engine, health: BatteryHealth, analysis: Analysis) -> None:
     group = core.take_group()
     output = engine.process(group.batches)
     for transition in output.transitions:
         analysis.alerts[transition.alert.id] = transition.alert
     for batch in group.batches:
         analysis.n_records[batch.message] += batch.n_rows
+        health.fold(batch)
         if batch.message == "segment_state":
             analysis.windows.append(batch)
     for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):

@@ -1,4 +1,7 @@
-"""The files `vrc analyse` writes: alerts.csv, segments.parquet, summary.json (DESIGN section 7)."""
+"""The files `vrc analyse` writes (DESIGN section 7).
+
+alerts.csv, segments.parquet, battery_health.csv, summary.json.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,17 @@ import pyarrow.parquet as pq
 from cloud.alerting import Alert
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.detectors.battery_health.health import Health
 
 ALERT_COLUMNS = (
     "rule", "kind", "severity", "state", "subject_type", "subject_id", "zone", "segment_id",
     "component", "lat_deg", "lon_deg", "started_at", "detected_at", "cleared_at", "confidence",
     "evidence",
+)  # fmt: skip
+
+HEALTH_COLUMNS = (
+    "vehicle_id", "soh_ratio", "soh_low_ratio", "soh_high_ratio", "soh_method", "resistance_ohm",
+    "resistance_ratio", "weakest_cell", "as_of",
 )  # fmt: skip
 
 
@@ -56,6 +65,34 @@ def write_alerts(path: Path, alerts: Iterable[Alert]) -> None:
         writer = csv.DictWriter(file, ALERT_COLUMNS)
         writer.writeheader()
         writer.writerows(map(alert_row, ordered))
+
+
+def health_row(health: Health) -> dict[str, Any]:
+    """One vehicle's health as the columns of battery_health.csv; "" where it is not known."""
+    return {
+        "vehicle_id": health.vehicle_id,
+        "soh_ratio": _number(health.soh_ratio, 4),
+        "soh_low_ratio": _number(health.soh_low_ratio, 4),
+        "soh_high_ratio": _number(health.soh_high_ratio, 4),
+        "soh_method": health.soh_method,
+        "resistance_ohm": _number(health.resistance_ohm, 5),
+        "resistance_ratio": _number(health.resistance_ratio, 3),
+        "weakest_cell": "" if health.weakest_cell is None else health.weakest_cell,
+        "as_of": health.as_of,
+    }
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def write_battery_health(path: Path, rows: Iterable[Health]) -> None:
+    """battery_health.csv, by vehicle and time; only its header without battery frames."""
+    ordered = sorted(rows, key=lambda health: (health.vehicle_id, health.as_of))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEALTH_COLUMNS)
+        writer.writeheader()
+        writer.writerows(map(health_row, ordered))
 
 
 def newest_windows(batches: Sequence[Batch]) -> pa.Table:
