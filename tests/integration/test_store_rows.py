@@ -61,8 +61,10 @@ def sample(message: str, *, is_full: bool) -> Batch:
         elif column.kind == "i64":
             columns[column.name] = rng.integers(int(max(low, 0)), int(high) + 1, N_ROWS)
         elif column.kind in ("f32", "f64"):
-            values = np.round(low + rng.random(N_ROWS) * (high - low), column.decimals or 3)
-            columns[column.name] = values.astype(np.float32 if column.kind == "f32" else np.float64)
+            values = low + rng.random(N_ROWS) * (high - low)
+            # Without a stated resolution: eighths, which are the same number in any precision.
+            values = np.round(values * 8) / 8 if not column.decimals else values
+            columns[column.name] = np.round(values, column.decimals or 3)
         elif column.kind == "code":
             columns[column.name] = rng.integers(0, len(column.values), N_ROWS).astype(np.int8)
         elif column.kind == "text":
