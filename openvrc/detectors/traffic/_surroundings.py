@@ -18,8 +18,8 @@ FAR_M = 1e5  # stands for "nobody ahead on this road"
 
 
 def place_m(road: IndexArray, offset_m: FloatArray) -> FloatArray:
-    """Position of each vehicle on the common line; rows without an offset go to its start."""
-    return np.asarray(road * ROAD_M + np.nan_to_num(offset_m), np.float64)
+    """Position of each vehicle on the common line."""
+    return np.asarray(road * ROAD_M + offset_m, np.float64)
 
 
 def gaps_ahead(

@@ -42,8 +42,10 @@ EMERGENCY_MPS2 = -8.0  # what ABS and dry asphalt give
 # Slower than this an acceleration is a kerb, a bump or a jerk at the end of a stop, no braking.
 MIN_SPEED_MPS = 2.5
 BASELINE_S = (0.5, 2.0)  # shorter is noise, longer averages a short braking away
+RECENT_NS = int(BASELINE_S[1] * NS_PER_S)  # an older sample tells nothing about a braking
 CLEAR_AFTER_S = 3.0  # a driver who eases off for a moment is still in the same manoeuvre
 IDLE_S = 60.0
+EVICT_SHARE = 8  # forgetting costs, so it waits until one in so many is silent
 
 SPEC: Spec = {
     "newest_ns": (np.int64, ABSENT_I64),
@@ -109,7 +111,7 @@ class HardBraking:
         findings.sort(key=lambda finding: (finding.at_ns, finding.subject_id))
         idle_ns = watermark_ns - int(IDLE_S * NS_PER_S)
         gone = (vehicles["newest_ns"] < idle_ns) & (vehicles["since_ns"] == ABSENT_I64)
-        if gone.any():
+        if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
             vehicles.evict(gone)
         return state, findings
 
@@ -150,7 +152,9 @@ def _in_order(vehicles: Keyed, rows: Rows) -> FloatArray:
         slot, at_ns = rows["slot"][part], rows["at_ns"][part]
         newest_ns = vehicles["newest_ns"][slot]
         is_newer = at_ns > newest_ns
-        last_mps, earlier_mps = vehicles["speed_mps"][slot], vehicles["before_mps"][slot]
+        is_recent = (newest_ns != ABSENT_I64) & (at_ns - newest_ns <= RECENT_NS)
+        last_mps = np.where(is_recent, vehicles["speed_mps"][slot], np.nan)
+        earlier_mps = vehicles["before_mps"][slot]
         copied_mps = np.where(at_ns == newest_ns, earlier_mps, np.nan)
         before_mps[part] = np.where(is_newer, last_mps, copied_mps)
         new = part[is_newer]

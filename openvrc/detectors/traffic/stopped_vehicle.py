@@ -4,14 +4,12 @@ A vehicle in a queue has a reason to stand in front of it: the next vehicle, the
 traffic. An obstruction has none: its lane is free ahead, traffic ahead flows, others drive past.
 Each second of event time, for every standing vehicle:
 
-1. free ahead: over 25 m to the next vehicle in its lane and to the segment's end;
-2. not in a queue we do not see: if a share p of vehicles is connected, a queue over `d` m of lane
-   goes unseen with probability (1 - p)^(d / 7.5 m), which must be small. p comes from the queues
-   themselves: the share of standing vehicles whose next standing one ahead is bumper to bumper
-   (stop positions tell penetration: Zhao et al., arXiv 1810.09237);
-3. and then one of: *passed* (8 s, two vehicles drove past at over 5 m/s, traffic ahead flows,
-   nobody stands just ahead on a neighbouring lane; longer if it blinked to change lanes),
-   *quiet* (60 s, far from a signal, nobody stands ahead: no passers needed),
+1. for 5 s on end it looks like no queue: over 25 m free to the next vehicle in its lane and to the
+   segment's end, nobody standing within 30 m ahead on any lane, traffic ahead over 5 m/s;
+2. a queue we do not see is unlikely: if a share p of vehicles is connected, one over `d` m of lane
+   goes unseen with probability (1 - p)^(d / 7.5 m). p is learned from queues (`_penetration`);
+3. and then one of: *passed* (stands 8 s, two vehicles drove past at over 5 m/s; 45 s if it blinked
+   to change lanes), *quiet* (60 s, far from a signal, nobody stands ahead: needs no passers),
    *long* (120 s, longer than a red phase: what is unseen ahead would have moved).
 
 Buses and trams stand at stops; they need longer than a dwell. A vehicle must have been seen
@@ -31,8 +29,10 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed
-from openvrc.detectors.traffic import _fleet, _surroundings
+from openvrc.detectors.traffic import _fleet
+from openvrc.detectors.traffic._penetration import Penetration
 from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
+from openvrc.detectors.traffic._standing import FLOWING_MPS, Standing, count_passers, look_around
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -40,35 +40,20 @@ BoolArray = NDArray[np.bool_]
 
 NAME = "traffic.stopped_vehicle"
 
-FRESH_S = 3  # a vehicle heard within this is still about there: two lost samples at 1 Hz
 PASSED_STANDING_S = 8.0  # queues discharge past a driver's start delay (2 s) well before
 BLINKED_STANDING_S = 45.0  # waiting for a gap to change lanes; critical gaps come within this
 BLINKED_BEFORE_S = 10.0  # indicators on shortly before the stop belong to it
 QUIET_STANDING_S = 60.0  # nobody stops on a lane this long to look at a phone or let one out
 LONG_STANDING_S = 120.0  # beyond the longest red of common signal plans (cycles of 60 to 120 s)
 BUS_STANDING_S = 300.0  # dwell is mostly below 60 s, timing points hold buses for minutes
-HELD_S = 5.0  # a queue that moves off opens gaps, but not for this long
 FREE_AHEAD_M = 25.0  # three places in a queue: a driver closes up sooner
+HELD_S = 5.0  # a queue that moves off opens gaps, but not for this long
 PASSERS = 2  # one may be the gap a driver waits for
-PASSING_MPS = 5.0
-FLOWING_MPS = 5.0
-AHEAD_M = 150.0  # where "traffic ahead" is looked for
-ABREAST_M = 6.0  # about a car's length: a vehicle beside, such as the other half of a crash
-QUEUE_SPACING_M = 7.5  # front to front in a standing queue (jam density 133 vehicles/km)
 MAX_UNSEEN_QUEUE = 0.001  # thousands of vehicles stand at signals in a zone each hour
 MAX_UNSEEN_QUEUE_LONG = 0.1  # a stand of LONG_STANDING_S is evidence by itself
 QUIET_FROM_SIGNAL_M = 100.0  # 13 vehicles a lane, more than one red collects off-peak
 SERIOUS_LIMIT_MPS = 19.4  # 70 km/h: above, a standing vehicle is hit at a deadly speed
 UNKNOWN_AFTER_S = 10
-
-# The share of connected vehicles, seen in queues: Beta(2, 2) before anything is seen, and the
-# past forgotten over ten minutes.
-PRIOR_ADJACENT, PRIOR_PAIRS = 2.0, 4.0
-PAIRS_MEMORY_S = 600.0
-PAIR_STANDING_S = 5.0  # a pair is looked at once, when the one behind has settled
-ADJACENT_M = 6.0  # bumper to bumper is 2.5 m; with one unseen car between, 9.5 m
-SECOND_IN_QUEUE_M = 10.0  # more than one place from the stop line
-PAIR_REACH_M = 100.0  # further ahead it is another queue
 
 
 @dataclass
@@ -79,30 +64,8 @@ class State:
     buffer: SecondsBuffer = field(default_factory=lambda: SecondsBuffer(_fleet.EMPTY_ROWS))
     fleet: Keyed = field(default_factory=lambda: Keyed(_fleet.SPEC))
     evaluated_s: int = -1
-    adjacent: float = 0.0
-    pairs: float = 0.0
+    penetration: Penetration = field(default_factory=Penetration)
     segments: _fleet.SegmentNumbers | None = None
-
-    @property
-    def penetration(self) -> float:
-        """Estimated share of connected vehicles."""
-        return (self.adjacent + PRIOR_ADJACENT) / (self.pairs + PRIOR_PAIRS)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Standing vehicles and what is around each, all (n,)."""
-
-    slot: IndexArray
-    standing_s: FloatArray
-    to_end_m: FloatArray
-    gap_m: FloatArray
-    unseen_queue: FloatArray
-    speed_ahead_mps: FloatArray
-    """Of all lanes, NaN where nobody is ahead."""
-    lane_speed_mps: FloatArray
-    standing_close_ahead: IndexArray
-    standing_ahead: IndexArray
 
 
 class StoppedVehicle:
@@ -151,7 +114,7 @@ class StoppedVehicle:
             **state.fleet.snapshot("fleet_"),
             **state.buffer.snapshot("rows_"),
             "evaluated_s": np.array(state.evaluated_s),
-            "pairs": np.array([state.adjacent, state.pairs]),
+            "pairs": np.array([state.penetration.adjacent, state.penetration.pairs]),
         }
 
     def restore(self, context: Context, arrays: Arrays) -> State:
@@ -160,152 +123,24 @@ class StoppedVehicle:
         state.fleet = Keyed.restore(_fleet.SPEC, arrays, "fleet_")
         state.buffer.restore(arrays, "rows_")
         state.evaluated_s = int(arrays["evaluated_s"])
-        state.adjacent, state.pairs = arrays["pairs"].tolist()
+        state.penetration = Penetration(*arrays["pairs"].tolist())
         return state
 
 
 def _second(state: State, road_map: RoadMap, second: int, rows: Columns) -> list[Finding]:
     fleet = state.fleet
     slot = rows["slot"]
-    _count_passers(fleet, rows)
+    count_passers(fleet, rows)
     _fleet.fold(fleet, rows)
     findings = _moved_on(fleet, road_map, slot)
-    state.pairs, state.adjacent = _forget(state, second)
+    if state.evaluated_s >= 0:
+        state.penetration.forget(second - state.evaluated_s)
     stands = slot[(fleet["standing_since_ns"][slot] != ABSENT_I64) & (fleet["segment"][slot] >= 0)]
     if not len(stands):
         return findings
-    around = _look_around(state, road_map, second, stands)
+    around = look_around(fleet, state.penetration, road_map, second, stands)
     chosen = np.flatnonzero(_obstructs(fleet, road_map, around))
     return findings + _raised(fleet, road_map, around, chosen)
-
-
-def _forget(state: State, second: int) -> tuple[float, float]:
-    elapsed_s = second - state.evaluated_s if state.evaluated_s >= 0 else 0
-    keep = float(np.exp(-elapsed_s / PAIRS_MEMORY_S))
-    return state.pairs * keep, state.adjacent * keep
-
-
-def _count_passers(fleet: Keyed, rows: Columns) -> None:
-    """Add who drove past each standing vehicle between its last second and this one."""
-    slot = rows["slot"]
-    known = fleet["segment"]
-    elapsed_ns = rows["at_ns"] - fleet["at_ns"][slot]
-    drives = (rows["speed_mps"] > PASSING_MPS) & (rows["segment"] >= 0)
-    drives &= (fleet["at_ns"][slot] != ABSENT_I64) & (elapsed_ns <= FRESH_S * NS_PER_S)
-    road = rows["segment"][drives]
-    stays = known[slot[drives]] == road
-    before_m = np.where(stays, fleet["offset_m"][slot[drives]], 0.0)  # came in at the start
-    stands = np.flatnonzero((fleet["standing_since_ns"] != ABSENT_I64) & (known >= 0))
-    asker_m = _surroundings.place_m(known[stands], fleet["offset_m"][stands])
-    fleet["passers"][stands] += _surroundings.passes(
-        asker_m,
-        _surroundings.place_m(road, before_m),
-        _surroundings.place_m(road, rows["offset_m"][drives]),
-    )
-
-
-def _look_around(state: State, road_map: RoadMap, second: int, stands: IndexArray) -> Standing:
-    """Gaps, queues and speeds around the vehicles `stands`, from everybody heard lately."""
-    fleet = state.fleet
-    heard = fleet["at_ns"] > (second - FRESH_S) * NS_PER_S
-    heard &= fleet["segment"] >= 0
-    others = np.flatnonzero(heard)
-    gap_m, queue_m, pair_gap_m, lane_speed_mps = _along_the_lane(fleet, others, stands)
-    to_end_m = road_map.segment_length_m[fleet["segment"][stands]] - fleet["offset_m"][stands]
-    standing_s = (fleet["at_ns"][stands] - fleet["standing_since_ns"][stands]) / NS_PER_S
-    _learn_penetration(state, road_map, stands, standing_s, to_end_m, pair_gap_m)
-    speed_mps, close, ahead = _along_the_segment(fleet, others, stands)
-    return Standing(
-        slot=stands,
-        standing_s=standing_s,
-        to_end_m=to_end_m,
-        gap_m=gap_m,
-        unseen_queue=_surroundings.unseen_queue_probability(
-            np.minimum(to_end_m, queue_m), state.penetration, QUEUE_SPACING_M
-        ),
-        speed_ahead_mps=speed_mps,
-        lane_speed_mps=lane_speed_mps,
-        standing_close_ahead=close,
-        standing_ahead=ahead,
-    )
-
-
-def _lane_road(fleet: Keyed, slots: IndexArray) -> IndexArray:
-    """One number a lane; vehicles of unknown lane share one of their own per segment."""
-    return fleet["segment"][slots] * 128 + fleet["lane"][slots] + 1  # type: ignore[no-any-return]
-
-
-def _along_the_lane(
-    fleet: Keyed, others: IndexArray, stands: IndexArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Per standing vehicle, in its lane: two gaps, the gap inside a queue, the speed ahead.
-
-    The gaps are those to the next vehicle and to the next that stands; inside a queue these are
-    one vehicle (else FAR_M). The mean speed is NaN with nobody ahead.
-    """
-    place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
-    length_m = fleet["length_m"][others]
-    order = np.lexsort((length_m, place_m))
-    place_m, length_m = place_m[order], length_m[order]
-    is_standing = fleet["standing_since_ns"][others[order]] != ABSENT_I64
-    asker_m = _surroundings.place_m(_lane_road(fleet, stands), fleet["offset_m"][stands])
-    gap_m, leader = _surroundings.gaps_ahead(asker_m, place_m, length_m)
-    queue_m, _ = _surroundings.gaps_ahead(asker_m, place_m[is_standing], length_m[is_standing])
-    pair_gap_m = np.where((leader >= 0) & is_standing[leader], gap_m, _surroundings.FAR_M)
-    return gap_m, queue_m, pair_gap_m, _mean_speed(fleet, others[order], place_m, asker_m)
-
-
-def _mean_speed(
-    fleet: Keyed, ordered: IndexArray, place_m: FloatArray, asker_m: FloatArray
-) -> FloatArray:
-    """Mean speed of those ahead of each asker, not abreast, within AHEAD_M; NaN nobody."""
-    speed_mps = np.nan_to_num(fleet["speed_mps"][ordered], nan=FLOWING_MPS)
-    total, count = _surroundings.sum_between(
-        place_m, speed_mps, asker_m + ABREAST_M, asker_m + AHEAD_M
-    )
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _along_the_segment(
-    fleet: Keyed, others: IndexArray, stands: IndexArray
-) -> tuple[FloatArray, IndexArray, IndexArray]:
-    """Per standing vehicle, over all lanes: mean speed ahead, who stands close ahead, who within.
-
-    Both counts leave out who is abreast; the second reaches AHEAD_M.
-    """
-    place_m = _surroundings.place_m(fleet["segment"][others], fleet["offset_m"][others])
-    order = np.argsort(place_m)
-    place_m, ordered = place_m[order], others[order]
-    asker_m = _surroundings.place_m(fleet["segment"][stands], fleet["offset_m"][stands])
-    mean_mps = _mean_speed(fleet, ordered, place_m, asker_m)
-    still_m = place_m[fleet["standing_since_ns"][ordered] != ABSENT_I64]
-    none = np.zeros(len(still_m))
-    close = _surroundings.sum_between(
-        still_m, none, asker_m + ABREAST_M, asker_m + FREE_AHEAD_M + 5.0
-    )[1]
-    ahead = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + AHEAD_M)[1]
-    return mean_mps, close, ahead
-
-
-def _learn_penetration(
-    state: State,
-    road_map: RoadMap,
-    stands: IndexArray,
-    standing_s: FloatArray,
-    to_end_m: FloatArray,
-    gap_m: FloatArray,
-) -> None:
-    fleet = state.fleet
-    settled = (standing_s >= PAIR_STANDING_S) & (standing_s < PAIR_STANDING_S + 1.0)
-    settled &= fleet["has_driven"][stands]
-    # A queue at a signal begins at the line: whoever stands further back has one ahead, seen or
-    # not. Elsewhere only a seen one shows that this is a queue.
-    segment = fleet["segment"][stands]
-    in_queue = road_map.segment_ends_at_signal[segment]
-    in_queue &= (to_end_m > SECOND_IN_QUEUE_M) & (to_end_m < PAIR_REACH_M)
-    pairs = settled & (in_queue | (gap_m < PAIR_REACH_M))
-    state.pairs += int(pairs.sum())
-    state.adjacent += int((pairs & (gap_m < ADJACENT_M)).sum())
 
 
 def _held_s(fleet: Keyed, road_map: RoadMap, around: Standing) -> FloatArray:
@@ -410,6 +245,8 @@ def _silenced(state: State, second: int) -> list[Finding]:
     fleet, road_map = state.fleet, state.context.road_map
     assert road_map is not None
     is_open = (fleet["open_since_ns"] != ABSENT_I64) & ~fleet["is_unknown"]
+    if not is_open.any():
+        return []
     unknown_ns = fleet["at_ns"] + UNKNOWN_AFTER_S * NS_PER_S
     silent = np.flatnonzero(is_open & (unknown_ns <= second * NS_PER_S))
     fleet["is_unknown"][silent] = True

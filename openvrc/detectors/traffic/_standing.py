@@ -1,0 +1,155 @@
+"""What is around the standing vehicles of a zone in one second: gaps, flow, passers, queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openvrc.contracts.maps import RoadMap
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.detectors.keyed import Keyed
+from openvrc.detectors.traffic import _surroundings
+from openvrc.detectors.traffic._penetration import Penetration
+from openvrc.detectors.traffic._seconds import Columns
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+
+FRESH_S = 3  # a vehicle heard within this is still about there: two lost samples at 1 Hz
+PASSING_MPS = 5.0
+FLOWING_MPS = 5.0
+AHEAD_M = 150.0  # where "traffic ahead" is looked for
+ABREAST_M = 6.0  # about a car's length: a vehicle beside, such as the other half of a crash
+CLOSE_AHEAD_M = 30.0  # fronts within four places of a queue
+QUEUE_SPACING_M = 7.5  # front to front in a standing queue (jam density 133 vehicles/km)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Standing vehicles and what is around each, all (n,)."""
+
+    slot: IndexArray
+    standing_s: FloatArray
+    to_end_m: FloatArray
+    gap_m: FloatArray
+    unseen_queue: FloatArray
+    speed_ahead_mps: FloatArray
+    """Of all lanes, NaN where nobody is ahead."""
+    lane_speed_mps: FloatArray
+    standing_close_ahead: IndexArray
+    standing_ahead: IndexArray
+
+
+def count_passers(fleet: Keyed, rows: Columns) -> None:
+    """Add who drove past each standing vehicle between its last second and this one."""
+    slot = rows["slot"]
+    known = fleet["segment"]
+    elapsed_ns = rows["at_ns"] - fleet["at_ns"][slot]
+    drives = (rows["speed_mps"] > PASSING_MPS) & (rows["segment"] >= 0)
+    drives &= (fleet["at_ns"][slot] != ABSENT_I64) & (elapsed_ns <= FRESH_S * NS_PER_S)
+    road = rows["segment"][drives]
+    stays = known[slot[drives]] == road
+    before_m = np.where(stays, fleet["offset_m"][slot[drives]], 0.0)  # came in at the start
+    stands = np.flatnonzero((fleet["standing_since_ns"] != ABSENT_I64) & (known >= 0))
+    asker_m = _surroundings.place_m(known[stands], fleet["offset_m"][stands])
+    fleet["passers"][stands] += _surroundings.passes(
+        asker_m,
+        _surroundings.place_m(road, before_m),
+        _surroundings.place_m(road, rows["offset_m"][drives]),
+    )
+
+
+def look_around(
+    fleet: Keyed,
+    penetration: Penetration,
+    road_map: RoadMap,
+    second: int,
+    stands: IndexArray,
+) -> Standing:
+    """Gaps, queues and speeds around the vehicles `stands`, from everybody heard lately.
+
+    What they show about the share of connected vehicles is learned on the way.
+    """
+    heard = fleet["at_ns"] > (second - FRESH_S) * NS_PER_S
+    heard &= fleet["segment"] >= 0
+    others = np.flatnonzero(heard)
+    gap_m, queue_m, pair_gap_m, lane_speed_mps = _along_the_lane(fleet, others, stands)
+    to_end_m = road_map.segment_length_m[fleet["segment"][stands]] - fleet["offset_m"][stands]
+    standing_s = (fleet["at_ns"][stands] - fleet["standing_since_ns"][stands]) / NS_PER_S
+    at_signal = road_map.segment_ends_at_signal[fleet["segment"][stands]]
+    to_signal_m = np.where(at_signal, to_end_m, np.inf)
+    penetration.learn(standing_s, to_signal_m, pair_gap_m, fleet["has_driven"][stands])
+    speed_mps, close, ahead = _along_the_segment(fleet, others, stands)
+    return Standing(
+        slot=stands,
+        standing_s=standing_s,
+        to_end_m=to_end_m,
+        gap_m=gap_m,
+        unseen_queue=_surroundings.unseen_queue_probability(
+            np.minimum(to_end_m, queue_m), penetration.share, QUEUE_SPACING_M
+        ),
+        speed_ahead_mps=speed_mps,
+        lane_speed_mps=lane_speed_mps,
+        standing_close_ahead=close,
+        standing_ahead=ahead,
+    )
+
+
+def _lane_road(fleet: Keyed, slots: IndexArray) -> IndexArray:
+    """One number a lane; vehicles of unknown lane share one of their own per segment."""
+    return fleet["segment"][slots] * 128 + fleet["lane"][slots] + 1  # type: ignore[no-any-return]
+
+
+def _along_the_lane(
+    fleet: Keyed, others: IndexArray, stands: IndexArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Per standing vehicle, in its lane: two gaps, the gap inside a queue, the speed ahead.
+
+    The gaps are those to the next vehicle and to the next that stands; inside a queue these are
+    one vehicle (else FAR_M). The mean speed is NaN with nobody ahead.
+    """
+    place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
+    length_m = fleet["length_m"][others]
+    order = np.lexsort((length_m, place_m))
+    place_m, length_m = place_m[order], length_m[order]
+    is_standing = fleet["standing_since_ns"][others[order]] != ABSENT_I64
+    asker_m = _surroundings.place_m(_lane_road(fleet, stands), fleet["offset_m"][stands])
+    gap_m, leader = _surroundings.gaps_ahead(asker_m, place_m, length_m)
+    queue_m, _ = _surroundings.gaps_ahead(asker_m, place_m[is_standing], length_m[is_standing])
+    pair_gap_m = np.where((leader >= 0) & is_standing[leader], gap_m, _surroundings.FAR_M)
+    return gap_m, queue_m, pair_gap_m, _mean_speed(fleet, others[order], place_m, asker_m)
+
+
+def _mean_speed(
+    fleet: Keyed, ordered: IndexArray, place_m: FloatArray, asker_m: FloatArray
+) -> FloatArray:
+    """Mean speed of those ahead of each asker, not abreast, within AHEAD_M; NaN nobody."""
+    speed_mps = fleet["speed_mps"][ordered]
+    speed_mps = np.where(np.isnan(speed_mps), FLOWING_MPS, speed_mps)
+    total, count = _surroundings.sum_between(
+        place_m, speed_mps, asker_m + ABREAST_M, asker_m + AHEAD_M
+    )
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _along_the_segment(
+    fleet: Keyed, others: IndexArray, stands: IndexArray
+) -> tuple[FloatArray, IndexArray, IndexArray]:
+    """Per standing vehicle, over all lanes: mean speed ahead, who stands close ahead, who within.
+
+    Both counts leave out who is abreast; the second reaches AHEAD_M.
+    """
+    place_m = _surroundings.place_m(fleet["segment"][others], fleet["offset_m"][others])
+    order = np.argsort(place_m)
+    place_m, ordered = place_m[order], others[order]
+    asker_m = _surroundings.place_m(fleet["segment"][stands], fleet["offset_m"][stands])
+    mean_mps = _mean_speed(fleet, ordered, place_m, asker_m)
+    still_m = place_m[fleet["standing_since_ns"][ordered] != ABSENT_I64]
+    none = np.zeros(len(still_m))
+    close = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + CLOSE_AHEAD_M)[
+        1
+    ]
+    ahead = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + AHEAD_M)[1]
+    return mean_mps, close, ahead
