@@ -27,6 +27,7 @@ router = APIRouter(tags=["export"], dependencies=[Depends(only_known_parameters)
 
 Rows = list[dict[str, Any]]
 STORED = tuple(name for name, row in MESSAGES.items() if row.is_stored)
+PARQUET_TYPE = "application/vnd.apache.parquet"
 _SHARED = ("zone", "run_id", "origin")
 _STORED_AT = "stored_at_ns"
 _TIME_TYPE = pa.timestamp("ns", tz="UTC")
@@ -56,7 +57,7 @@ StoredMessage = Annotated[
     "/v1/export",
     summary="Stored records as a file",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {}, "application/geo+json": {}}}},
+    responses={200: {"content": {PARQUET_TYPE: {}, "text/csv": {}, "application/geo+json": {}}}},
 )
 def export(
     parts: Parts,
@@ -135,7 +136,7 @@ def parquet_chunks(message: str, chunks: Iterable[Rows]) -> Iterator[bytes]:
 
 
 _WRITERS = {
-    "parquet": (parquet_chunks, "application/vnd.apache.parquet"),
+    "parquet": (parquet_chunks, PARQUET_TYPE),
     "csv": (csv_chunks, "text/csv; charset=utf-8"),
     "geojson": (geojson_chunks, "application/geo+json"),
 }

@@ -115,6 +115,7 @@ class Town:
     zone: str = "town"
     run_id: str = "town-run"
     origin: str = "simulated"
+    title: str = "Crossroads town"
     n_cars: int = 48
     stopped_id: str = "car-stopped"
     hot_id: str = "car-hot"
@@ -156,7 +157,7 @@ class Town:
             clock="driven",
             rate_ratio=1.0,
             time_zone="UTC",
-            title="Crossroads town",
+            title=self.title,
             map_version=self.map.map_version,
             map_document=self.map.to_document(),
         )

@@ -38,6 +38,12 @@ export class EventFeed {
     source.onerror = () => source === this.source && this.onState("lost");
   }
 
+  /** Lose the link, as a network does; it comes back by itself. */
+  drop() {
+    this.source.close();
+    this.onState("lost");
+  }
+
   // EventSource gives up for good after an HTTP error, and cannot say which: ask once, then retry.
   async watch() {
     if (!this.path) return;
@@ -99,6 +105,11 @@ export class PositionFeed {
     this.onFrame(frame);
     // Acknowledged once it is taken: that is what paces the service.
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: frame.number }));
+  }
+
+  /** Lose the link, as a network does; it comes back by itself. */
+  drop() {
+    this.socket.close();
   }
 
   watch() {

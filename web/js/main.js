@@ -176,7 +176,9 @@ function draw(nowMs) {
   drawnMs = nowMs;
   vehiclesDirty = false;
   map.drawRoads();
-  vehicles.draw(map.context(1), map.view, nowMs);
+  const context = map.context(1);
+  vehicles.draw(context, map.view, nowMs);
+  map.drawAlerts(context);
 }
 
 async function signIn() {
@@ -231,4 +233,4 @@ requestAnimationFrame(draw);
 start();
 
 // For tests and for people with a console: what the page shows right now.
-window.openvrc = { map, vehicles, panel, links };
+window.openvrc = { map, vehicles, panel, links, drop: () => [events, positions].forEach((f) => f.drop()) };

@@ -161,7 +161,6 @@ export class RoadMap {
     this.drawSegments(context);
     this.drawRsus(context);
     this.drawHeads(context);
-    this.drawAlerts(context);
   }
 
   /** A cleared context in CSS pixels. */
@@ -237,6 +236,7 @@ export class RoadMap {
     }
   }
 
+  /** Marks of alerts, above the vehicles. */
   drawAlerts(context) {
     for (const { alert, place } of this.alerts) {
       const [x, y] = this.view.toScreen(...place);

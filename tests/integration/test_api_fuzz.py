@@ -1,0 +1,88 @@
+"""The OpenAPI description, fuzzed against the real application: bad input is never a 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.cloud_server import ADMIN, RunningCloud, bearer, temporary_cloud
+from tests.support.town import Town
+
+EXAMPLES = 15
+"""Per operation; some 25 operations at a few ms each keep this around a minute."""
+ENDLESS = r"^/v1/stream$"
+CHECKS: list[Any] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RunningCloud]:
+    with temporary_cloud() as running:
+        town = Town()
+        running.send([town.announce()])
+        for second in range(0, 40, 2):
+            running.send(town.at(second))
+        yield running
+
+
+def test_no_request_makes_the_service_fail(cloud: RunningCloud) -> None:
+    # Schemathesis's own pytest integration does not run under pytest 9: operations are walked here.
+    schema = schemathesis.openapi.from_url(f"{cloud.url}/openapi.json")
+    operations = [found.ok() for found in schema.exclude(path_regex=ENDLESS).get_all_operations()]
+    assert len(operations) > 20
+    failures = []
+    for operation in operations:
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            try:
+                fuzz(operation, mode)
+            except (Failure, FailureGroup, AssertionError) as error:
+                failures.append(f"{operation.label}, {mode.value}: {error}")
+            except Unsatisfiable:
+                assert mode is GenerationMode.NEGATIVE  # nothing can be wrong where nothing is sent
+    assert not failures, "\n\n".join(failures)
+
+
+def fuzz(operation: Any, mode: GenerationMode) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+    def ask(case: Any) -> None:
+        response = case.call(headers=bearer(ADMIN), timeout=20)
+        case.validate_response(response, checks=CHECKS)
+        if response.status_code >= 400:
+            assert response.headers["content-type"][0] == "application/problem+json"
+            assert response.json()["detail"] is not None
+
+    ask()
+
+
+def test_the_service_still_works_afterwards(cloud: RunningCloud) -> None:
+    town = Town(zone="afterwards", run_id="afterwards-1")
+    cloud.send([town.announce()])
+    assert cloud.send(town.at(0)) > 0
+    assert cloud.json("/readyz") == {"status": "ready"}
