@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from cloud.store.migrate import migrate
 from openvrc.embedded.database import start_database
 from tests.support.store_world import fresh_database
 
@@ -38,8 +40,26 @@ def database_server() -> Iterator[str]:
     shutil.rmtree(path)
 
 
+@pytest.fixture(scope="session")
+def migrated_template(database_server: str) -> Iterator[str]:
+    """Name of a migrated database to copy: migrating anew costs a second."""
+    name = f"template_{os.getpid()}"
+    with fresh_database(database_server, name) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            migrate(connection, chunk_days=1.0)
+        yield name
+
+
 @pytest.fixture
-def database_url(database_server: str) -> Iterator[str]:
-    """An empty database of the test's own."""
+def database_url(database_server: str, migrated_template: str) -> Iterator[str]:
+    """A migrated database of the test's own, without a row in it."""
+    name = f"test_{os.getpid()}_{next(_NUMBERS)}"
+    with fresh_database(database_server, name, template=migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(database_server: str) -> Iterator[str]:
+    """A database of the test's own, without a table in it."""
     with fresh_database(database_server, f"test_{os.getpid()}_{next(_NUMBERS)}") as url:
         yield url

@@ -82,12 +82,12 @@ def test_a_database_of_a_newer_program_is_refused(migrated: psycopg.Connection) 
 
 
 def test_a_failed_migration_leaves_nothing_behind(
-    database_url: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
     (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (x nonsense);")
     monkeypatch.setattr(migrate_module, "MIGRATIONS", tmp_path)
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
         with pytest.raises(psycopg.errors.UndefinedObject):
             migrate(connection, chunk_days=1.0)
         assert connection.execute("SELECT to_regclass('a')").fetchone() == (None,)
