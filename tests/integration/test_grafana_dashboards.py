@@ -207,6 +207,17 @@ def test_a_series_has_the_columns_grafana_needs(
     assert texts <= {"metric"}, "only the series' name may be text"
 
 
+@pytest.mark.parametrize("name", BOARDS)
+def test_settings_of_a_column_name_one_that_the_panel_has(
+    connection: psycopg.Connection[Any], name: str
+) -> None:
+    for panel in BOARDS[name]["panels"]:
+        named = {row["matcher"]["options"] for row in panel["fieldConfig"]["overrides"]}
+        if named:
+            columns = set(rows_of(connection, panel["title"])[0])
+            assert named <= columns, panel["title"]
+
+
 @pytest.mark.parametrize(
     "query", [q for q in SQL_QUERIES if "${zone" in q.target["rawSql"]], ids=name_of
 )

@@ -24,6 +24,7 @@ from openvrc.settings import ENV_PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GUIDES = [path for path in PAGES if path.is_relative_to(ROOT / "docs")]
 NOT_YET = "## What it does and does not do yet"
 
 
@@ -93,6 +94,11 @@ def test_a_default_in_the_readme_is_the_settings_default() -> None:
 def test_every_command_in_the_readme_exists() -> None:
     assert commands_in(THERE)
     assert commands_in(THERE) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_in_the_documentation_exists(path: Path) -> None:
+    assert commands_in(path.read_text(encoding="utf-8")) <= set(COMMANDS)
 
 
 def test_a_command_that_is_promised_for_later_is_not_there_yet() -> None:
