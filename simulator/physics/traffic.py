@@ -59,7 +59,7 @@ class Traffic:
     to_left_m: FloatArray = field(init=False)  # still to drift; the lane itself has changed
     accel_mps2: FloatArray = field(init=False)
     forced_mps2: FloatArray = field(init=False)  # NaN: drives by itself
-    is_committed: BoolArray = field(init=False)  # too near to stop when amber came
+    is_stopping: BoolArray = field(init=False)  # for amber or red
     blinker: IntArray = field(init=False)  # -1 right, 1 left
     slow_from_m: FloatArray = field(init=False)  # (n_lanes,) where a blockage begins
     slow_mps: float = 1.5
@@ -69,7 +69,7 @@ class Traffic:
         n = len(self.lane)
         self.to_left_m, self.accel_mps2 = np.zeros(n), np.zeros(n)
         self.forced_mps2 = np.full(n, np.nan)
-        self.is_committed, self.blinker = np.zeros(n, np.bool_), np.zeros(n, np.int64)
+        self.is_stopping, self.blinker = np.zeros(n, np.bool_), np.zeros(n, np.int64)
         self.slow_from_m = np.full(len(self.network.length_m), np.inf)
 
     def step(self, dt_s: float, signals: IntArray, random: np.random.Generator) -> None:
@@ -84,9 +84,9 @@ class Traffic:
         )
         # A line does not move: the even braking that stops before it is enough, where the IDM,
         # which fears that a leader might brake too, would brake for an emergency.
-        even = -self.speed_mps**2 / (2.0 * np.maximum(line_m, NEAR_M))
+        even = -(self.speed_mps**2) / (2.0 * np.maximum(line_m, NEAR_M))
         to_line = np.maximum(to_line, np.minimum(even, -self.driver.comfortable_braking_mps2))
-        accel = np.minimum(accel, to_line)
+        accel = np.maximum(np.minimum(accel, to_line), -self.driver.full_braking_mps2)
         self.accel_mps2 = np.where(np.isnan(self.forced_mps2), accel, self.forced_mps2)
         self._change_lanes(ahead, accel, desired)
         moved_m, speed = advance(self.speed_mps, self.accel_mps2, dt_s)
@@ -125,9 +125,9 @@ class Traffic:
         shown = np.where(has_signal, signals[signal], GREEN)
         needed_m = self.speed_mps**2 / (2 * STOPPING_MPS2) + self.speed_mps * REACTION_S
         can_stop = rest_m >= needed_m
-        self.is_committed = (shown == AMBER) & (self.is_committed | ~can_stop)
-        must_stop = (shown == RED) | ((shown == AMBER) & ~self.is_committed)
-        must_stop |= has_signal & can_stop & ahead.is_full
+        # Who has begun to stop at amber goes on; who could not stop drives on, unless slowed.
+        self.is_stopping = (shown == RED) | ((shown == AMBER) & (self.is_stopping | can_stop))
+        must_stop = self.is_stopping | (has_signal & can_stop & ahead.is_full)
         return np.where(must_stop, np.maximum(rest_m - LINE_GAP_M, 0.0), np.inf)
 
     def _enter_following(self, random: np.random.Generator) -> None:
@@ -142,7 +142,7 @@ class Traffic:
         arrived = over[was_internal]  # on a new link: where to at its end?
         shares = np.cumsum(TURN_SHARES)
         self.turn[arrived] = np.searchsorted(shares, random.random(arrived.size), side="right")
-        self.is_committed[over] = False
+        self.is_stopping[over] = False
 
     def _change_lanes(self, ahead: Ahead, accel: FloatArray, desired: FloatArray) -> None:
         network = self.network

@@ -23,7 +23,7 @@ from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import NS_PER_S
 from simulator.emission import Emitter
 from simulator.physics.battery import pack_voltage_v
-from simulator.physics.traffic import AMBER, GREEN, RED, Traffic
+from simulator.physics.traffic import AMBER, GREEN, RED, TURN_SHARES, Traffic
 from simulator.replay.options import DEFAULT_EPOCH_NS
 from simulator.replay.traffic_world import rsu_status
 from simulator.rsus import rsus_at
@@ -152,6 +152,7 @@ class CrossroadsWorld:
             time_s = second - 1 + part * dt_s
             self.events.apply(self.traffic, time_s)
             self.traffic.step(dt_s, signals_at(time_s), self._random)
+            self.events.note(self.traffic, time_s + dt_s)
             speed_mps, accel_mps2 = self._kinematics()
             self.packs.step(dt_s, time_s + dt_s, speed_mps, accel_mps2)
 
@@ -373,7 +374,7 @@ def _starting_traffic(roads: Crossroads, n: int, random: np.random.Generator) ->
         speed_mps=np.where(on_jam, 1.5, speed_mps)[order],
         length_m=np.where(is_truck, TRUCK_M[0], CAR_M[0]),
         haste_ratio=random.uniform(0.88, 1.02, n),
-        turn=random.integers(0, 3, n),
+        turn=random.choice(len(TURN_SHARES), n, p=TURN_SHARES),
     )
 
 

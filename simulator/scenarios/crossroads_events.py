@@ -24,6 +24,8 @@ BREAKDOWN_PLACE_M = (90.0, 200.0)
 COASTING_MPS2 = -3.0
 HARD_BRAKE_MPS2, HARD_BRAKE_S = -7.0, 1.25
 """An emergency braking on a dry road; long enough to be seen in a sample each second."""
+EMERGENCY_MPS2, SAME_BRAKING_S = -5.5, 3.0
+"""Harder than anybody brakes by choice; a pause of 3 s makes it another braking."""
 FAST_MPS = 11.0
 FOLLOWER_GAP_M = 18.0
 
@@ -56,12 +58,24 @@ class RoadEvents:
     _braking: int | None = None
     _braking_until_s: float = np.inf
     _done: set[str] = field(default_factory=set)
+    _braked_s: dict[int, float] = field(default_factory=dict)
 
     def apply(self, traffic: Traffic, time_s: float) -> None:
         """Begin and end what is due before the step at `time_s`."""
         self._jam(traffic, time_s)
         self._breakdown(traffic, time_s)
         self._hard_brake(traffic, time_s)
+
+    def note(self, traffic: Traffic, time_s: float) -> None:
+        """Write down who else brakes as hard as an emergency: reactions are events too."""
+        for vehicle in np.flatnonzero(traffic.accel_mps2 < EMERGENCY_MPS2).tolist():
+            is_new = time_s - self._braked_s.get(vehicle, -np.inf) > SAME_BRAKING_S
+            self._braked_s[vehicle] = time_s
+            if is_new and vehicle != self._braking:
+                event = self._vehicle_event(
+                    "traffic.hard_braking", traffic, vehicle, time_s, time_s
+                )
+                self.truth.append(event)
 
     def _ns(self, time_s: float) -> int:
         return self.start_ns + round(time_s * NS_PER_S)

@@ -1,0 +1,165 @@
+"""Every scenario keeps a world's promises: the same bytes, gapless numbers, a true ground truth."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openvrc.contracts.plugins import discover
+from openvrc.contracts.topics import Topic, parse_topic
+from openvrc.contracts.units import NS_PER_S
+from simulator.scenarios import Scenario, ScenarioError
+from simulator.service import write_ground_truth
+from simulator.world import Frame, World
+
+SCENARIOS: dict[str, Scenario] = discover("simulator.scenarios")
+JSON = discover("openvrc.contracts.codecs")["json"]
+RUN_S = 16.0
+
+
+def run(scenario: Scenario, seed: int = 1, run_s: float = RUN_S) -> tuple[World, list[Frame]]:
+    world = scenario.make(zone="zone-1", run_id="run-1", seed=seed, duration_s=run_s)
+    return world, list(world.frames())
+
+
+def payloads(frames: list[Frame]) -> list[bytes]:
+    return [JSON.encode(outgoing.batch) for frame in frames for outgoing in frame.messages]
+
+
+@pytest.fixture(scope="module", params=sorted(SCENARIOS))
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    return SCENARIOS[request.param]
+
+
+@pytest.fixture(scope="module")
+def ran(scenario: Scenario) -> tuple[World, list[Frame]]:
+    return run(scenario)
+
+
+def test_a_scenario_describes_itself(scenario: Scenario) -> None:
+    assert scenario.name
+    assert scenario.description
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    scenario: Scenario, ran: tuple[World, list[Frame]]
+) -> None:
+    assert payloads(run(scenario, 1)[1]) == payloads(ran[1])
+    assert payloads(run(scenario, 2)[1]) != payloads(ran[1])
+
+
+def test_every_message_has_a_valid_topic_and_only_records_its_contract_takes(
+    ran: tuple[World, list[Frame]],
+) -> None:
+    for frame in ran[1][::5]:
+        for outgoing in frame.messages:
+            topic = Topic("zone-1", outgoing.kind, outgoing.source_id, outgoing.batch.message)
+            assert parse_topic(str(topic)) == topic
+            decoded = JSON.decode(topic, JSON.encode(outgoing.batch), 0)
+            assert not decoded.rejects
+            assert sum(b.n_rows for b in decoded.batches) == outgoing.batch.n_rows
+
+
+def test_numbers_are_gapless_and_the_last_frame_states_every_sender_s_count(
+    ran: tuple[World, list[Frame]],
+) -> None:
+    numbers = defaultdict(list)
+    counts = {}
+    for frame in ran[1]:
+        for outgoing in frame.messages:
+            batch = outgoing.batch
+            assert (batch.run_id, batch.origin) == ("run-1", "simulated")
+            if batch.message == "source_status":
+                counts[outgoing.kind, outgoing.source_id] = int(batch.column("sent_count")[0])
+            else:
+                numbers[outgoing.kind, outgoing.source_id] += batch.column("seq").tolist()
+    assert {key: len(seqs) for key, seqs in numbers.items()} == counts
+    assert all(seqs == list(range(len(seqs))) for seqs in numbers.values())
+    final = {(o.kind, o.source_id) for o in ran[1][-1].messages}
+    assert final == counts.keys()
+
+
+def test_time_goes_forward_and_no_record_is_from_the_future(
+    ran: tuple[World, list[Frame]],
+) -> None:
+    world, frames = ran
+    times = [frame.zone_time_ns for frame in frames]
+    assert times == sorted(times)
+    assert times[0] >= world.start_ns
+    assert times[-1] - times[0] <= RUN_S * NS_PER_S
+    for frame in frames:
+        for batch in frame.batches():
+            sampled_ns = batch.column("sampled_at_ns")
+            assert world.start_ns <= sampled_ns.min()
+            assert sampled_ns.max() <= frame.zone_time_ns
+
+
+def test_the_ground_truth_names_vehicles_and_segments_of_the_run_within_its_time(
+    ran: tuple[World, list[Frame]], tmp_path: Path
+) -> None:
+    world, frames = ran
+    seen = {
+        subject
+        for frame in frames
+        for batch in frame.batches()
+        if batch.message in ("vehicle_state", "battery_state")
+        for subject in batch.texts("subject_id")
+    }
+    truth = world.ground_truth()
+    assert truth
+    for event in truth:
+        assert event.subject_id in seen or event.subject_id in (world.road_map or ())
+        assert world.start_ns <= event.from_ns <= frames[-1].zone_time_ns
+        assert event.to_ns is None or event.to_ns >= event.from_ns
+        assert not event.segment_id or event.segment_id in (world.road_map or ())
+    written = json.loads(write_ground_truth(tmp_path, world).read_text())
+    assert len(written) == len(truth)
+    assert {"rule", "subject_id", "segment_id", "from", "to"} <= written[0].keys()
+
+
+def test_stopping_ends_an_endless_run_with_final_counts(scenario: Scenario) -> None:
+    world = scenario.make(zone="zone-1", run_id="run-1")
+    frames = []
+    for frame in world.frames():
+        frames.append(frame)
+        if len(frames) == 5:
+            world.stop()
+    assert len(frames) == 6
+    assert {o.batch.message for o in frames[-1].messages} == {"source_status"}
+
+
+def test_numbers_out_of_range_are_refused(scenario: Scenario) -> None:
+    with pytest.raises(ScenarioError, match=r"vehicles is 0"):
+        scenario.make(zone="z", run_id="r", vehicles=0)
+    with pytest.raises(ScenarioError, match="duration_s"):
+        scenario.make(zone="z", run_id="r", duration_s=-1.0)
+
+
+def test_the_crossroads_show_all_their_faults_within_half_a_minute() -> None:
+    world, frames = run(SCENARIOS["crossroads"], run_s=28.0)
+    rules = {event.rule for event in world.ground_truth()}
+    assert rules >= {
+        "traffic.congestion",
+        "traffic.stopped_vehicle",
+        "traffic.hard_braking",
+        "battery.over_temperature",
+        "battery.self_discharge",
+        "battery.insulation",
+    }
+    who = {event.rule: event.subject_id for event in reversed(world.ground_truth())}
+    frame = frames[-2]
+    (packs,) = [b for b in frame.batches() if b.message == "battery_state"]
+    (states,) = [b for b in frame.batches() if b.message == "vehicle_state"]
+    record = {r["subject_id"]: r for r in packs.to_records()}
+    assert max(record[who["battery.over_temperature"]]["probe_temperatures_degc"]) > 60
+    leaking = record[who["battery.insulation"]]
+    assert leaking["insulation_ohm"] / leaking["pack_voltage_v"] < 100
+    weak = record[who["battery.self_discharge"]]["cell_voltages_v"]
+    assert np.median(weak) - weak[35] == pytest.approx(0.08, abs=0.01)
+    speed = dict(zip(states.texts("subject_id"), states.column("speed_mps"), strict=True))
+    assert speed[who["traffic.stopped_vehicle"]] == 0
+    healthy = [r for name, r in record.items() if name not in who.values()]
+    assert max(max(r["probe_temperatures_degc"]) for r in healthy) < 40
+    assert min(r["insulation_ohm"] / r["pack_voltage_v"] for r in healthy) > 500
