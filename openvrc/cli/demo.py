@@ -109,10 +109,8 @@ def _watch(platform: Platform, run_id: str, asked: threading.Event, for_s: float
         asked.wait(min(0.5, max(0.0, end_s - time.monotonic())))
         if time.monotonic() >= next_report_s:
             next_report_s += PROGRESS_EVERY_S
-            totals: dict[str, Any] = platform.api.get("/v1/accounting", run=run_id, limit=1)[
-                "totals"
-            ]
-            alerts = platform.api.get("/v1/alerts", run=run_id, limit=500)["items"]
+            totals: dict[str, Any] = platform.api.get("/v1/accounting", run=run_id)["totals"]
+            alerts = platform.api.get("/v1/alerts", run=run_id, state="open", limit=500)["items"]
             _say(
                 f"sent {totals['sent']}  stored {totals['stored']}  pending {totals['pending']}  "
                 f"missing {totals['missing']}  open alerts {len(alerts)}"

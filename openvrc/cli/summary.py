@@ -44,7 +44,7 @@ class Summary:
 
 def read_summary(api: Api, run_id: str, page_url: str = "") -> Summary:
     """The figures of a run as the cloud knows them now."""
-    accounting = api.get("/v1/accounting", run=run_id, limit=1)
+    accounting = api.get("/v1/accounting", run=run_id)
     totals = accounting["totals"]
     return Summary(
         run_id=run_id,
@@ -54,7 +54,10 @@ def read_summary(api: Api, run_id: str, page_url: str = "") -> Summary:
         **{name: totals[name] for name in ("dropped", "expired", "thinned", "pending", "missing")},
         duplicates=totals["duplicates"],
         alerts=alerts_by_rule(api, run_id),
-        latency_ms=accounting["latency_ms"],
+        latency_ms={
+            name: {"p50": figures["p50_ms"], "p99": figures["p99_ms"]}
+            for name, figures in accounting["latency_ms"].items()
+        },
         page_url=page_url,
     )
 
@@ -64,7 +67,7 @@ def alerts_by_rule(api: Api, run_id: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     cursor = None
     while True:
-        page = api.get("/v1/alerts", run=run_id, state="any", limit=500, cursor=cursor)
+        page = api.get("/v1/alerts", run=run_id, limit=500, cursor=cursor)
         counts.update(alert["rule"] for alert in page["items"])
         cursor = page.get("next_cursor")
         if not cursor:
@@ -75,7 +78,7 @@ def wait_until_drained(api: Api, run_id: str, expected_sent: int | None, timeout
     """Wait until nothing of a run is pending and all that was sent is known; False at timeout."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
-        totals = api.get("/v1/accounting", run=run_id, limit=1)["totals"]
+        totals = api.get("/v1/accounting", run=run_id)["totals"]
         is_known = expected_sent is None or totals["sent"] >= expected_sent
         if is_known and totals["pending"] == 0 and totals["missing"] == 0:
             return True

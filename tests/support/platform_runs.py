@@ -29,7 +29,7 @@ def all_alerts(platform: Platform, run_id: str) -> list[dict[str, Any]]:
     alerts: list[dict[str, Any]] = []
     cursor = None
     while True:
-        page = platform.api.get("/v1/alerts", run=run_id, state="any", limit=200, cursor=cursor)
+        page = platform.api.get("/v1/alerts", run=run_id, limit=200, cursor=cursor)
         alerts += page["items"]
         cursor = page.get("next_cursor")
         if not cursor:
