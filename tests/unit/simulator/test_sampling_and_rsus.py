@@ -52,7 +52,7 @@ def test_a_motorway_is_covered_by_units_about_600_m_apart() -> None:
     road_map = motorway(3000.0)
     rsus = place_rsus(road_map)
     x_m = np.sort(rsus.xy_m[:, 0])
-    assert np.diff(x_m) == pytest.approx(600, abs=60)
+    assert np.diff(x_m)[:-1] == pytest.approx(600, abs=60)  # the last stands at the road's end
     line = road_map.segment_points(0)
     along = np.linspace(line[0], line[-1], 301)
     covered = rsus.nearest(along[:, 0], along[:, 1]) >= 0
