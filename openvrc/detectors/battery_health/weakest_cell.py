@@ -32,6 +32,7 @@ class RestDeviations:
     def __init__(self) -> None:
         self._cells = Wide({"n": (np.int32, 0)})
         self._frames = Wide({"n": (np.int64, 0)})
+        self._frames.fit(0, 1)
 
     def fold(self, rows: Rows, cells_v: FloatArray, current_a: FloatArray, n_slots: int) -> None:
         """Count the rest frames among rows (n,): cells (n, c) and current (n,), masked."""
