@@ -8,7 +8,7 @@ Outputs: `take_group`, and `take_ledger` for the accounts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge import dead_letters
@@ -17,8 +17,9 @@ from edge.ledger import NO_SESSION, Ledger, ledger_batches, totals
 from edge.run import Output
 from edge.runs import Runs
 from edge.state_file import pack_state, unpack_state
+from edge.taken import RecordCodec, Taken, by_run, merged
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.codecs.base import Codec, Decoded, Reject
+from openvrc.contracts.codecs.base import Codec, Reject
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.messages import MESSAGES
@@ -36,6 +37,8 @@ MAX_LEDGERS = 1000
 """Accounts are kept for this many (zone, run); those of further unknown ones go to one."""
 _CONTROL = ("zone_announce", "tick", "source_status")
 STATE_VERSION = 1
+Opened = tuple[Sequence[Taken], Sequence[Reject]]
+"""What was in a payload: what can be used, and what cannot."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,13 @@ class EdgeCore:
             return
         if topic.message == "zone_announce" and not payload:
             return  # MQTT's way of taking a retained message back, not a statement
-        decoded = self._decode(topic, payload, received_at_ns)
-        for batch in decoded.batches:
-            self.on_batch(batch, received_at_ns, topic_text)
-        for reject in decoded.rejects:
+        taken, rejects = self._decode(topic, payload, received_at_ns)
+        for part in taken:
+            self._take(part, received_at_ns, topic_text)
+        for reject in rejects:
             self._reject(topic, topic_text, reject, len(payload), received_at_ns)
 
-    def _decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
+    def _decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Opened:
         limit = MAX_ANNOUNCE_BYTES if topic.message == "zone_announce" else self._max_payload_bytes
         if len(payload) > limit:
             text = f"payload has {len(payload)} bytes, expected at most {limit}"
@@ -105,6 +108,9 @@ class EdgeCore:
             text = f"codec is {topic.codec!r}, expected one of {', '.join(self._codecs)}"
             return _whole(topic, payload, Reason.UNKNOWN_CODEC, text)
         try:
+            if isinstance(codec, RecordCodec) and topic.message not in _CONTROL:
+                records, rejects = codec.read_records(topic, payload)
+                return by_run(topic.message, topic.zone, records), rejects
             decoded = codec.decode(topic, payload, received_at_ns)
         # A codec is a plug-in, often somebody else's: its fault costs one message, not the edge.
         except Exception as error:  # noqa: BLE001
@@ -113,21 +119,24 @@ class EdgeCore:
         if any((b.message, b.zone) != (topic.message, topic.zone) for b in decoded.batches):
             text = f"codec {topic.codec} made a batch of another message or zone"
             return _whole(topic, payload, Reason.CODEC_FAILED, text)
-        return decoded
+        return decoded.batches, decoded.rejects
 
     def on_batch(self, batch: Batch, received_at_ns: int, topic_text: str = "") -> None:
         """Records that need no decoding (`vrc analyse`, tests); the door behind `on_payload`."""
-        if not batch.n_rows:
+        text = topic_text or f"vrc/v1/{batch.zone}/batch/{batch.message}"
+        self._take(batch, received_at_ns, text)
+
+    def _take(self, taken: Taken, received_at_ns: int, topic_text: str) -> None:
+        if not taken.n_rows:
             return
-        topic_text = topic_text or f"vrc/v1/{batch.zone}/batch/{batch.message}"
-        if batch.message in _CONTROL:
-            self._on_control(batch, received_at_ns, topic_text)
+        if taken.message in _CONTROL:
+            self._on_control(merged([taken]), received_at_ns, topic_text)
             return
-        run = self._runs.find(batch.zone, batch.run_id, batch.origin, received_at_ns, self._out)
+        run = self._runs.find(taken.zone, taken.run_id, taken.origin, received_at_ns, self._out)
         if run is None:
-            self._reject_homeless(batch, received_at_ns, topic_text)
+            self._reject_homeless(merged([taken]), received_at_ns, topic_text)
         else:
-            run.add(batch, received_at_ns, topic_text)
+            run.add(taken, received_at_ns, topic_text)
 
     def _on_control(self, batch: Batch, received_at_ns: int, topic_text: str) -> None:
         if batch.message == "zone_announce":
@@ -284,9 +293,9 @@ class EdgeCore:
         self._runs.restore(tree["runs"])
 
 
-def _whole(topic: Topic, payload: bytes, reason: Reason, detail: str) -> Decoded:
+def _whole(topic: Topic, payload: bytes, reason: Reason, detail: str) -> Opened:
     kept = payload[: dead_letters.MAX_PAYLOAD_BYTES]
-    return Decoded(rejects=(Reject(reason, detail, topic.source_id, payload=kept, is_whole=True),))
+    return (), (Reject(reason, detail, topic.source_id, payload=kept, is_whole=True),)
 
 
 def _plausible_ns(sampled_at_ns: int | None, received_at_ns: int) -> int:

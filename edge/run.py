@@ -23,7 +23,8 @@ from edge.aggregate.windows import KEPT_S, Windows
 from edge.control import RunFacts, tick_batch
 from edge.dead_letters import Letter, row_letter
 from edge.ledger import MAX_SEQ_STEP, Ledger
-from openvrc.contracts.batch import Batch, concat
+from edge.taken import Taken, merged
+from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import NS_PER_S
@@ -49,7 +50,7 @@ class Output:
 
 @dataclass(frozen=True)
 class _Arrival:
-    batch: Batch
+    taken: Taken
     received_at_ns: int
     topic: str
 
@@ -84,10 +85,10 @@ class Run:
         self.join = Join(road_map) if road_map else None
         self.windows = Windows(road_map) if road_map else None
 
-    def add(self, batch: Batch, received_at_ns: int, topic: str) -> None:
+    def add(self, taken: Taken, received_at_ns: int, topic: str) -> None:
         """Take records in; they are processed by the next `flush` together with their like."""
-        arrival = _Arrival(batch, received_at_ns, topic)
-        self._pending.setdefault((batch.message, batch.origin), []).append(arrival)
+        arrival = _Arrival(taken, received_at_ns, topic)
+        self._pending.setdefault((taken.message, taken.origin), []).append(arrival)
 
     def flush(self, out: Output) -> None:
         """Process everything taken in."""
@@ -96,14 +97,14 @@ class Run:
             self._process(arrivals, out, may_wait=self.facts.clock == "driven")
 
     def _process(self, arrivals: list[_Arrival], out: Output, *, may_wait: bool) -> None:
-        batch = concat([arrival.batch for arrival in arrivals])
-        counts = [arrival.batch.n_rows for arrival in arrivals]
+        batch = merged([arrival.taken for arrival in arrivals])
+        counts = [arrival.taken.n_rows for arrival in arrivals]
         received_ns = np.repeat([arrival.received_at_ns for arrival in arrivals], counts)
         ends = np.cumsum(counts).tolist()
         if may_wait:
             early = batch.column("sampled_at_ns") > self._latest_ns()
             if early.any():
-                self._wait(arrivals, ends, early)
+                self._wait(batch, arrivals, ends, early)
                 batch, received_ns = batch.filter(~early), received_ns[~early]
                 ends = np.cumsum(
                     np.add.reduceat((~early).astype(np.int64), [0, *ends[:-1]])
@@ -119,15 +120,19 @@ class Run:
         return self.facts.zone_time_ns + ahead_ns if room > 0 else np.iinfo(np.int64).max
 
     def _wait(
-        self, arrivals: list[_Arrival], ends: list[int], early: npt.NDArray[np.bool_]
+        self,
+        batch: Batch,
+        arrivals: list[_Arrival],
+        ends: list[int],
+        early: npt.NDArray[np.bool_],
     ) -> None:
         start = 0
         for arrival, end in zip(arrivals, ends, strict=True):
             mine = early[start:end]
             if mine.any():
-                part = _Arrival(arrival.batch.filter(mine), arrival.received_at_ns, arrival.topic)
-                self._waiting.append(part)
-                self._n_waiting += part.batch.n_rows
+                part = batch.slice(start, end - start).filter(mine)
+                self._waiting.append(_Arrival(part, arrival.received_at_ns, arrival.topic))
+                self._n_waiting += part.n_rows
             start = end
 
     def _admit(
@@ -192,8 +197,8 @@ class Run:
         self.facts.zone_time_ns = max(self.facts.zone_time_ns, zone_time_ns)
         self.has_ticked = True
         waiting, self._waiting, self._n_waiting = self._waiting, [], 0
-        for message in dict.fromkeys((a.batch.message, a.batch.origin) for a in waiting):
-            mine = [a for a in waiting if (a.batch.message, a.batch.origin) == message]
+        for message in dict.fromkeys((a.taken.message, a.taken.origin) for a in waiting):
+            mine = [a for a in waiting if (a.taken.message, a.taken.origin) == message]
             self._process(mine, out, may_wait=False)
         lateness_ns = int(self.limits.allowed_lateness_s * NS_PER_S)
         watermark_ns = self.facts.zone_time_ns + (after_ns or -lateness_ns)
@@ -233,7 +238,7 @@ class Run:
         """For a checkpoint; nothing may be pending. Waiting records are part of it."""
         assert not self._pending, "a checkpoint is taken after take_group"
         waiting = [
-            [np.frombuffer(pack([a.batch]), np.uint8), a.received_at_ns, a.topic]
+            [np.frombuffer(pack([merged([a.taken])]), np.uint8), a.received_at_ns, a.topic]
             for a in self._waiting
         ]
         return {
@@ -262,7 +267,7 @@ class Run:
             _Arrival(unpack(packed.tobytes())[0], received_at_ns, topic)
             for packed, received_at_ns, topic in tree["waiting"]
         ]
-        run._n_waiting = sum(a.batch.n_rows for a in run._waiting)
+        run._n_waiting = sum(a.taken.n_rows for a in run._waiting)
         if road_map is not None:
             run.join = Join.restore(road_map, tree["join"])
             run.windows = Windows.restore(road_map, tree["windows"])

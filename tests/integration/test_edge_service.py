@@ -151,7 +151,9 @@ def run_totals(cloud: FakeCloud) -> dict[str, Any]:
 def has_all(cloud: FakeCloud, n_records: int) -> Callable[[], bool]:
     def condition() -> bool:
         row = run_totals(cloud)
-        return row.get("sent") == n_records == row["forwarded"] + row["missing"]
+        if not row or row["sent"] != n_records:
+            return False
+        return bool(row["forwarded"] + row["missing"] == n_records)
 
     return condition
 

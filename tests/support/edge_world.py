@@ -91,8 +91,8 @@ def control(
 def announce(state: str = "running", at_s: float = 0.0, **changed: Any) -> Batch:
     """The driver's announcement of a run on `road_map()`."""
     document = road_map().to_document() if state == "running" else ""
-    columns = {"state": state, "clock": "driven", "rate_ratio": 1.0, "map_document": document}
-    return control("zone_announce", at_s, **(columns | changed))
+    columns: dict[str, Any] = {"state": state, "clock": "driven", "map_document": document}
+    return control("zone_announce", at_s, **({"rate_ratio": 1.0} | columns | changed))
 
 
 def tick(at_s: float) -> Batch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -44,11 +45,13 @@ def _list_adapter(message: str) -> TypeAdapter[list[Record]]:
     return TypeAdapter(list[model])
 
 
-def _whole(topic: Topic, payload: bytes, reason: Reason, detail: str) -> Decoded:
+def _whole(
+    topic: Topic, payload: bytes, reason: Reason, detail: str
+) -> tuple[list[Any], tuple[Reject, ...]]:
     reject = Reject(
         reason, detail[:1000], topic.source_id, payload=payload[:KEPT_BYTES], is_whole=True
     )
-    return Decoded(rejects=(reject,))
+    return [], (reject,)
 
 
 def reason_of(error: ValidationError) -> tuple[Reason, str]:
@@ -104,6 +107,11 @@ class JsonCodec:
 
     def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:  # noqa: ARG002 (the port's)
         """See `Codec.decode`. JSON carries full times, so `received_at_ns` is not needed."""
+        records, rejects = self.read_records(topic, payload)
+        return Decoded(tuple(to_batches(topic.message, topic.zone, records)), rejects)
+
+    def read_records(self, topic: Topic, payload: bytes) -> tuple[list[Any], tuple[Reject, ...]]:
+        """The payload's records that fit their contract, not yet columns, and its rejects."""
         try:
             payload.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -118,9 +126,9 @@ class JsonCodec:
         if not isinstance(parsed, list):
             detail = f"payload is a {type(parsed).__name__}; {REASON_TEXT[Reason.INVALID_JSON]}"
             return _whole(topic, payload, Reason.INVALID_JSON, detail)
-        return self._decode_records([_identified(raw, topic) for raw in parsed], topic)
+        return self._check_records([_identified(raw, topic) for raw in parsed], topic)
 
-    def _decode_records(self, raws: list[Any], topic: Topic) -> Decoded:
+    def _check_records(self, raws: list[Any], topic: Topic) -> tuple[list[Any], tuple[Reject, ...]]:
         adapter = _list_adapter(topic.message)
         rejects: list[Reject] = []
         try:
@@ -141,7 +149,7 @@ class JsonCodec:
                 )
                 raw = record.model_dump(exclude_none=True)
                 rejects.append(_reject_record(raw, topic, Reason.ID_MISMATCH, detail))
-        return Decoded(tuple(to_batches(topic.message, topic.zone, good)), tuple(rejects))
+        return good, tuple(rejects)
 
     def encode(self, batch: Batch) -> bytes:
         """An array of objects, or one object for one record; absent values are left out."""
@@ -164,7 +172,7 @@ def to_batches(message: str, zone: str, records: list[Any]) -> list[Batch]:
     batches = []
     for (run_id, origin), members in groups.items():
         names = list(type(members[0]).model_fields)
-        values = zip(*([m.__dict__[n] for n in names] for m in members), strict=True)
+        values = zip(*map(itemgetter(*names), map(vars, members)), strict=True)
         columns = dict(zip(names, map(list, values), strict=True))
         columns.pop("run_id"), columns.pop("origin")
         batches.append(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from tests.support.edge_world import (
     RUN,
-    S,
     T0,
+    S,
     announce,
     control,
     driven_core,

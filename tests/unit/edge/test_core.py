@@ -1,7 +1,7 @@
 """Payloads in, batches out: every bad input has its reason, and the next good one goes through."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -130,6 +130,9 @@ class BrokenCodec:
 
     def encode(self, batch: Batch) -> bytes:
         return b""
+
+    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [b"" for _ in bounds]
 
 
 @pytest.mark.parametrize("payload", [b"x", b"other"])
