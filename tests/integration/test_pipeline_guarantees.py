@@ -22,6 +22,7 @@ from cloud.pipeline import (
 )
 from cloud.ports import OwnedElsewhereError
 from cloud.store import reads
+from cloud.store.facts import write_alerts
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.units import NS_PER_S
@@ -260,7 +261,7 @@ async def test_a_fault_behind_the_engine_takes_its_folding_back(
     pipeline = pipeline_on(database_url)
     await pipeline.start()
     await send(pipeline, made[:2])
-    honest, n_calls = module.write_alerts, 0
+    honest, n_calls = write_alerts, 0
 
     def failing(connection: Any, transitions: Any) -> None:
         nonlocal n_calls
@@ -378,7 +379,7 @@ async def test_an_alert_cleared_by_hand_stays_cleared_after_a_crash(database_url
 
 
 def ledger(*, version: int, sent: int, forwarded: int, **columns: Any) -> Batch:
-    facts = {
+    facts: dict[str, Any] = {
         "source_id": "edge-1", "subject_id": "rsu-1", "session": 7, "edge_id": "edge-1",
         "edge_epoch": 1, "is_sequenced": True, "received": forwarded, "rejected": "{}",
         "dropped": 0, "expired": 0, "thinned": 0, "missing": 0, "duplicates": 0, "gaps": "[]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -12,7 +13,7 @@ from cloud.store import reads
 from cloud.store.columns import stored_messages
 from cloud.store.identities import Identities
 from cloud.store.migrate import migrate
-from cloud.store.writer import TooManyPartitionsError, Writer
+from cloud.store.writer import TooManyPartitionsError, Writer, Written
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.columns import columns_of
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
@@ -29,13 +30,15 @@ class Store:
         layout = migrate(self.connection, chunk_days=1.0)
         self.writer = Writer(layout, Identities())
 
-    def write(self, *batches: Batch):
+    def write(self, *batches: Batch) -> Written:
         self.writer.prepare(self.connection, batches)
         with self.connection.transaction():
             return self.writer.write(self.connection, batches)
 
     def count(self, table: str) -> int:
-        return self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        row = self.connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 @pytest.fixture
@@ -132,7 +135,8 @@ def test_a_row_twice_in_one_body_is_stored_once(store: Store) -> None:
 
 
 def test_the_same_sample_from_two_sources_and_in_two_runs_is_stored_for_each(store: Store) -> None:
-    for facts in ({}, {"source": "rsu-2"}, {"run_id": "run-2"}):
+    variants: list[dict[str, Any]] = [{}, {"source": "rsu-2"}, {"run_id": "run-2"}]
+    for facts in variants:
         assert store.write(vehicle_states(20, **facts)).stored == 20
     assert store.count("vehicle_state") == 60
 
@@ -161,7 +165,7 @@ def test_a_body_scattered_over_too_many_days_is_refused(store: Store) -> None:
     ids=["a cell beyond a smallint of mV", "a NUL character"],
 )
 def test_a_row_that_the_table_cannot_hold_is_counted_as_refused(
-    store: Store, message: str, columns: dict[str, object]
+    store: Store, message: str, columns: dict[str, Any]
 ) -> None:
     bad = one_row(message, at_ns=START_NS, session=3, **columns)
     good = {
@@ -173,7 +177,7 @@ def test_a_row_that_the_table_cannot_hold_is_counted_as_refused(
 
 
 def window(revision: int, vehicle_count: int, **columns: object) -> Batch:
-    facts = {
+    facts: dict[str, Any] = {
         "subject_id": "edge-1", "window_start_ns": START_NS, "window_s": 10.0,
         "map_version": "m1", "vehicle_s": 1.0, "distance_m": 2.0, "coverage_ratio": 0.5,
     }  # fmt: skip
@@ -212,7 +216,7 @@ def test_a_history_is_cut_by_run_zone_and_time(store: Store) -> None:
     store.write(
         vehicle_states(20, n_vehicles=1), vehicle_states(20, n_vehicles=1, zone="east", run_id="r2")
     )
-    span = {"from_ns": START_NS + NS_PER_S // 2, "to_ns": START_NS + NS_PER_S}
+    span: dict[str, Any] = {"from_ns": START_NS + NS_PER_S // 2, "to_ns": START_NS + NS_PER_S}
     page = reads.history(store.connection, "vehicle_state", "car-0", run_id="run-1", **span)
     assert len(page.items) == 6
     assert not reads.history(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from cloud.store import migrate as migrate_module
 from cloud.store.columns import sql_columns, stored_messages, time_column, unique_columns
 from cloud.store.migrate import MigrationError, make_partition, migrate, migrations
+from cloud.store.read_types import Connection
 from cloud.store.schema import table_sql, view_sql
 from cloud.store.sql import statements
 
 
 @pytest.fixture
-def migrated(database_url: str) -> psycopg.Connection:
+def migrated(database_url: str) -> Iterator[Connection]:
     connection = psycopg.connect(database_url, autocommit=True)
     migrate(connection, chunk_days=1.0)
     yield connection
@@ -22,7 +26,7 @@ def migrated(database_url: str) -> psycopg.Connection:
 
 @pytest.mark.parametrize("message", stored_messages())
 def test_the_columns_of_a_table_are_those_of_its_contract(
-    migrated: psycopg.Connection, message: str
+    migrated: Connection, message: str
 ) -> None:
     found = migrated.execute(
         "SELECT a.attname, format_type(a.atttypid, NULL), NOT a.attnotnull FROM pg_attribute a "
@@ -39,7 +43,7 @@ def test_the_columns_of_a_table_are_those_of_its_contract(
 
 @pytest.mark.parametrize("message", stored_messages())
 def test_a_table_is_cut_by_time_and_has_its_unique_index(
-    migrated: psycopg.Connection, message: str
+    migrated: Connection, message: str
 ) -> None:
     cut = migrated.execute("SELECT pg_get_partkeydef(%s::regclass)", [message]).fetchone()
     assert cut == (f"RANGE ({time_column(message)})",)
@@ -61,7 +65,7 @@ def test_the_committed_migrations_are_what_the_contracts_say_now() -> None:
 
 
 def test_migrating_twice_changes_nothing_and_keeps_the_first_chunk_length(
-    migrated: psycopg.Connection,
+    migrated: Connection,
 ) -> None:
     again = migrate(migrated, chunk_days=7.0)
     assert again.chunk_us == 86_400_000_000
@@ -69,20 +73,20 @@ def test_migrating_twice_changes_nothing_and_keeps_the_first_chunk_length(
     assert rows == (len(list(migrations())),)
 
 
-def test_a_changed_migration_is_refused(migrated: psycopg.Connection) -> None:
+def test_a_changed_migration_is_refused(migrated: Connection) -> None:
     migrated.execute("UPDATE schema_migration SET sha256 = 'other' WHERE number = 1")
     with pytest.raises(MigrationError, match=r"0001_platform\.sql was changed"):
         migrate(migrated, chunk_days=1.0)
 
 
-def test_a_database_of_a_newer_program_is_refused(migrated: psycopg.Connection) -> None:
+def test_a_database_of_a_newer_program_is_refused(migrated: Connection) -> None:
     migrated.execute("INSERT INTO schema_migration VALUES (9999, 'later', 'x')")
     with pytest.raises(MigrationError, match="knows up to"):
         migrate(migrated, chunk_days=1.0)
 
 
 def test_a_failed_migration_leaves_nothing_behind(
-    empty_database_url: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
     (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (x nonsense);")
@@ -94,9 +98,7 @@ def test_a_failed_migration_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("number", [-1, 0, 20_454])
-def test_a_partition_holds_its_chunk_and_is_made_once(
-    migrated: psycopg.Connection, number: int
-) -> None:
+def test_a_partition_holds_its_chunk_and_is_made_once(migrated: Connection, number: int) -> None:
     layout = migrate(migrated, chunk_days=1.0)
     make_partition(migrated, "rsu_status", number, layout)
     make_partition(migrated, "rsu_status", number, layout)
@@ -108,6 +110,7 @@ def test_a_partition_holds_its_chunk_and_is_made_once(
     day = migrated.execute(
         "SELECT to_char(to_timestamp(%s * 86400.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD')", [number]
     ).fetchone()
+    assert day is not None
     assert day[0] in bounds[0][0]
 
 

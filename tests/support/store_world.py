@@ -96,7 +96,7 @@ class OverSpeed:
 
     name = "traffic.speeding"
     rule = Rule(name, "Speeding", "A vehicle is too fast.", "None.", recovering_for_s=0.3)
-    inputs = ("vehicle_state",)
+    inputs: tuple[str, ...] = ("vehicle_state",)
     partition: Literal["zone", "vehicle"] = "zone"
 
     def initial(self, context: Context) -> dict[str, int]:

@@ -236,7 +236,7 @@ def test_critical_alerts_stay_out_of_a_storm() -> None:
 
 
 def test_a_book_goes_on_exactly_from_its_snapshot() -> None:
-    steps: list[tuple[Any, ...]] = [
+    steps: list[tuple[Any, ...] | int] = [
         ("raise", 10, 0), ("raise", 12, 0), ("clear", 30, 0), 35, ("raise", 45, 44), 60,
         ("unknown", 61, 44), ("clear", 70, 44), 80, 95, ("raise", 300, 290), 320,
     ]  # fmt: skip

@@ -22,7 +22,7 @@ class Watcher:
 
     rule = Rule("data.watch", "Watch", "Nothing.", "Nothing.")
     name = "data.watch"
-    inputs = ("vehicle_state",)
+    inputs: tuple[str, ...] = ("vehicle_state",)
 
     def __init__(self, partition: Literal["zone", "vehicle"]) -> None:
         self.partition: Literal["zone", "vehicle"] = partition
