@@ -8,7 +8,7 @@ both). What is left depends on the vehicle's records alone, not on how they were
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,25 +98,29 @@ def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
     For a detector that drops frames without its signal: the frame before is then the one that
     had the signal.
     """
-    rows = _with_previous(rows, vehicles, field)
-    if len(rows):
-        is_last = np.append(rows.is_first[1:], True)
-        vehicles[field][rows.slot[is_last]] = rows.at_ns[is_last]
-    return rows
+    if len(rows) == 0:
+        return rows
+    previous_at_ns = _previous(rows, vehicles, field)
+    _keep_last(rows, vehicles, field)
+    return Rows(rows.row, rows.slot, rows.at_ns, rows.is_first, previous_at_ns, rows.is_late)
 
 
 def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
-    tried = _with_previous(rows, vehicles, "last_at_ns")
-    if bool((tried.at_ns <= tried.previous_at_ns).any()):
+    if bool((rows.at_ns <= _previous(rows, vehicles, "last_at_ns")).any()):
         rows = rows.where(_rises(rows, vehicles))
     return chained(rows, vehicles, "last_at_ns")
 
 
-def _with_previous(rows: Rows, vehicles: Keyed, field: str) -> Rows:
+def _previous(rows: Rows, vehicles: Keyed, field: str) -> npt.NDArray[np.int64]:
     previous = np.empty(len(rows), np.int64)
     previous[1:] = rows.at_ns[:-1]
     previous[rows.is_first] = vehicles[field][rows.slot[rows.is_first]]
-    return replace(rows, previous_at_ns=previous)
+    return previous
+
+
+def _keep_last(rows: Rows, vehicles: Keyed, field: str) -> None:
+    is_last = np.append(rows.is_first[1:], True)
+    vehicles[field][rows.slot[is_last]] = rows.at_ns[is_last]
 
 
 def _rises(rows: Rows, vehicles: Keyed) -> npt.NDArray[np.bool_]:
