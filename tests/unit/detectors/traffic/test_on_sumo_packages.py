@@ -23,6 +23,7 @@ from tests.support.traffic_events import Run, detect, distance_m, found_at, read
 
 MAX_DELAY_S = 40.0
 MAX_DISTANCE_M = 15.0
+CONTROL_S = 400  # of 690 and 1140: the gate has little time, the benchmark runs all of it
 PACKAGES = ("hamburg_urban", "a39_freeway")
 DETECTORS = (stopped_vehicle.PLUGIN, hard_braking.PLUGIN)
 
@@ -31,6 +32,8 @@ DETECTORS = (stopped_vehicle.PLUGIN, hard_braking.PLUGIN)
 def run(package: str, file: str, marks: Marks) -> Run:
     road_map = read_map(package)
     fcd = prepared(package, file, marks)
+    if file == "control_fcd":
+        fcd = fcd.rows(fcd.time_s < fcd.time_s[0] + CONTROL_S)
     batches = vehicle_batches(fcd, road_map)
     timed = ((int(b.column("sampled_at_ns")[0] - EPOCH_NS) // 10**9, b) for b in batches)
     return detect(DETECTORS, road_map, timed)
