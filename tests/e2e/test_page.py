@@ -195,6 +195,23 @@ def test_evidence_unfolds_on_a_click_and_the_map_goes_there(
     until(tab, f"{ROAD}.view.metresPerPixel < 1", "a closer view")
 
 
+def test_pointing_at_a_vehicle_tells_which_one_it_is(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    tab = open_page("/#zone=town")
+    until(tab, "window.openvrc.vehicles.bySlot.size === 49", "the vehicles")
+    x, y = tab.evaluate(
+        """() => {
+          const { map, vehicles } = window.openvrc;
+          const { x, y } = vehicles.bySlot.get(1);
+          return map.view.toScreen(x, y);
+        }"""
+    )
+    tab.locator("#moving").hover(position={"x": x, "y": y})
+    tab.locator("#tip", has_text="car-").wait_for()
+    assert "km/h" in tab.locator("#tip").inner_text()
+
+
 def test_an_id_that_looks_like_markup_stays_text(
     driver: Driver, open_page: Callable[..., Any]
 ) -> None:

@@ -35,8 +35,7 @@ def town() -> Town:
 def cloud(town: Town) -> Iterator[RunningCloud]:
     with temporary_cloud() as running:
         running.send([town.announce()])
-        for second in range(60):
-            running.send(town.at(second))
+        running.drive(town, range(60))
         yield running
 
 

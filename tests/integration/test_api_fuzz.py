@@ -39,8 +39,7 @@ def cloud() -> Iterator[RunningCloud]:
     with temporary_cloud() as running:
         town = Town()
         running.send([town.announce()])
-        for second in range(0, 40, 2):
-            running.send(town.at(second))
+        running.drive(town, range(0, 40, 2))
         yield running
 
 

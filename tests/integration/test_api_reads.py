@@ -27,8 +27,7 @@ def town() -> Town:
 def cloud(town: Town) -> Iterator[RunningCloud]:
     with temporary_cloud() as running:
         running.send([town.announce()])
-        for second in range(SECONDS):
-            running.send(town.at(second))
+        running.drive(town, range(SECONDS))
         odd = town.cars(SECONDS).slice(0, 1).with_columns({"subject_id": [SLASHED]})
         running.send([odd, town.tick(SECONDS)])
         yield running

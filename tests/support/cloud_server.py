@@ -26,6 +26,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.contracts.wire import CONTENT_TYPE, pack
 from openvrc.embedded.database import start_database
 from openvrc.settings import Settings
+from tests.support.town import Town
 
 VIEWER, OPERATOR, ADMIN = "viewer-key-for-tests", "operator-key-for-tests", "admin-key-for-tests"
 KEYS = f"wall:viewer:{VIEWER},olga:operator:{OPERATOR},root:admin:{ADMIN}"
@@ -73,6 +74,12 @@ class RunningCloud:
         assert response.status_code == 200, response.text
         stored: int = response.json()["stored"]
         return stored
+
+    def drive(self, town: Town, seconds: range, *, per_body: int = 10) -> None:
+        """Send seconds of a town, several in a body."""
+        for first in range(seconds.start, seconds.stop, seconds.step * per_body):
+            last = min(first + seconds.step * per_body, seconds.stop)
+            self.send([batch for at in range(first, last, seconds.step) for batch in town.at(at)])
 
 
 def bearer(key: str) -> dict[str, str]:

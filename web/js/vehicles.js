@@ -9,6 +9,7 @@ const VEHICLE_BYTES = 16;
 const FLAG_NO_HEADING = 32;
 const SPEED_ABSENT = 255;
 const OUTLINE = "#0a121a"; // tells a vehicle from the road's colour below it
+const OUTLINE_FROM_PX = 7;
 const TELEPORT_WORLD = 250 / 40_075_017; // further than 250 m is another vehicle or a gap: no glide
 const FIRST_GLIDE_MS = 1000;
 const MIN_GLIDE_MS = 150;
@@ -81,8 +82,9 @@ export class Vehicles {
 
   draw(context, view, nowMs) {
     const perMetre = 1 / view.metresPerPixel;
-    const length = Math.min(Math.max(4.6 * perMetre, 9), 60);
-    const width = Math.min(Math.max(1.9 * perMetre, 5), 26);
+    const least = leastLength(view.metresPerPixel);
+    const length = Math.min(Math.max(4.6 * perMetre, least), 60);
+    const width = Math.min(Math.max(1.9 * perMetre, least * 0.55), 26);
     for (const item of this.bySlot.values()) {
       const [x, y] = view.toScreen(...this.positionOf(item, nowMs));
       if (x < -60 || y < -60 || x > view.width + 60 || y > view.height + 60) continue;
@@ -101,6 +103,14 @@ export class Vehicles {
     }
     return best;
   }
+}
+
+// Seen from afar vehicles shrink, or they would hide the roads' colours; near by they can be told
+// by colour and heading even where they are smaller than that in truth.
+function leastLength(metresPerPixel) {
+  const [near, far] = [0.8, 3];
+  const share = Math.min(1, Math.max(0, (metresPerPixel - near) / (far - near)));
+  return 9.5 - share * 5;
 }
 
 function drawVehicle(context, item, x, y, length, width) {
@@ -124,9 +134,11 @@ function drawVehicle(context, item, x, y, length, width) {
   context.lineTo(...corner(-length, -width / 2));
   context.lineTo(...corner(-length * 0.32, -width / 2));
   context.closePath();
-  context.strokeStyle = OUTLINE;
-  context.lineWidth = 2;
-  context.stroke();
+  if (length > OUTLINE_FROM_PX) {
+    context.strokeStyle = OUTLINE;
+    context.lineWidth = 2;
+    context.stroke();
+  }
   context.fill();
   if (item.brakes) {
     context.strokeStyle = "#ff3b3b";
