@@ -17,9 +17,10 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
-from openvrc.contracts.batch import Batch, from_columns
+from openvrc.contracts.batch import Batch, concat, from_columns
 from openvrc.contracts.codecs.base import Codec
 from openvrc.contracts.errors import ContractError, SettingsError, VrcError
 from openvrc.contracts.plugins import discover
@@ -186,7 +187,7 @@ class Publisher:
 
     def _announce(self, state: Literal["running", "ended"], zone_time_ns: int) -> None:
         batch = announce_batch(self._world, state, self._speed, zone_time_ns)
-        self._send("zone", DRIVER_ID, batch, self._json, retain=True)
+        self._send(batch, retain=True)
         self._link.drain()
 
     def _await_first_tick(self) -> None:
@@ -225,9 +226,13 @@ class Publisher:
                 return
 
     def _publish(self, frame: Frame) -> None:
-        for outgoing in frame.messages:
-            self._send(outgoing.kind, outgoing.source_id, outgoing.batch, self._codec)
-            self._progress.records[outgoing.batch.message] += outgoing.batch.n_rows
+        for outgoing, payload in zip(frame.messages, self._encoded(frame), strict=True):
+            message = outgoing.batch.message
+            topic = Topic(
+                outgoing.batch.zone, outgoing.kind, outgoing.source_id, message, self._codec.name
+            )
+            self._link.publish(str(topic), payload)
+            self._progress.records[message] += outgoing.batch.n_rows
         self._progress.messages += len(frame.messages)
         self._tick(frame.zone_time_ns)
         self._ticks_ns.append(frame.zone_time_ns)
@@ -235,9 +240,24 @@ class Publisher:
         self._progress.frames += 1
         self._on_progress(self._progress)
 
+    def _encoded(self, frame: Frame) -> list[bytes]:
+        """Payloads of a frame's messages, in order; many senders' rows are encoded at once."""
+        payloads = [b""] * len(frame.messages)
+        places: dict[str, list[int]] = {}
+        for place, outgoing in enumerate(frame.messages):
+            places.setdefault(outgoing.batch.message, []).append(place)
+        for mine in places.values():
+            parts = [frame.messages[place].batch for place in mine]
+            ends = list(accumulate(part.n_rows for part in parts))
+            stamped = concat(parts).with_columns({"published_at_ns": time.time_ns()})
+            bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+            for place, payload in zip(mine, self._codec.encode_parts(stamped, bounds), strict=True):
+                payloads[place] = payload
+        return payloads
+
     def _tick(self, zone_time_ns: int) -> None:
         self._link.drain()
-        self._send("zone", DRIVER_ID, tick_batch(self._world, zone_time_ns), self._json)
+        self._send(tick_batch(self._world, zone_time_ns))
 
     def _follow_edge(self) -> None:
         """Wait while the edge is too far behind us or the cloud behind the edge."""
@@ -274,12 +294,11 @@ class Publisher:
         self._link.publish(str(topic), b"", retain=True)
         self._link.drain()
 
-    def _send(
-        self, kind: str, source_id: str, batch: Batch, codec: Codec, *, retain: bool = False
-    ) -> None:
-        topic = Topic(batch.zone, kind, source_id, batch.message, codec.name)
+    def _send(self, batch: Batch, *, retain: bool = False) -> None:
+        """A control message of the driver, always JSON."""
+        topic = Topic(batch.zone, "zone", DRIVER_ID, batch.message)
         stamped = batch.with_columns({"published_at_ns": time.time_ns()})
-        self._link.publish(str(topic), codec.encode(stamped), retain=retain)
+        self._link.publish(str(topic), self._json.encode(stamped), retain=retain)
 
     def _waits_for(self, reason: str) -> None:
         self._progress.waiting_for = reason
