@@ -14,7 +14,7 @@ a block end one frame later; a missing cell value counts as "no deviation" in it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,9 @@ import numpy.typing as npt
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
-from openvrc.detectors.battery import cell_blocks, rest_batches
+from openvrc.detectors.battery import cell_blocks, cell_events, rest_batches
 from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
+from openvrc.detectors.battery.cell_events import CellEvent
 from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
 from openvrc.detectors.battery.deviation import COUNTS_PER_V, LEAST_CELLS, deviation_counts
 from openvrc.detectors.battery.frames import SEEN, Rows, usable_rows
@@ -33,8 +34,6 @@ from openvrc.detectors.keyed import Keyed
 SERIOUS_V = 0.100  # about 10 % of charge on a mid curve: the pack's usable energy is cut
 REST_CUT_COUNTS = round(rest_batches.CUT_V * COUNTS_PER_V)
 UPDATE_STEP_V = 0.010  # a change worth telling; smaller ones follow the state of charge
-QUICK_CONFIDENCE = 0.7  # 12 frames cannot tell a lasting offset from a relaxing one
-VOTE_CONFIDENCE = {3: 0.85, 4: 0.9, 5: 0.95}
 
 RULE = Rule(
     name="battery.self_discharge",
@@ -64,25 +63,6 @@ class _Episode:
     healthy_since_ns: int = 0
     healthy_batches: int = 0
     """Batches of rest in a row in which the cell was close to its pack, and the first's start."""
-
-
-@dataclass(frozen=True)
-class _Event:
-    """What was found of a cell when row `closing` came."""
-
-    closing: int
-    is_rest: bool
-    slot: int
-    cell: int
-    is_low: bool
-    is_healthy: bool
-    began_at_ns: int
-    """Of the evidence: the block, or the oldest batch that agrees."""
-    batch_began_at_ns: int
-    ended_at_ns: int
-    deviation_v: float
-    confidence: float
-    evidence: dict[str, Any]
 
 
 class State:
@@ -125,7 +105,9 @@ class SelfDischarge:
         is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
         at_rest = np.clip(counts[is_rest], -REST_CUT_COUNTS, REST_CUT_COUNTS)
         events = _from_blocks(state, rows, counts, current_a, n_cells)
-        watched = set(state.episodes) | {(event.slot, event.cell) for event in events}
+        watched: dict[int, set[int]] = {}
+        for slot, cell in [*state.episodes, *((event.slot, event.cell) for event in events)]:
+            watched.setdefault(slot, set()).add(cell)
         events += _from_rest(state, rows, is_rest, at_rest, n_cells, watched)
         events.sort(key=lambda event: (event.closing, event.is_rest, event.cell))
         alarm_level = batch.column("bms_alarm_level")[rows.row]
@@ -186,44 +168,12 @@ def _from_blocks(
     counts: npt.NDArray[np.int32],
     current_a: FloatArray,
     n_cells: npt.NDArray[np.int64],
-) -> list[_Event]:
+) -> list[CellEvent]:
     current = np.rint(current_a * COUNTS_PER_A).astype(np.int32)
     scalars = np.stack([current, current.astype(np.int64) ** 2, n_cells], axis=1)
     key = block_keys(rows, state.vehicles["pos"], state.vehicles["serial"])
     closed = state.blocks.fold(rows, key, scalars, block_tables(counts, current))
-    weak = cell_blocks.weak_cells(closed)
-    events = []
-    for group, cell, deviation_v, sd_v, noise_v in zip(
-        *(a.tolist() for a in (weak.group, weak.cell, weak.deviation_v, weak.sd_v, weak.noise_v)),
-        strict=True,
-    ):
-        evidence = {
-            "method": "12 frames, load removed by regression",
-            "limit_v": -cell_blocks.DEVIATION_LIMIT_V,
-            "deviation_sd_v": round(sd_v, 4),
-            "cell_spread_v": round(noise_v, 4),
-            "frames": cell_blocks.BLOCK_FRAMES,
-            "mean_current_a": round(
-                int(closed.scalars[group, 0]) / int(closed.n_rows[group]) / COUNTS_PER_A, 1
-            ),
-        }
-        events.append(
-            _Event(
-                closing=int(closed.closing[group]),
-                is_rest=False,
-                slot=int(closed.slot[group]),
-                cell=cell,
-                is_low=True,
-                is_healthy=False,
-                began_at_ns=int(closed.first_at_ns[group]),
-                batch_began_at_ns=int(closed.first_at_ns[group]),
-                ended_at_ns=int(closed.last_at_ns[group]),
-                deviation_v=deviation_v,
-                confidence=QUICK_CONFIDENCE,
-                evidence=evidence,
-            )
-        )
-    return events
+    return cell_events.from_blocks(closed)
 
 
 def _from_rest(
@@ -232,52 +182,19 @@ def _from_rest(
     is_rest: npt.NDArray[np.bool_],
     counts: npt.NDArray[np.int32],
     n_cells: npt.NDArray[np.int64],
-    watched: set[tuple[int, int]],
-) -> list[_Event]:
-    """Verdicts on cells that are low, or watched because an episode is or may become open."""
+    watched: dict[int, set[int]],
+) -> list[CellEvent]:
     if len(counts) == 0:
         return []
     resting = rows.where(is_rest)
     key = resting.at_ns // rest_batches.BATCH_NS
     closed = state.rest.fold(resting, key, n_cells[is_rest, None], {"rest": counts})
-    place = np.flatnonzero(is_rest)  # from rest rows to all rows
-    events = []
-    for verdict in state.votes.cast(closed):
-        slot = int(closed.slot[verdict.group])
-        width = len(verdict.is_low)
-        watched |= {(slot, cell) for cell in np.flatnonzero(verdict.is_low).tolist()}
-        for cell in sorted(c for s, c in watched if s == slot and c < width):
-            votes = int(verdict.votes[cell])
-            evidence = {
-                "method": "batches of 4 h at rest",
-                "limit_v": -rest_batches.DEVIATION_LIMIT_V,
-                "cell_spread_v": round(verdict.noise_v, 4),
-                "rest_samples": int(closed.n_rows[verdict.group]),
-                "rest_current_limit_a": rest_batches.REST_CURRENT_A,
-                "batches_agreeing": votes,
-                "batches": rest_batches.VOTES_OF,
-            }
-            events.append(
-                _Event(
-                    closing=int(place[closed.closing[verdict.group]]),
-                    is_rest=True,
-                    slot=slot,
-                    cell=cell,
-                    is_low=bool(verdict.is_low[cell]),
-                    is_healthy=bool(verdict.is_healthy[cell]),
-                    began_at_ns=int(verdict.began_at_ns[cell]),
-                    batch_began_at_ns=int(closed.first_at_ns[verdict.group]),
-                    ended_at_ns=int(closed.last_at_ns[verdict.group]),
-                    deviation_v=float(verdict.deviation_v[cell]),
-                    confidence=VOTE_CONFIDENCE.get(votes, QUICK_CONFIDENCE),
-                    evidence=evidence,
-                )
-            )
-    return events
+    verdicts = state.votes.cast(closed)
+    return cell_events.from_rest(closed, verdicts, np.flatnonzero(is_rest), watched)
 
 
 def _fold_event(
-    state: State, rows: Rows, event: _Event, bms_alarm_level: int | None
+    state: State, rows: Rows, event: CellEvent, bms_alarm_level: int | None
 ) -> Finding | None:
     key = (event.slot, event.cell)
     episode = state.episodes.get(key)
@@ -302,7 +219,7 @@ def _fold_event(
     return _finding(state, rows, event, episode, "raise", bms_alarm_level)
 
 
-def _has_healed(episode: _Episode, event: _Event) -> bool:
+def _has_healed(episode: _Episode, event: CellEvent) -> bool:
     """Count a batch in which the cell is not low; whether health has lasted."""
     if not event.is_healthy:
         episode.healthy_batches = 0
@@ -318,13 +235,13 @@ def _has_healed(episode: _Episode, event: _Event) -> bool:
 def _finding(
     state: State,
     rows: Rows,
-    event: _Event,
+    event: CellEvent,
     episode: _Episode,
     phase: Phase,
     bms_alarm_level: int | None,
 ) -> Finding:
     deviation_mv = event.deviation_v * 1e3
-    z_score = event.deviation_v / event.evidence["cell_spread_v"]
+    z_score = event.deviation_v / event.noise_v
     text = (
         f"Cell {event.cell + 1} is {-deviation_mv:.0f} mV below its pack at rest, "
         f"{-z_score:.0f} times the spread of its mates."
@@ -345,6 +262,7 @@ def _finding(
             "text": text,
             "deviation_v": round(event.deviation_v, 4),
             "z_score": round(z_score, 1),
+            "cell_spread_v": round(event.noise_v, 4),
             **event.evidence,
             "span_started_at": iso_from_ns(event.began_at_ns),
             "span_ended_at": iso_from_ns(event.ended_at_ns),
