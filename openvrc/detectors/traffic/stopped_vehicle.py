@@ -113,7 +113,7 @@ class StoppedVehicle:
         return {
             **state.fleet.snapshot("fleet_"),
             **state.buffer.snapshot("rows_"),
-            "evaluated_s": np.array(state.evaluated_s),
+            "evaluated_s": np.array([state.evaluated_s]),
             "pairs": np.array([state.penetration.adjacent, state.penetration.pairs]),
         }
 
@@ -122,7 +122,7 @@ class StoppedVehicle:
         state = self.initial(context)
         state.fleet = Keyed.restore(_fleet.SPEC, arrays, "fleet_")
         state.buffer.restore(arrays, "rows_")
-        state.evaluated_s = int(arrays["evaluated_s"])
+        state.evaluated_s = int(arrays["evaluated_s"][0])
         state.penetration = Penetration(*arrays["pairs"].tolist())
         return state
 

@@ -23,6 +23,7 @@ from tests.support.traffic_events import Run, detect, distance_m, found_at, read
 
 MAX_DELAY_S = 40.0
 MAX_DISTANCE_M = 15.0
+pytestmark = pytest.mark.timeout(400)  # whole recordings, on machines that do other work too
 CONTROL_S = 400  # of 690 and 1140: the gate has little time, the benchmark runs all of it
 PACKAGES = ("hamburg_urban", "a39_freeway")
 DETECTORS = (stopped_vehicle.PLUGIN, hard_braking.PLUGIN)
