@@ -24,7 +24,7 @@ ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WINDOW = {"width": 1366, "height": 768}
+WIDTH_PX, HEIGHT_PX = 1366, 768
 WAIT_MS = 20_000
 XSS = "<img src=x onerror=alert(1)>"
 ROAD = "window.openvrc.map"
@@ -75,7 +75,11 @@ def browser(cloud: RunningCloud) -> Iterator[Any]:
     profile = tempfile.mkdtemp(prefix="openvrc-browser-")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=path, headless=False, args=ARGUMENTS, viewport=WINDOW
+            profile,
+            executable_path=path,
+            headless=False,
+            args=ARGUMENTS,
+            viewport={"width": WIDTH_PX, "height": HEIGHT_PX},
         )
         yield context
         context.close()
@@ -98,6 +102,10 @@ def open_page(
         if "ERR_CONNECTION" not in text:
             complaints.append(text)
 
+    def refuse(dialog: Any) -> None:
+        tell(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     def open_tab(path: str, key: str | None = OPERATOR) -> Any:
         tab = browser.new_page()
         tabs.append(tab)
@@ -105,7 +113,7 @@ def open_page(
         tab.on("console", lambda m: tell(m.text) if m.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: tell(str(error)))
         tab.on("request", lambda r: None if r.url.startswith(cloud.url) else tell(r.url))
-        tab.on("dialog", lambda dialog: (tell(f"dialog {dialog.message}"), dialog.dismiss()))
+        tab.on("dialog", refuse)
         if key is not None:
             tab.goto(f"{cloud.url}/?key={key}")
         tab.goto(f"{cloud.url}{path}")

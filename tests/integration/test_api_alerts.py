@@ -42,6 +42,7 @@ def cloud(town: Town) -> Iterator[RunningCloud]:
 @pytest.fixture
 def alert(cloud: RunningCloud, town: Town) -> dict[str, Any]:
     items = cloud.json("/v1/alerts", params={"rule": "traffic.stopped_vehicle"})["items"]
+    found: dict[str, Any]
     (found,) = [item for item in items if item["subject_id"] == town.stopped_id]
     return found
 

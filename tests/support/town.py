@@ -187,7 +187,7 @@ class Town:
         rows = [self._car(i, second) for i in range(self.n_cars)]
         rows.append(self._stopped(second))
         n = len(rows)
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         columns |= {
             "published_at_ns": time.time_ns(),
             "session": 1,

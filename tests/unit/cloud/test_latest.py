@@ -1,5 +1,7 @@
 """Latest values: newest by event time, whatever the order and split of what arrives."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,30 +13,26 @@ from openvrc.contracts.units import NS_PER_S
 T0_NS = 1_767_225_600 * NS_PER_S
 
 
-def batch_of(message: str, run_id: str = "live", zone: str = "z", **columns: object) -> Batch:
+def batch_of(message: str, run_id: str = "live", zone: str = "z", **columns: Any) -> Batch:
     n_rows = max(len(v) for v in columns.values() if isinstance(v, list))
     return from_columns(
         message, zone=zone, run_id=run_id, origin="live", columns=columns, n_rows=n_rows
     )
 
 
-def states(ids: list[str], at_s: list[float], speed_mps: list[float], **more: object) -> Batch:
-    n = len(ids)
-    return batch_of(
-        "vehicle_state",
-        **{
-            "source_id": "r1",
-            "subject_id": ids,
-            "sampled_at_ns": [T0_NS + int(s * NS_PER_S) for s in at_s],
-            "lat_deg": [52.0] * n,
-            "lon_deg": [13.0] * n,
-            "speed_mps": speed_mps,
-            "segment_id": "e1",
-            "lane_index": -1,
-            "id_kind": "permanent",
-        }
-        | more,
-    )
+def states(ids: list[str], at_s: list[float], speed_mps: list[float], **more: Any) -> Batch:
+    columns: dict[str, Any] = {
+        "source_id": "r1",
+        "subject_id": ids,
+        "sampled_at_ns": [T0_NS + int(s * NS_PER_S) for s in at_s],
+        "lat_deg": [52.0] * len(ids),
+        "lon_deg": [13.0] * len(ids),
+        "speed_mps": speed_mps,
+        "segment_id": "e1",
+        "lane_index": -1,
+        "id_kind": "permanent",
+    }
+    return batch_of("vehicle_state", **(columns | more))
 
 
 def tick(at_s: float) -> Batch:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -59,9 +60,9 @@ def frame_of(client: LiveClient, latest: Latest, now_s: float = 0.0) -> bytes | 
     return client.next_frame(cache, now_s=now_s, server_time_ms=1000.0)
 
 
-def watching(bounds: list[float] = EVERYWHERE) -> LiveClient:
+def watching(bounds: Sequence[float] = EVERYWHERE) -> LiveClient:
     client = LiveClient(0.0)
-    client.receive(json.dumps({"zone": "z", "run": "r", "bounds": bounds}), 0.0)
+    client.receive(json.dumps({"zone": "z", "run": "r", "bounds": list(bounds)}), 0.0)
     return client
 
 
