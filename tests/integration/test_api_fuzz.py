@@ -43,6 +43,7 @@ def cloud() -> Iterator[RunningCloud]:
         yield running
 
 
+@pytest.mark.timeout(300)  # some 800 requests, on a machine that other tests share
 def test_no_request_makes_the_service_fail(cloud: RunningCloud) -> None:
     # Schemathesis's own pytest integration does not run under pytest 9: operations are walked here.
     schema = schemathesis.openapi.from_url(f"{cloud.url}/openapi.json")

@@ -77,14 +77,11 @@ def test_a_poisoned_body_is_refused_and_the_next_good_one_goes_through(
         ({"X-VRC-Batch": "edge-t"}, 422, "x-vrc-batch"),
         ({"X-VRC-Batch": "another/e1/1"}, 422, "edge-t"),
         ({"X-VRC-Batch": ""}, 422, ""),
-        ({"X-VRC-Edge": "\x00"}, 400, ""),
     ],
 )
 def test_wrong_headers_are_refused_with_what_was_expected(
     cloud: RunningCloud, headers: dict[str, str], status: int, word: str
 ) -> None:
-    if "\x00" in headers.get("X-VRC-Edge", ""):
-        pytest.skip("the HTTP client refuses to send this itself")
     response = cloud.ingest(Town().at(0), **headers)
     assert_problem(response, status)
     assert word.lower() in response.text.lower()
