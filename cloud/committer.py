@@ -20,7 +20,7 @@ from typing import Protocol
 
 import psycopg
 
-from cloud.alerting import AlertTransition
+from cloud.alerting import AlertTransition, transition_from_json, transition_to_json
 from cloud.counts import CountsSinceCheckpoint, as_columns, counts_of, outcome_of
 from cloud.engine import Engine, EngineOutput
 from cloud.latency import LatencyMeter
@@ -36,6 +36,7 @@ from cloud.ports import (
 from cloud.store.facts import (
     SenderCount,
     add_to_ledger,
+    cleared_in_store,
     write_alerts,
     write_ledgers,
     write_zone_facts,
@@ -268,23 +269,32 @@ class Committer:
             except Exception:
                 log.exception("fold %s failed on a committed body; the pipeline goes on", fold.name)
 
-    def clear_alert(self, run_id: str, alert_id: str, who: str, note: str) -> EngineOutput:
-        """Clear an open alert by hand; an output without transitions if none is open."""
-        output: EngineOutput | None = None
+    def clear_alert(
+        self, run_id: str, alert_id: str, who: str, note: str
+    ) -> tuple[AlertTransition, ...]:
+        """Clear an open alert by hand; nothing if none is open.
+
+        An open alert of a run that has ended is known to the database only.
+        """
+        facts = {"alert_id": alert_id, "who": who, "note": note}
         payload = f"{run_id}\n{alert_id}".encode()
+        told: tuple[AlertTransition, ...] = ()
         while True:
             connection = self._connected()
             try:
                 with connection.transaction():
-                    output = output or self._engine.clear_alert(run_id, alert_id)
-                    if not output.transitions:
-                        return output
-                    write_alerts(connection, output.transitions)
-                    facts = {"alert_id": alert_id, "who": who, "note": note}
+                    told = told or self._engine.clear_alert(run_id, alert_id).transitions
+                    outcome = None
+                    if not told:
+                        told = cleared_in_store(connection, run_id, alert_id)
+                        outcome = [transition_to_json(step) for step in told]
+                    if not told:
+                        return ()
+                    write_alerts(connection, told)
                     connection.execute(statement("add_clear_action"), facts)
-                    self._position = PostgresLog(connection).append(CLEAR, payload, None)
-                self._tell([], output, Written(0, 0, {}))
-                return output
+                    self._position = PostgresLog(connection).append(CLEAR, payload, outcome)
+                self._tell([], EngineOutput(told), Written(0, 0, {}))
+                return told
             except _CONNECTION_ERRORS as error:
                 self._lose(connection, error)
 
@@ -319,7 +329,7 @@ class Committer:
         self._generation += 1
         self._engine = Engine(self._detectors)
         if ENGINE in checkpoint.parts:
-            self._engine.restore(checkpoint.parts[ENGINE])
+            self._restore_engine(checkpoint.parts[ENGINE])
         for name, fold in self._folds.items():
             fold.restore(checkpoint.parts.get(name, self._empty_folds[name]))
         self._position = self._checkpoint_position = checkpoint.position
@@ -328,10 +338,20 @@ class Committer:
             self._refold(connection, entry)
             self._position = entry.position
 
+    def _restore_engine(self, data: bytes) -> None:
+        try:
+            self._engine.restore(data)
+        except (KeyError, TypeError, ValueError):
+            # Of another version: rows and alerts are all there, what led to them is not.
+            log.exception("the checkpoint cannot be read; detectors and alerting begin anew")
+            self._engine = Engine(self._detectors)
+
     def _refold(self, connection: Connection, entry: LogEntry) -> None:
         if entry.kind == CLEAR:
             run_id, alert_id = entry.payload.decode().split("\n")
-            self._fold([], self._engine.clear_alert(run_id, alert_id))
+            told = self._engine.clear_alert(run_id, alert_id).transitions
+            told = told or tuple(map(transition_from_json, entry.outcome or []))
+            self._fold([], EngineOutput(told))
             return
         batches = [b for b in unpack(entry.payload) if b.message != "source_ledger"]
         self._identities.learn(connection, batches)

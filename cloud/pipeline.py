@@ -205,7 +205,7 @@ class Pipeline:
     async def clear_alert(
         self, run_id: str, alert_id: str, who: str, note: str = ""
     ) -> AlertTransition | None:
-        """Clear an open alert by hand; None when the engine has no such open alert."""
+        """Clear an open alert by hand; None when there is no such open alert."""
         call = _Clear(self._committer, run_id, alert_id, who, note)
         transitions = await self._put(_Job(None, Future(), call))
         return transitions[0] if transitions else None
@@ -329,8 +329,7 @@ class _Clear:
     note: str
 
     def __call__(self) -> tuple[AlertTransition, ...]:
-        output = self.committer.clear_alert(self.run_id, self.alert_id, self.who, self.note)
-        return output.transitions
+        return self.committer.clear_alert(self.run_id, self.alert_id, self.who, self.note)
 
 
 def _unpack_body(payload: bytes, batch_id: str) -> Body:

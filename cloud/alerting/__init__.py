@@ -9,6 +9,8 @@ from cloud.alerting.alert import (
     AlertTransition,
     Change,
     alert_id_of,
+    transition_from_json,
+    transition_to_json,
 )
 from cloud.alerting.book import AlertBook
 
@@ -20,4 +22,6 @@ __all__ = [
     "AlertTransition",
     "Change",
     "alert_id_of",
+    "transition_from_json",
+    "transition_to_json",
 ]

@@ -90,3 +90,14 @@ def alert_to_json(alert: Alert) -> dict[str, Any]:
 def alert_from_json(values: Mapping[str, Any]) -> Alert:
     """What `alert_to_json` wrote."""
     return Alert(**{**values, "severity": Severity(values["severity"])})
+
+
+def transition_to_json(told: AlertTransition) -> dict[str, Any]:
+    """JSON values of a transition."""
+    values = {name: getattr(told, name) for name in AlertTransition.__dataclass_fields__}
+    return values | {"alert": alert_to_json(told.alert)}
+
+
+def transition_from_json(values: Mapping[str, Any]) -> AlertTransition:
+    """What `transition_to_json` wrote."""
+    return AlertTransition(**{**values, "alert": alert_from_json(values["alert"])})

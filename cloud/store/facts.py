@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cloud.alerting import Alert, AlertTransition
 from cloud.store.identities import Identities
 from cloud.store.sql import statement
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Severity
 
 Connection = psycopg.Connection[Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +55,33 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
         time_ns = row.pop(f"{name}_ns")
         row[name] = None if time_ns is None else moment(time_ns)
     return row | {"severity": int(alert.severity), "evidence": _json(alert.evidence)}
+
+
+def alert_of_row(row: Mapping[str, Any]) -> Alert:
+    """The alert in a row of the table `alert`, by column name."""
+    values = {name: row[name] for name in Alert.__dataclass_fields__ if name in row}
+    for name in ("started_at", "detected_at", "cleared_at"):
+        values[f"{name}_ns"] = None if row[name] is None else ns_of(row[name])
+    return Alert(**values | {"severity": Severity(row["severity"])})
+
+
+def cleared_in_store(
+    connection: Connection, run_id: str, alert_id: str
+) -> tuple[AlertTransition, ...]:
+    """The transition that clears an open alert which only the store knows; () if it is not open.
+
+    It is cleared as of the newest zone time that its run has seen.
+    """
+    facts = {"run_id": run_id, "id": alert_id}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(statement("open_alert"), facts).fetchone()
+    if row is None:
+        return ()
+    alert = alert_of_row(row)
+    last_at_ns = alert.detected_at_ns if row["last_at"] is None else ns_of(row["last_at"])
+    at_ns = max(alert.detected_at_ns, last_at_ns)
+    cleared = replace(alert, state="cleared", cleared_at_ns=alert.cleared_at_ns or at_ns)
+    return (AlertTransition(cleared, "cleared", row["sequence"] + 1, at_ns),)
 
 
 def _event_row(told: AlertTransition) -> dict[str, Any]:

@@ -7,6 +7,7 @@ keys in memory that the database does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -44,14 +45,14 @@ class Identities:
             self.learn_run(connection, batch.run_id, batch.origin)
         for kind in ("source", "subject"):
             words = [used_words(batch, name)[0] for batch, name in _keyed_columns(batches, kind)]
-            self.learn_names(connection, kind, (word for part in words for word in part))
+            self.learn_names(connection, kind, chain.from_iterable(words))
 
     def learn_names(
         self, connection: psycopg.Connection[Any], kind: Kind, names: Iterable[str]
     ) -> None:
         """Give names a key, in one round trip for the new ones."""
         known = self._keys[kind]
-        new = sorted({name for name in names if name not in known and "\0" not in name})
+        new = sorted(name for name in set(names).difference(known) if "\0" not in name)
         if not new:
             return
         with connection.transaction():
@@ -93,7 +94,7 @@ class Identities:
         """Keys (n_rows,) of a text column; `NO_KEY` for "" and for names nothing can store."""
         known = self._keys[kind]
         words, place = used_words(batch, name)
-        keys = np.fromiter((known.get(word, NO_KEY) for word in words), np.int64, len(words))
+        keys = np.fromiter(map(known.get, words, repeat(NO_KEY)), np.int64, len(words))
         column: Keys = keys[place]
         return column
 

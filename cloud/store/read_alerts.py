@@ -7,8 +7,8 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from cloud.alerting import OPEN_STATES, Alert
-from cloud.store.facts import moment, ns_of
+from cloud.alerting import OPEN_STATES
+from cloud.store.facts import alert_of_row, moment, ns_of
 from cloud.store.read_types import (
     ActionKind,
     AlertAction,
@@ -95,7 +95,7 @@ def _view(
 ) -> AlertView:
     at = row["acknowledged_at"]
     return AlertView(
-        alert=_alert(row),
+        alert=alert_of_row(row),
         acknowledged_by=row["acknowledged_by"],
         acknowledged_at_ns=None if at is None else ns_of(at),
         assigned_to=row["assigned_to"],
@@ -103,10 +103,3 @@ def _view(
         actions=actions or [],
         events=events or [],
     )
-
-
-def _alert(row: Row) -> Alert:
-    values = {name: row[name] for name in Alert.__dataclass_fields__ if name in row}
-    for name in ("started_at", "detected_at", "cleared_at"):
-        values[f"{name}_ns"] = None if row[name] is None else ns_of(row[name])
-    return Alert(**values | {"severity": Severity(row["severity"])})

@@ -21,6 +21,7 @@ from cloud.pipeline import (
     WireError,
 )
 from cloud.ports import OwnedElsewhereError
+from cloud.snapshot import pack_snapshot
 from cloud.store import reads
 from cloud.store.facts import write_alerts
 from openvrc.contracts.batch import Batch
@@ -376,6 +377,68 @@ async def test_an_alert_cleared_by_hand_stays_cleared_after_a_crash(database_url
             ("ann", "clear", {"text": "known test drive"})
         ]
         assert not reads.alerts(connection, reads.AlertFilter(state="open")).items
+
+
+class Told:
+    """A fold that keeps the state of every alert."""
+
+    name = "told"
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+
+    def apply(self, batches: Sequence[Batch], transitions: Sequence[AlertTransition]) -> None:
+        self.states |= {told.alert.id: told.alert.state for told in transitions}
+
+    def snapshot(self) -> bytes:
+        return json.dumps(self.states).encode()
+
+    def restore(self, data: bytes) -> None:
+        self.states = json.loads(data)
+
+
+async def test_an_alert_of_a_run_that_ended_can_still_be_cleared_by_hand(database_url: str) -> None:
+    fold = Told()
+    pipeline = pipeline_on(database_url)
+    pipeline.register(fold)
+    await pipeline.start()
+    end_ns = START_NS + 5 * NS_PER_S
+    ended = one_row("zone_announce", at_ns=end_ns, state="ended", clock="driven")
+    last = tick(end_ns, watermark_ns=end_ns + 60 * NS_PER_S)
+    body = pack([vehicle_states(1, speed_mps=25.0), ended, last])
+    await pipeline.submit(body, "edge-1", "edge-1/1/0")
+    ((alert_id, state),) = fold.states.items()
+    assert state == "active"
+    told = await pipeline.clear_alert("run-1", alert_id, "ann")
+    assert told is not None
+    assert (told.alert.state, told.alert.cleared_at_ns) == ("cleared", end_ns)
+    assert await pipeline.clear_alert("run-1", alert_id, "ann") is None
+    await abandon(pipeline)
+    again = Told()
+    pipeline = pipeline_on(database_url)
+    pipeline.register(again)
+    await pipeline.start()
+    await pipeline.stop()
+    assert again.states == fold.states == {alert_id: "cleared"}
+
+
+async def test_a_checkpoint_of_another_version_does_not_keep_the_cloud_from_starting(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = pipeline_on(database_url)
+    await pipeline.start()
+    await send(pipeline, bodies(2))
+    await pipeline.stop()
+    other = pack_snapshot({"format": "another"}, {})
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        change = "UPDATE checkpoint SET state = %s WHERE name = 'engine'"
+        connection.execute(change, [other])
+    pipeline = pipeline_on(database_url)
+    await pipeline.start()
+    await send(pipeline, bodies(3))
+    await pipeline.stop()
+    assert "begin anew" in caplog.text
+    assert len(everything(database_url)["rows"]) == 180
 
 
 def ledger(*, version: int, sent: int, forwarded: int, **columns: Any) -> Batch:

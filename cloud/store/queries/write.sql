@@ -201,3 +201,13 @@ RETURNING run, zone, source, coalesce(session, -1), 1;
 -- Notes who cleared an alert. %(alert_id)s, %(who)s, %(note)s.
 INSERT INTO alert_action (alert_id, who, action, detail)
 VALUES (%(alert_id)s, %(who)s, 'clear', jsonb_build_object('text', %(note)s::text));
+
+-- name: open_alert
+-- An open alert, and the newest zone time of its run. %(id)s, %(run_id)s.
+SELECT a.*, (
+    SELECT max(zr.last_at) FROM zone_run zr
+    JOIN run r ON r.id = zr.run JOIN zone z ON z.id = zr.zone
+    WHERE r.run_id = a.run_id AND z.name = a.zone
+) AS last_at
+FROM alert a
+WHERE a.id = %(id)s AND a.run_id = %(run_id)s AND a.state IN ('active', 'recovering');
