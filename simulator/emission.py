@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from openvrc.contracts.batch import Batch, from_columns
-from openvrc.contracts.columns import arrow_schema, column_of
+from openvrc.contracts.columns import column_of
 from openvrc.contracts.messages import message_type
 from simulator.sampling import mixed, name_hash, uniform
 from simulator.world import RECORDS_PER_MESSAGE, Frame, Origin, Outgoing
@@ -98,14 +97,12 @@ class Emitter:
         order = np.argsort(sources, kind="stable")
         ordered = sources[order]
         seq, keep = self._number(ordered) if message_type(message).is_numbered else (None, None)
-        codes, words = subjects
-        big = self._batch(message, columns, codes, n_rows).take(order)
+        whole = self._batch(message, columns, sources, subjects).take(order)
         if seq is not None:
-            big = big.with_columns({"seq": seq})
-        ordered_codes = codes[order]
+            whole = whole.with_columns({"seq": seq})
         if keep is not None and not keep.all():
-            big, ordered, ordered_codes = big.filter(keep), ordered[keep], ordered_codes[keep]
-        return list(self._cut(big, ordered, ordered_codes, words))
+            whole, ordered = whole.filter(keep), ordered[keep]
+        return list(self._messages(whole, ordered))
 
     def status(self, zone_time_ns: int) -> list[Outgoing]:
         """One `source_status` of every sender whose count has changed since the last call."""
@@ -131,17 +128,24 @@ class Emitter:
         return Frame(zone_time_ns, tuple(self.status(zone_time_ns)))
 
     def _batch(
-        self, message: str, columns: Mapping[str, Any], codes: NDArray[np.int32], n_rows: int
+        self, message: str, columns: Mapping[str, Any], sources: IntArray, subjects: Subjects
     ) -> Batch:
         rounded = {name: quantised(message, name, values) for name, values in columns.items()}
-        # Subjects are named when the rows are cut, with only the words each message needs.
+        senders, sender_codes = np.unique(sources, return_inverse=True)
+        names = [self._sources[number].source_id for number in senders.tolist()]
+        used, subject_codes = np.unique(subjects[0], return_inverse=True)
         identity = {
             "session": self._session,
             "id_kind": columns.get("id_kind", "permanent"),
-            "source_id": "",
-            "subject_id": (np.zeros(len(codes), np.int32), [""]),
+            "source_id": (sender_codes.astype(np.int32), names),
+            "subject_id": (
+                subject_codes.astype(np.int32),
+                [subjects[1][code] for code in used.tolist()],
+            ),
         }
-        return from_columns(message, columns=rounded | identity, n_rows=n_rows, **self._shared)
+        return from_columns(
+            message, columns=rounded | identity, n_rows=len(sources), **self._shared
+        )
 
     def _number(self, ordered: IntArray) -> tuple[IntArray, NDArray[np.bool_] | None]:
         """The seq of every row of ordered sources, and which rows arrive (None: all)."""
@@ -153,25 +157,14 @@ class Emitter:
             return seq, None
         return seq, uniform(mixed(self._hashes[ordered], seq)) >= self._loss
 
-    def _cut(
-        self, big: Batch, sources: IntArray, codes: NDArray[np.int32], words: list[str]
-    ) -> Iterator[Outgoing]:
-        if not len(sources):
-            return
-        starts = np.flatnonzero(np.diff(sources, prepend=-1))
-        ends = np.append(starts[1:], len(sources))
-        schema = arrow_schema(big.message)
-        place = {name: schema.get_field_index(name) for name in ("source_id", "subject_id")}
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+    def _messages(self, whole: Batch, sources: IntArray) -> Iterator[Outgoing]:
+        """One sender's rows after the other's, in messages of bounded size."""
+        starts = np.flatnonzero(np.diff(sources, prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(sources)][: len(starts)], strict=True):
             source = self._sources[int(sources[start])]
             for first in range(start, end, RECORDS_PER_MESSAGE):
                 last = min(end, first + RECORDS_PER_MESSAGE)
-                arrays = list(big.data.slice(first, last - first).columns)
-                arrays[place["source_id"]] = _one_word(source.source_id, last - first)
-                arrays[place["subject_id"]] = _words(codes[first:last], words)
-                data = pa.RecordBatch.from_arrays(arrays, schema=schema)
-                part = Batch(big.message, big.zone, big.run_id, big.origin, data)
-                yield Outgoing(source.kind, source.source_id, part)
+                yield Outgoing(source.kind, source.source_id, whole, first, last)
 
 
 def quantised(message: str, name: str, values: Any) -> Any:
@@ -183,16 +176,3 @@ def quantised(message: str, name: str, values: Any) -> Any:
         flat, offsets = values
         return np.round(np.asarray(flat, np.float64), decimals), offsets
     return np.round(np.asarray(values, np.float64), decimals)[()]
-
-
-def _one_word(word: str, n_rows: int) -> pa.Array:
-    zeros = pa.array(np.zeros(n_rows, np.int32))
-    return pa.DictionaryArray.from_arrays(zeros, pa.array([word], pa.utf8()))
-
-
-def _words(codes: NDArray[np.int32], words: list[str]) -> pa.Array:
-    if len(codes) == 1:
-        return _one_word(words[codes[0]], 1)
-    used, compact = np.unique(codes, return_inverse=True)
-    named = pa.array([words[code] for code in used], pa.utf8())
-    return pa.DictionaryArray.from_arrays(pa.array(compact.astype(np.int32)), named)

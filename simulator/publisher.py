@@ -17,10 +17,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Literal
 
-from openvrc.contracts.batch import Batch, concat, from_columns
+from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Codec
 from openvrc.contracts.errors import ContractError, SettingsError, VrcError
 from openvrc.contracts.plugins import discover
@@ -227,12 +226,10 @@ class Publisher:
 
     def _publish(self, frame: Frame) -> None:
         for outgoing, payload in zip(frame.messages, self._encoded(frame), strict=True):
-            message = outgoing.batch.message
-            topic = Topic(
-                outgoing.batch.zone, outgoing.kind, outgoing.source_id, message, self._codec.name
-            )
+            kind, source_id, message = outgoing.kind, outgoing.source_id, outgoing.message
+            topic = Topic(self._world.zone, kind, source_id, message, self._codec.name)
             self._link.publish(str(topic), payload)
-            self._progress.records[message] += outgoing.batch.n_rows
+            self._progress.records[message] += outgoing.n_rows
         self._progress.messages += len(frame.messages)
         self._tick(frame.zone_time_ns)
         self._ticks_ns.append(frame.zone_time_ns)
@@ -243,15 +240,15 @@ class Publisher:
     def _encoded(self, frame: Frame) -> list[bytes]:
         """Payloads of a frame's messages, in order; many senders' rows are encoded at once."""
         payloads = [b""] * len(frame.messages)
-        places: dict[str, list[int]] = {}
+        places: dict[int, list[int]] = {}
         for place, outgoing in enumerate(frame.messages):
-            places.setdefault(outgoing.batch.message, []).append(place)
+            places.setdefault(id(outgoing.whole), []).append(place)
         for mine in places.values():
-            parts = [frame.messages[place].batch for place in mine]
-            ends = list(accumulate(part.n_rows for part in parts))
-            stamped = concat(parts).with_columns({"published_at_ns": time.time_ns()})
-            bounds = list(zip([0, *ends[:-1]], ends, strict=True))
-            for place, payload in zip(mine, self._codec.encode_parts(stamped, bounds), strict=True):
+            stamp = {"published_at_ns": time.time_ns()}
+            stamped = frame.messages[mine[0]].whole.with_columns(stamp)
+            bounds = [frame.messages[place].bounds for place in mine]
+            parts = self._codec.encode_parts(stamped, bounds)
+            for place, payload in zip(mine, parts, strict=True):
                 payloads[place] = payload
         return payloads
 

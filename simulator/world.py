@@ -8,10 +8,12 @@ same frames byte for byte; it has no clock and never waits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from openvrc.contracts.batch import Batch, concat
 from openvrc.contracts.maps import RoadMap
@@ -27,13 +29,38 @@ RECORDS_PER_MESSAGE = 50
 class Outgoing:
     """One MQTT message to be: records of one message type by one sender.
 
-    `kind` is the topic's kind (vehicle, rsu, signal, charger); the batch has `session` and `seq`
-    filled, `published_at_ns` absent.
+    `kind` is the topic's kind (vehicle, rsu, signal, charger). The records are rows `start` to
+    `end` (None: all) of `whole`, a batch that many senders of a frame share: cutting it up costs
+    more than making it, so that is left to who needs it. `session` and `seq` are filled,
+    `published_at_ns` is absent.
     """
 
     kind: str
     source_id: str
-    batch: Batch
+    whole: Batch
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def message(self) -> str:
+        """Name of the message type."""
+        return self.whole.message
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Its rows of `whole`, [first, last)."""
+        return self.start, self.whole.n_rows if self.end is None else self.end
+
+    @property
+    def n_rows(self) -> int:
+        """How many records it holds."""
+        start, end = self.bounds
+        return end - start
+
+    @cached_property
+    def batch(self) -> Batch:
+        """Its records alone."""
+        return self.whole if self.n_rows == self.whole.n_rows else cut(self.whole, *self.bounds)
 
 
 @dataclass(frozen=True)
@@ -45,10 +72,26 @@ class Frame:
 
     def batches(self) -> list[Batch]:
         """One Batch per message type, senders one after the other; for readers without topics."""
-        groups: dict[str, list[Batch]] = {}
+        groups: dict[str, list[Outgoing]] = {}
         for outgoing in self.messages:
-            groups.setdefault(outgoing.batch.message, []).append(outgoing.batch)
-        return [concat(members) for members in groups.values()]
+            groups.setdefault(outgoing.message, []).append(outgoing)
+        return [concat(list(_rejoined(members))) for members in groups.values()]
+
+
+def _rejoined(messages: list[Outgoing]) -> Iterator[Batch]:
+    """The messages' rows in order, neighbours in one batch where they come from one."""
+    place = 0
+    while place < len(messages):
+        whole, (start, end) = messages[place].whole, messages[place].bounds
+        place += 1
+        while (
+            place < len(messages)
+            and messages[place].whole is whole
+            and messages[place].bounds[0] == end
+        ):
+            end = messages[place].bounds[1]
+            place += 1
+        yield whole if end - start == whole.n_rows else cut(whole, start, end)
 
 
 @dataclass(frozen=True)
@@ -168,6 +211,19 @@ def _joined(frames: Sequence[Frame]) -> Frame:
     # Counts go last: a sender's count must not overtake the records it counts.
     messages.sort(key=lambda outgoing: outgoing.batch.message == "source_status")
     return Frame(frames[-1].zone_time_ns, tuple(messages))
+
+
+def cut(batch: Batch, start: int, end: int) -> Batch:
+    """Rows of a batch with only the words they use: a slice would drag along everybody's ids."""
+    columns = batch.data.slice(start, end - start).columns
+    arrays = [_compact(c) if pa.types.is_dictionary(c.type) else c for c in columns]
+    return replace(batch, data=pa.RecordBatch.from_arrays(arrays, schema=batch.data.schema))
+
+
+def _compact(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    used, codes = np.unique(array.indices.to_numpy(), return_inverse=True)
+    words = array.dictionary.take(pa.array(used))
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), words)
 
 
 def split(batch: Batch, most: int) -> Iterator[Batch]:

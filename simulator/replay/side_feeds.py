@@ -62,10 +62,12 @@ class SignalFeed:
         slot = zone_time_ns // (SIGNAL_REFRESH_S * NS_PER_S)
         if slot != self._refreshed:
             self._refreshed = slot
+            just_said = {(tls, group) for at_ns, tls, group, _ in rows if at_ns == zone_time_ns}
             rows += [
                 (zone_time_ns, tls, group, letter)
                 for tls, state in self._shown.items()
                 for group, letter in enumerate(state)
+                if (tls, group) not in just_said
             ]
         return signal_messages(emitter, rows)
 
