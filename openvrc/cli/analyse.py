@@ -109,6 +109,10 @@ def run(world: World, analysis: Analysis) -> None:
     core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
     _take(core, engine, health, analysis)
     analysis.health += health.rows()
+    for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):
+        for row in batch.to_records():
+            key = (row["run_id"], row["source_id"], row.get("session", 0))
+            analysis.ledger[key] = row | {"rejected": json.loads(row["rejected"])}
 
 
 def _take(core: EdgeCore, engine: Engine, health: BatteryHealth, analysis: Analysis) -> None:
@@ -121,7 +125,3 @@ def _take(core: EdgeCore, engine: Engine, health: BatteryHealth, analysis: Analy
         health.fold(batch)
         if batch.message == "segment_state":
             analysis.windows.append(batch)
-    for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):
-        for row in batch.to_records():
-            key = (row["run_id"], row["source_id"], row.get("session", 0))
-            analysis.ledger[key] = row | {"rejected": json.loads(row["rejected"])}
