@@ -77,6 +77,8 @@ class EdgeCore:
         self._ledgers: dict[tuple[str, str], Ledger] = {}
         self._runs = Runs(zones, edge_id, self._ledger)
         self._out = Output()
+        self._freed: list[tuple[str, str]] = []
+        """Runs that are over, whose accounts wait for their last row to go up."""
 
     def on_payload(self, topic_text: str, payload: bytes, received_at_ns: int) -> None:
         """One MQTT message. Whatever is wrong with it becomes a dead letter; raises nothing."""
@@ -164,8 +166,17 @@ class EdgeCore:
 
     def on_wall_clock(self, now_ns: int) -> None:
         """The wall clock has come to `now_ns`: tick the runs that live by it, forget ended ones."""
-        for key in self._runs.on_wall_clock(now_ns, self._out):
-            self._ledgers.pop(key, None)
+        self._freed += self._runs.on_wall_clock(now_ns, self._out)
+        # An account goes only after its last row went up: a cloud that is away delays it.
+        kept = [key for key in self._freed if self._has_news(key)]
+        for key in self._freed:
+            if key not in kept and not self._runs.has(*key):
+                self._ledgers.pop(key, None)
+        self._freed = kept
+
+    def _has_news(self, key: tuple[str, str]) -> bool:
+        ledger = self._ledgers.get(key)
+        return ledger is not None and any(a.is_changed for a in ledger.accounts.values())
 
     def on_refused(self, batch: Batch, detail: str, now_ns: int) -> None:
         """The store refused these forwarded records for good: they become dead letters."""
@@ -283,13 +294,19 @@ class EdgeCore:
     def snapshot(self) -> bytes:
         """The whole state, for a checkpoint; take it right after `take_group`."""
         ledgers = [[*key, ledger.snapshot()] for key, ledger in self._ledgers.items()]
-        tree = {"version": STATE_VERSION, "ledgers": ledgers, "runs": self._runs.snapshot()}
+        tree = {
+            "version": STATE_VERSION,
+            "ledgers": ledgers,
+            "freed": self._freed,
+            "runs": self._runs.snapshot(),
+        }
         return pack_state(tree)
 
     def restore(self, data: bytes) -> None:
         """Go on from a checkpoint. Raises StateError."""
         tree = unpack_state(data)
         self._ledgers = {(zone, run): Ledger.restore(rows) for zone, run, rows in tree["ledgers"]}
+        self._freed = [(zone, run) for zone, run in tree["freed"]]
         self._runs.restore(tree["runs"])
 
 

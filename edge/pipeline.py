@@ -59,6 +59,7 @@ class Pipeline:
     def give_refused(self, done: Sequence[Done], now_ns: int) -> None:
         """Records the cloud refused become dead letters, one by one."""
         for batch, detail in (pair for entry in done for pair in entry.refused):
+            LOG.error("cloud refused one %s of %s: %s", batch.message, batch.run_id, detail)
             self.give(Input(journal.REFUSED, now_ns, detail, pack([batch])))
 
     def commit(self, done: Sequence[Done], now_ns: int) -> Group:

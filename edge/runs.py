@@ -48,6 +48,10 @@ class Runs:
         """Whether anybody told us of this zone."""
         return zone in self._zones or any(name == zone for name, _ in self._runs)
 
+    def has(self, zone: str, run_id: str) -> bool:
+        """Whether this run is under way, or over but still kept."""
+        return (zone, run_id) in self._runs
+
     def find(
         self, zone: str, run_id: str, origin: str, received_at_ns: int, out: Output
     ) -> Run | None:

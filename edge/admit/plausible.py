@@ -73,6 +73,9 @@ class Jumps:
         elapsed_ns = np.where(is_known, at - before[0], 0)
         fits: Bools = ~is_known | can_be_driven(elapsed_ns, before[1], before[2], lat, lon)
         odd = np.unique(slot[~fits])
+        # A position that fits ends the waiting for one that agrees with a refused one.
+        quiet = first[~np.isin(first, odd)] if odd.size else first
+        subjects["refused_at_ns"][quiet] = NEVER_NS
         if odd.size:
             self._judge_one_by_one(odd, slot, at, lat, lon, fits)
         self._keep(slot, at, lat, lon, fits)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
@@ -155,6 +155,7 @@ ROW = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROW, max_size=12), st.lists(st.integers(1, 4), max_size=6))
+@example([("w", 0.0, 30000.0), ("w", 3.0, 0.0), ("w", 1.0, 30000.0), ("w", 2.0, 0.0)], [2, 1])
 def test_batch_splits_change_nothing(rows: list[Any], cuts: list[int]) -> None:
     assert _outcome(cuts, rows) == _outcome([], rows)
 

@@ -279,3 +279,27 @@ def test_account_rows_name_run_and_edge() -> None:
     (batch,) = core.take_ledger(10, T0)
     assert (batch.zone, batch.run_id, batch.origin) == (ZONE, RUN, "simulated")
     assert core.take_ledger(10, T0) == []
+
+
+def test_an_ended_runs_account_is_kept_until_its_last_row_went_up() -> None:
+    core = driven_core()
+    core.on_batch(vehicles([("v", 1, 0)], seqs=[0]), T0)
+    core.on_batch(announce("ended", 2), T0)
+    core.take_group()
+    core.on_wall_clock(T0 + 700 * S)
+    core = restored(core, 0)
+    core.on_wall_clock(T0 + 800 * S)
+    (batch,) = core.take_ledger(10, T0)
+    assert batch.n_rows == 1
+    core.on_wall_clock(T0 + 900 * S)
+    assert core.totals()["sent"] == 0
+
+
+def test_the_examples_in_the_docstrings_are_true() -> None:
+    import doctest
+
+    from edge import seq_set, slots
+
+    for module in (seq_set, slots):
+        result = doctest.testmod(module)
+        assert (result.failed, result.attempted > 0) == (0, True)
