@@ -148,9 +148,10 @@ def test_a_display_that_corrects_itself_ends_the_window() -> None:
     assert health.capacity_ah == pytest.approx(120.0, rel=0.005)
 
 
-def test_charge_during_a_gap_in_the_record_is_not_made_up() -> None:
+@pytest.mark.parametrize("gap_s", [90.0, 600.0])
+def test_charge_during_a_gap_in_the_record_is_not_made_up(gap_s: float) -> None:
     pack = Pack(soc=0.1).charge(0.45)
-    pack.time_s += 600.0  # at rest meanwhile, or charging: nobody knows
+    pack.time_s += gap_s  # at rest meanwhile, or charging: nobody knows
     pack.charge(0.9).discharge(0.8)
     health = health_of(pack, rated_ah=120.0)
     assert health.n_charge_windows == 2
@@ -162,6 +163,13 @@ def test_a_short_pause_of_the_charger_does_not_end_the_window() -> None:
     health = health_of(pack, rated_ah=120.0)
     assert health.n_charge_windows == 1
     assert health.capacity_ah == pytest.approx(120.0, rel=0.005)
+
+
+def test_a_display_that_creeps_up_after_the_charge_adds_no_span() -> None:
+    pack = Pack(soc=0.2).charge(0.6)
+    pack.soc += 0.02
+    pack.run(0.0, 60).discharge(0.5)
+    assert health_of(pack).capacity_ah == pytest.approx(120.0, rel=0.005)
 
 
 def test_frames_without_current_or_soc_are_bridged() -> None:
