@@ -120,10 +120,9 @@ class Broadcaster:
             runs = list(latest.runs.values())
         for run in runs:
             self._count(run)
-        if not self._parts.hub.clients:
-            return
         for run in runs:
-            if run is latest.newest_run(run.zone) or run.is_running:
+            # Sums cost a query, so only of runs that somebody looks at.
+            if self._parts.hub.is_followed(Event("kpi", None, run.zone, run.run_id)):
                 self._parts.hub.publish(Event("kpi", await self._kpi(run), run.zone, run.run_id))
 
     def _count(self, run: RunLatest) -> None:

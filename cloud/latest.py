@@ -181,8 +181,8 @@ class Latest:
         elif batch.message == "tick":
             _fold_tick(run, batch)
         elif batch.message == "zone_announce":
-            _fold_announce(run, batch)
-            self._changed_runs.add(key)
+            if _fold_announce(run, batch):  # drivers repeat what they announced
+                self._changed_runs.add(key)
         elif batch.message in run.tables:
             run.tables[batch.message].fold(batch)
         if message_type(batch.message).is_numbered:
@@ -214,10 +214,13 @@ def _newest_on_time_ns(run: RunLatest, batch: Batch) -> int:
     return run.zone_time_ns if has_tick else int(batch.column("sampled_at_ns").max())
 
 
-def _fold_announce(run: RunLatest, batch: Batch) -> None:
+def _fold_announce(run: RunLatest, batch: Batch) -> bool:
+    """Take an announcement; whether it said anything new."""
+    before = dict(run.announced)
     for record in batch.to_records():
         run.announced |= {name: record[name] for name in _ANNOUNCED if name in record}
-        run.origin = batch.origin
+    run.origin = batch.origin
+    return run.announced != before
 
 
 def _run_snapshot(run: RunLatest) -> Arrays:

@@ -79,6 +79,10 @@ class StreamHub:
         for client in self.clients:
             client.offer(event)
 
+    def is_followed(self, event: Event) -> bool:
+        """Whether anybody would be told of such an event."""
+        return any(client.accepts(event) for client in self.clients)
+
     def refresh(self) -> None:
         """Make every client start from a new snapshot (a run appeared or ended)."""
         for client in self.clients:

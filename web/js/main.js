@@ -1,9 +1,10 @@
 // The live page: what comes from the service goes to the map, the list and the figures.
 
-import { ApiError, get, post } from "./api.js";
+import { ApiError, get, post, query } from "./api.js";
 import { bindControls } from "./controls.js";
 import { byId, timeText } from "./dom.js";
 import { EventFeed, PositionFeed } from "./feed.js";
+import { toWorld } from "./geo.js";
 import { Kpis } from "./kpis.js";
 import { drawLegend } from "./legend.js";
 import { RoadMap } from "./map.js";
@@ -25,9 +26,11 @@ let hovered = null;
 let vehiclesDirty = true;
 
 const panel = new AlertPanel({
-  onSelect: (alert) => {
-    const place = alert && map.placeOf(alert);
-    if (place) map.centreOn(place);
+  onSelect: async (alert) => {
+    const place = alert && (map.placeOf(alert) ?? (await placeOfVehicle(alert)));
+    if (!place || panel.selected !== alert.id) return;
+    map.centreOn(place);
+    vehiclesDirty = true;
     sendView();
   },
   onChange: (alerts, selected) => {
@@ -89,6 +92,14 @@ async function takeSnapshot({ runs, alerts }) {
   takeKpi(run.kpi);
   shown.runId = run.run_id;
   sendView();
+}
+
+// A battery says nothing of where it is; its vehicle may.
+async function placeOfVehicle({ subject_type: type, subject_id: id, zone, run_id: run }) {
+  if (type !== "vehicle") return null;
+  const path = `/v1/vehicles/${encodeURIComponent(id)}${query({ zone, run })}`;
+  const vehicle = await get(path).catch(() => null);
+  return vehicle?.lat_deg == null ? null : toWorld(vehicle.lon_deg, vehicle.lat_deg);
 }
 
 async function loadMap(run) {

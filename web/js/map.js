@@ -7,6 +7,7 @@ const ASPHALT = "#22303f";
 const SEGMENT_STALE_MS = 90_000; // half as long again as the longest window
 const SIGNAL_STALE_MS = 10_000; // signals report at least each second
 const MIN_ROAD_PX = 2.2;
+const LABELS_BELOW = 2.5; // metres a pixel: from further away names would run into one another
 
 export class RoadMap {
   constructor(roadsCanvas, movingCanvas) {
@@ -161,6 +162,7 @@ export class RoadMap {
     this.drawSegments(context);
     this.drawRsus(context);
     this.drawHeads(context);
+    this.drawLabels(context);
   }
 
   /** A cleared context in CSS pixels. */
@@ -222,7 +224,15 @@ export class RoadMap {
       context.stroke();
       context.setLineDash([]);
       drawRsuIcon(context, x, y, rsu.health);
-      if (this.view.metresPerPixel < 2.5) label(context, rsu.subject_id, x, y + 19);
+    }
+  }
+
+  // Above everything that stands still, so that no road runs through a name.
+  drawLabels(context) {
+    if (this.view.metresPerPixel > LABELS_BELOW) return;
+    for (const rsu of this.states.rsus.values()) {
+      const [x, y] = this.view.toScreen(...toWorld(rsu.lon_deg, rsu.lat_deg));
+      label(context, rsu.subject_id, x + 11, y - 13);
     }
   }
 
@@ -318,10 +328,10 @@ function distanceTo(line, x, y) {
 
 function label(context, text, x, y) {
   context.font = "12px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.lineWidth = 3;
-  context.strokeStyle = "#0d151e";
-  context.strokeText(text, x, y);
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  context.fillStyle = "#0d151ee6";
+  context.fillRect(x - 4, y - 9, context.measureText(text).width + 8, 18);
   context.fillStyle = "#9fd8ea";
   context.fillText(text, x, y);
 }

@@ -182,6 +182,16 @@ def test_changes_are_conflated_and_taken_once() -> None:
     assert not latest.take_changes().records
 
 
+def test_a_repeated_announcement_is_no_change() -> None:
+    latest = Latest()
+    latest.fold([announce("r1", "running")])
+    assert latest.take_changes().runs == {("z", "r1")}
+    latest.fold([announce("r1", "running")])
+    assert latest.take_changes().runs == set()
+    latest.fold([announce("r1", "ended")])
+    assert latest.take_changes().runs == {("z", "r1")}
+
+
 def test_a_snapshot_restores_everything() -> None:
     latest = Latest()
     latest.fold(
