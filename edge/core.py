@@ -176,7 +176,7 @@ class EdgeCore:
 
     def _has_news(self, key: tuple[str, str]) -> bool:
         ledger = self._ledgers.get(key)
-        return ledger is not None and any(a.is_changed for a in ledger.accounts.values())
+        return ledger is not None and ledger.has_changed
 
     def on_refused(self, batch: Batch, detail: str, now_ns: int) -> None:
         """The store refused these forwarded records for good: they become dead letters."""
@@ -209,7 +209,10 @@ class EdgeCore:
     def take_ledger(self, limit: int, now_ns: int) -> list[Batch]:
         """At most `limit` accounts that changed, as `source_ledger` batches."""
         batches: list[Batch] = []
-        for (zone, run_id), ledger in self._ledgers.items():
+        # The run that was asked first comes last next time, so that none waits for ever.
+        for zone, run_id in list(self._ledgers):
+            ledger = self._ledgers.pop((zone, run_id))
+            self._ledgers[zone, run_id] = ledger
             rows = ledger.take_changed(limit - sum(b.n_rows for b in batches))
             batches += ledger_batches(
                 zone,
@@ -222,6 +225,11 @@ class EdgeCore:
             if sum(b.n_rows for b in batches) >= limit:
                 break
         return batches
+
+    @property
+    def has_changed_accounts(self) -> bool:
+        """Whether `take_ledger` has anything to give."""
+        return any(ledger.has_changed for ledger in self._ledgers.values())
 
     def ticks_now(self, now_ns: int) -> list[Batch]:
         """The newest tick of each driven run once more: its driver may have missed it."""

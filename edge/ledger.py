@@ -140,6 +140,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, int], Account] = {}
+        self._turn = 0  # where the next take begins, so that no account waits for ever
 
     def account(self, source_id: str, session: int, origin: str, now_ns: int) -> Account:
         """The account of a sender's session, opened if new."""
@@ -194,14 +195,23 @@ class Ledger:
 
     def take_changed(self, limit: int) -> list[tuple[str, int, Account]]:
         """At most `limit` accounts that changed since they were last taken."""
-        taken = []
-        for (source_id, session), account in self.accounts.items():
+        taken: list[tuple[str, int, Account]] = []
+        keys = list(self.accounts)
+        start = self._turn % max(len(keys), 1)
+        for key in [*keys[start:], *keys[:start]]:
+            if len(taken) >= limit:
+                break
+            self._turn += 1
+            account = self.accounts[key]
             if account.is_changed:
                 account.is_changed = False
-                taken.append((source_id, session, account))
-                if len(taken) >= limit:
-                    break
+                taken.append((*key, account))
         return taken
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to take."""
+        return any(account.is_changed for account in self.accounts.values())
 
     def snapshot(self) -> list[Any]:
         """Plain lists for a checkpoint."""

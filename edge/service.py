@@ -192,7 +192,8 @@ class EdgeService:
         until_s = time.monotonic() + LAST_UPLINK_S
         while time.monotonic() < until_s and not self._uplink.last_problem:
             self._commit([], self._uplink.take_done(), time.time_ns())
-            if not self._spool.pending_records and not self._uplink.has_ledger:
+            is_told = not (self._uplink.has_ledger or self._pipeline.core.has_changed_accounts)
+            if is_told and not self._spool.pending_records:
                 break
             time.sleep(self._commit_every_s)
         self._pipeline.checkpoint_if_due(now=True)

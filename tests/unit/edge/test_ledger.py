@@ -98,6 +98,16 @@ def test_each_source_and_session_has_its_own_account() -> None:
     assert all(account.received == 1 for account in ledger.accounts.values())
 
 
+def test_no_account_waits_for_ever_while_others_change() -> None:
+    ledger = Ledger()
+    told = set()
+    for turn in range(5):
+        for number in range(10):
+            ledger.account(f"s{number}", 1, "live", 1).receive([turn])
+        told |= {source_id for source_id, _, _ in ledger.take_changed(2)}
+    assert len(told) == 10
+
+
 def test_rows_carry_the_sum_and_are_taken_once_per_change() -> None:
     ledger = Ledger()
     receipt = ledger.receive(vehicles([("v", 0, 0), ("v", 1, 5)], seqs=[0, 3]), 7)
