@@ -8,7 +8,6 @@ rule's `actionable_for_s`; otherwise it is history: told once, with state "histo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 from cloud.alerting.alert import (
@@ -147,7 +146,7 @@ class AlertBook:
             if is_opening and alert.severity < Severity.CRITICAL:
                 told += self._fold_into_storm(track, at_ns)
             # A storm changes the track after the step was made: tell with what it changed.
-            alert = replace(alert, folded_into=track.alert.folded_into)  # noqa: PLW2901
+            alert = alert.changed(folded_into=track.alert.folded_into)  # noqa: PLW2901
             told += self._tell([(change, alert)], at_ns)
         return told
 
@@ -161,7 +160,7 @@ class AlertBook:
         if was_calm:
             told = self.take(storm.raised(at_ns), STORM_RULE, alert.zone, alert.origin)
         speaker = self._tracks[(STORM_RULE.name, alert.zone, storm.component)].alert
-        track.alert = replace(alert, folded_into=speaker.id)
+        track.alert = alert.changed(folded_into=speaker.id)
         return told
 
     def _tell(self, steps: list[Step], at_ns: int) -> list[AlertTransition]:
@@ -178,14 +177,14 @@ class AlertBook:
         known = self._history.get(alert.id)
         if known is not None and alert.severity <= known.severity:
             return []
-        return self._keep_history(replace(alert, state="historical"))
+        return self._keep_history(alert.changed(state="historical"))
 
     def _end_history(self, finding: Finding) -> list[AlertTransition]:
         who = (self.run_id, finding.rule, finding.subject_id, finding.component)
         known = self._history.get(alert_id_of(*who, finding.started_at_ns))
         if known is None or known.cleared_at_ns is not None or finding.phase != "clear":
             return []
-        return self._keep_history(replace(known, cleared_at_ns=finding.at_ns))
+        return self._keep_history(known.changed(cleared_at_ns=finding.at_ns))
 
     def _keep_history(self, alert: Alert) -> list[AlertTransition]:
         self._history[alert.id] = alert
@@ -204,7 +203,7 @@ class AlertBook:
             "sequence": self.sequence,
             "watermark_ns": self._watermark_ns,
             "tracks": [track.to_json() for track in self._tracks.values()],
-            "storms": [storm.__dict__ for storm in self._storms.values()],
+            "storms": [storm.to_json() for storm in self._storms.values()],
             "history": [alert_to_json(alert) for alert in self._history.values()],
         }
 

@@ -7,6 +7,7 @@ nobody reads them. From the 51st in a minute of event time on, they are folded i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -33,8 +34,8 @@ class Storm:
 
     rule: str
     zone: str
-    opened_at_ns: list[int] = field(default_factory=list)
-    """Openings within the last minute of event time."""
+    opened_at_ns: deque[int] = field(default_factory=deque)
+    """Openings within the last minute of event time, in order of their coming out."""
     started_at_ns: int | None = None
     """Set while the storm lasts."""
     n_folded: int = 0
@@ -50,7 +51,7 @@ class Storm:
     def takes(self, alert: Alert) -> bool:
         """Count an opening; whether it is to be folded."""
         self.opened_at_ns.append(alert.detected_at_ns)
-        self._forget_before(max(self.opened_at_ns) - STORM_WINDOW_NS)
+        self._forget_before(alert.detected_at_ns - STORM_WINDOW_NS)
         if self.started_at_ns is None:
             if len(self.opened_at_ns) <= STORM_LIMIT:
                 return False
@@ -98,9 +99,14 @@ class Storm:
         )
 
     def _forget_before(self, limit_ns: int) -> None:
-        self.opened_at_ns = [at_ns for at_ns in self.opened_at_ns if at_ns > limit_ns]
+        while self.opened_at_ns and self.opened_at_ns[0] <= limit_ns:
+            self.opened_at_ns.popleft()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, for a checkpoint."""
+        return self.__dict__ | {"opened_at_ns": list(self.opened_at_ns)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `__dict__` held."""
-        return cls(**values)
+        """What `to_json` wrote."""
+        return cls(**{**values, "opened_at_ns": deque(values["opened_at_ns"])})

@@ -7,7 +7,7 @@ watermark and return the changes that people should hear of, in order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from cloud.alerting.alert import Alert, Change, alert_from_json, alert_to_json
@@ -66,7 +66,7 @@ class Track:
         was = self.alert
         had_ended = self.state != "active"
         self.state, self.is_dismissed = "active", False
-        self.alert = replace(self.alert, state="active", cleared_at_ns=None, is_unknown=False)
+        self.alert = self.alert.changed(state="active", cleared_at_ns=None, is_unknown=False)
         self._take_severity(finding.severity, finding.at_ns)
         self._take_details(finding)
         is_news = had_ended or was.is_unknown or was.severity != self.alert.severity
@@ -76,7 +76,7 @@ class Track:
 
     def _raise_pending(self, finding: Finding, now_ns: int) -> list[Step]:
         severity = max(self.alert.severity, finding.severity)
-        self.alert = replace(self.alert, severity=severity, is_unknown=False)
+        self.alert = self.alert.changed(severity=severity, is_unknown=False)
         self._take_details(finding)
         if finding.at_ns - self.alert.started_at_ns >= self.pending_for_ns:
             return [self._open(now_ns)]
@@ -94,19 +94,19 @@ class Track:
                 return []
             steps.append(self._open(now_ns))
         if finding.evidence:
-            self.alert = replace(self.alert, evidence=dict(finding.evidence))
-        self.alert = replace(self.alert, cleared_at_ns=ended_at_ns, is_unknown=False)
+            self.alert = self.alert.changed(evidence=dict(finding.evidence))
+        self.alert = self.alert.changed(cleared_at_ns=ended_at_ns, is_unknown=False)
         if self.recovering_for_ns == 0:
             return [*steps, self.end(now_ns)]
         self.state = "recovering"
-        self.alert = replace(self.alert, state="recovering")
+        self.alert = self.alert.changed(state="recovering")
         return [*steps, self._tell("recovering", now_ns)]
 
     def mark_unknown(self, now_ns: int) -> list[Step]:
         """The subject went silent: said, never a reason to clear."""
         if self.alert.is_unknown or self.state == "cleared":
             return []
-        self.alert = replace(self.alert, is_unknown=True)
+        self.alert = self.alert.changed(is_unknown=True)
         return [] if self.state == "pending" else [self._tell("updated", now_ns)]
 
     def advance(self, watermark_ns: int) -> list[Step]:
@@ -130,14 +130,14 @@ class Track:
     def end(self, now_ns: int) -> Step:
         """Cleared; `alert.cleared_at_ns` says when the condition ended."""
         self.state, self.lower_severity = "cleared", None
-        self.alert = replace(self.alert, state="cleared")
+        self.alert = self.alert.changed(state="cleared")
         return self._tell("cleared", now_ns)
 
     def dismiss(self, now_ns: int) -> Step:
         """Cleared by hand."""
         self.is_dismissed = self.state == "active"
         at_ns = max(now_ns, self.alert.started_at_ns)
-        self.alert = replace(self.alert, cleared_at_ns=self.alert.cleared_at_ns or at_ns)
+        self.alert = self.alert.changed(cleared_at_ns=self.alert.cleared_at_ns or at_ns)
         return self.end(now_ns)
 
     def continues(self, started_at_ns: int) -> bool:
@@ -156,7 +156,7 @@ class Track:
 
     def _open(self, now_ns: int) -> Step:
         self.state = "active"
-        self.alert = replace(self.alert, state="active", detected_at_ns=now_ns)
+        self.alert = self.alert.changed(state="active", detected_at_ns=now_ns)
         return self._tell("opened", now_ns)
 
     def _tell(self, change: Change, now_ns: int) -> Step:
@@ -168,8 +168,7 @@ class Track:
             return  # older than what is shown
         self.last_at_ns = finding.at_ns
         self.is_dirty = True
-        self.alert = replace(
-            self.alert,
+        self.alert = self.alert.changed(
             evidence=dict(finding.evidence),
             confidence=finding.confidence,
             segment_id=finding.segment_id or self.alert.segment_id,
@@ -179,7 +178,7 @@ class Track:
 
     def _take_severity(self, severity: Severity, at_ns: int) -> None:
         if severity >= self.alert.severity:
-            self.alert = replace(self.alert, severity=severity)
+            self.alert = self.alert.changed(severity=severity)
             self.lower_severity = None
         elif self.lower_severity is None:
             self.lower_severity, self.lower_since_ns = int(severity), at_ns
@@ -190,7 +189,7 @@ class Track:
     def _lower_when_held(self, now_ns: int) -> None:
         hold_ns = max(SEVERITY_HOLD_NS, self.recovering_for_ns)
         if self.lower_severity is not None and now_ns - self.lower_since_ns >= hold_ns:
-            self.alert = replace(self.alert, severity=Severity(self.lower_severity))
+            self.alert = self.alert.changed(severity=Severity(self.lower_severity))
             self.lower_severity = None
 
     def to_json(self) -> dict[str, Any]:
