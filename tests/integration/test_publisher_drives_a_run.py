@@ -2,6 +2,9 @@
 
 import json
 import queue
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +63,7 @@ class AnsweringEdge:
         self.answers = answers
         self.pending = pending
         self.cleared: queue.Queue[None] = queue.Queue()
+        self.ticked: queue.Queue[int] = queue.Queue()
         self._ready = threading.Event()
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self.client.on_connect = lambda client, *_: client.subscribe("vrc/v1/z1/+/+/+", qos=1)
@@ -77,6 +81,8 @@ class AnsweringEdge:
         self.messages.append((f"{topic.kind}/{topic.source_id}/{topic.message}", body))
         if body is None:
             self.cleared.put(None)
+        if topic.message == "tick":
+            self.ticked.put(body["sampled_at_ns"])
         if topic.message == "tick" and self.answers:
             self.answer(body)
 
@@ -241,6 +247,42 @@ def test_the_service_says_what_failed_and_writes_the_truth(
     assert code == 1
     assert "no edge serves zone" in capsys.readouterr().err
     assert json.loads((tmp_path / "ground_truth.json").read_text()) == []
+
+
+def test_a_signal_ends_an_endless_scenario_cleanly(
+    tmp_path: Path, settings: Settings, edge: AnsweringEdge
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from openvrc.settings import load_settings;"
+        "from simulator.scenarios.crossroads import PLUGIN;"
+        "from simulator.service import run_world;"
+        "world = PLUGIN.make(zone='z1', run_id='run-1', vehicles=40);"
+        "settings = load_settings(broker_url=sys.argv[1]);"
+        "sys.exit(run_world(settings, world, speed=20.0, out_dir=Path(sys.argv[2])))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, settings.broker_url, str(tmp_path)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        edge.ticked.get(timeout=TIMEOUT_S)
+        edge.ticked.get(timeout=TIMEOUT_S)
+        process.send_signal(signal.SIGTERM)
+        out, progress = process.communicate(timeout=TIMEOUT_S)
+    edge.hear_the_end()
+    assert process.returncode == 0, progress
+    summary = json.loads(out)
+    assert summary["event"] == "finished"
+    assert [b["state"] for b in edge.of("zone_announce") if b] == ["running", "ended"]
+    counts = {(b["source_id"], b["sent_count"]) for b in edge.of("source_status")}
+    assert counts
+    truth = json.loads((tmp_path / "ground_truth.json").read_text())
+    assert "battery.insulation" in {event["rule"] for event in truth}
+    lines = [json.loads(line) for line in progress.splitlines()]
+    assert {line["event"] for line in lines} == {"progress"}
 
 
 def test_an_absent_broker_is_named(tmp_path: Path) -> None:

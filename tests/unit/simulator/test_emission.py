@@ -68,6 +68,18 @@ def test_a_message_holds_one_sender_and_at_most_fifty_records_in_order() -> None
     assert set(relayed.texts("source_id")) == {"rsu-1"}
 
 
+def test_a_message_s_own_batch_knows_only_its_own_names() -> None:
+    made = emitter()
+    rsu, car = made.source("rsu", "rsu-1"), made.source("vehicle", "car1")
+    messages = say(made, [rsu, car, rsu])
+    relayed, own = (o.batch for o in messages)
+    assert messages[0].whole is messages[1].whole
+    assert relayed.dictionary("subject_id") == ["car0", "car2"]
+    assert own.dictionary("subject_id") == ["car1"]
+    assert own.dictionary("source_id") == ["car1"]
+    assert [o.n_rows for o in messages] == [relayed.n_rows, own.n_rows] == [2, 1]
+
+
 def test_lost_records_keep_their_numbers_and_the_count_tells_of_them() -> None:
     made = emitter(loss=0.4)
     rsu = made.source("rsu", "rsu-1")
