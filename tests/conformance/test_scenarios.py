@@ -65,7 +65,7 @@ def test_every_message_has_a_valid_topic_and_only_records_its_contract_takes(
 def test_numbers_are_gapless_and_the_last_frame_states_every_sender_s_count(
     ran: tuple[World, list[Frame]],
 ) -> None:
-    numbers = defaultdict(list)
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     counts = {}
     for frame in ran[1]:
         for outgoing in frame.messages:

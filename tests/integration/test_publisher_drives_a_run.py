@@ -59,7 +59,7 @@ class AnsweringEdge:
     """Keeps every message in order and answers the driver's announcement and ticks."""
 
     def __init__(self, broker: RunningBroker, *, answers: bool = True, pending: int = 0) -> None:
-        self.messages: list[tuple[str, dict[str, Any] | list[Any] | None]] = []
+        self.messages: list[tuple[str, Any]] = []
         self.answers = answers
         self.pending = pending
         self.cleared: queue.Queue[None] = queue.Queue()
@@ -77,7 +77,7 @@ class AnsweringEdge:
         topic = parse_topic(message.topic)
         if topic.kind == "edge":
             return
-        body = json.loads(message.payload) if message.payload else None
+        body: Any = json.loads(message.payload) if message.payload else None
         self.messages.append((f"{topic.kind}/{topic.source_id}/{topic.message}", body))
         if body is None:
             self.cleared.put(None)

@@ -193,7 +193,7 @@ def test_roadside_units_relay_their_share_within_range_only(hamburg: Path) -> No
         r["subject_id"]: (r["lat_deg"], r["lon_deg"])
         for r in all_of(frames, "rsu_status").to_records()
     }
-    sent = Counter()
+    sent: Counter[str] = Counter()
     for frame in frames:
         for outgoing in frame.messages:
             if outgoing.batch.message != "vehicle_state":
