@@ -33,21 +33,26 @@ ones are asked from the database."""
 
 _NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
 """About senders, not about the zone: they make no run appear."""
+_BY_SUBJECT = ("signal_state", "rsu_status", "charger_state", "vehicle_profile", "road_event")
 _ANNOUNCED = ("state", "clock", "rate_ratio", "time_zone", "title", "map_version")
 
 
+def _by_time(record: Record) -> Any:
+    return record["sampled_at_ns"]
+
+
+def rank_of_window(state: Record) -> tuple[bool, int, int]:
+    """The window to show of a segment: the newest that saw traffic, in its newest revision.
+
+    An empty window tells of no speed; a road that was left keeps its last one, with its time.
+    """
+    return state.get("vehicle_count", 0) > 0, state["sampled_at_ns"], state["revision"]
+
+
 def _record_tables() -> dict[str, RecordTable]:
-    newest = ("sampled_at_ns",)
-    return {
-        "segment_state": RecordTable(
-            lambda r: (r["subject_id"], r["window_s"]), ("sampled_at_ns", "revision")
-        ),
-        "signal_state": RecordTable(lambda r: r["subject_id"], newest),
-        "rsu_status": RecordTable(lambda r: r["subject_id"], newest),
-        "charger_state": RecordTable(lambda r: r["subject_id"], newest),
-        "vehicle_profile": RecordTable(lambda r: r["subject_id"], newest),
-        "road_event": RecordTable(lambda r: r["subject_id"], newest),
-    }
+    tables = {name: RecordTable(lambda r: r["subject_id"], _by_time) for name in _BY_SUBJECT}
+    windows = RecordTable(lambda r: (r["subject_id"], r["window_s"]), rank_of_window)
+    return tables | {"segment_state": windows}
 
 
 @dataclass

@@ -202,7 +202,7 @@ class VehicleTable:
 class RecordTable:
     """The newest record by key, for messages of which there are few (signals, segments, RSUs)."""
 
-    def __init__(self, key: Callable[[Record], Hashable], rank: tuple[str, ...]) -> None:
+    def __init__(self, key: Callable[[Record], Hashable], rank: Callable[[Record], Any]) -> None:
         self._key = key
         self._rank = rank
         self.records: dict[Hashable, Record] = {}
@@ -213,7 +213,7 @@ class RecordTable:
         for record in batch.to_records():
             key = self._key(record)
             known = self.records.get(key)
-            if known is None or self._order(record) > self._order(known):
+            if known is None or self._rank(record) > self._rank(known):
                 self.records[key] = record
                 self._changed[key] = None
 
@@ -230,9 +230,6 @@ class RecordTable:
     def load_json(self, text: str) -> None:
         """The records of a snapshot."""
         self.records = {self._key(record): record for record in json.loads(text)}
-
-    def _order(self, record: Record) -> tuple[Any, ...]:
-        return tuple(record[name] for name in self._rank)
 
 
 def _extremes(batch: Batch, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

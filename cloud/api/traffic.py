@@ -21,7 +21,7 @@ from cloud.api.params import (
     only_known_parameters,
 )
 from cloud.api.parts import CloudParts, Parts, Viewer, selected_runs
-from cloud.latest import RunLatest
+from cloud.latest import RunLatest, rank_of_window
 from cloud.latest_tables import Record
 
 router = APIRouter(tags=["traffic"], dependencies=[Depends(only_known_parameters)])
@@ -48,7 +48,7 @@ def segments(
         Query(description="geojson adds the segments' lines (also by Accept)"),
     ] = None,
 ) -> Response:
-    """One state a segment, per zone and run: its newest window (of equals the longest).
+    """One state a segment, zone and run: its newest window with traffic (of equals the longest).
 
     `sampled_at` is the window's end: a segment whose traffic ended keeps its last state.
     """
@@ -84,7 +84,7 @@ def segment_history(
 
 
 def newest_windows(run: RunLatest, window_s: float | None = None) -> list[Record]:
-    """Of each segment the newest window, of two that end together the longest."""
+    """Of each segment the newest window with traffic, of two that end together the longest."""
     best: dict[str, Record] = {}
     for state in run.tables["segment_state"].records.values():
         if window_s is not None and state["window_s"] != window_s:
@@ -95,8 +95,9 @@ def newest_windows(run: RunLatest, window_s: float | None = None) -> list[Record
     return [best[segment_id] for segment_id in sorted(best)]
 
 
-def _rank(state: Record) -> tuple[int, float]:
-    return state["sampled_at_ns"], state["window_s"]
+def _rank(state: Record) -> tuple[bool, int, float]:
+    has_traffic, ends_at_ns, _ = rank_of_window(state)
+    return has_traffic, ends_at_ns, state["window_s"]
 
 
 def _geojson(parts: CloudParts, found: list[tuple[RunLatest, list[Record]]]) -> dict[str, Any]:

@@ -287,6 +287,8 @@ export class RoadMap {
 }
 
 function isNewerWindow(item, old) {
+  const [isBusy, wasBusy] = [item.vehicle_count > 0, old.vehicle_count > 0];
+  if (isBusy !== wasBusy) return isBusy; // an empty window tells of no speed
   if (item.sampled_at !== old.sampled_at) return item.sampled_at > old.sampled_at;
   return item.window_s >= old.window_s;
 }

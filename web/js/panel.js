@@ -162,19 +162,15 @@ function sinceText(startedAt, zoneTime) {
 function evidence(alert) {
   const { text, ...values } = alert.evidence;
   const known = Object.entries(values).filter(([, value]) => value !== null);
-  const rows = known.flatMap(([name, value]) => [
-    el("dt", {}, nameText(name)),
-    el("dd", {}, valueText(value)),
-  ]);
+  const row = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
+  const rows = known.map(([name, value]) => row(nameText(name), valueText(value)));
   return el(
     "dl",
     { class: "evidence" },
     text ? el("p", {}, text) : null,
     ...rows,
-    el("dt", {}, "rule"),
-    el("dd", {}, alert.rule),
-    el("dt", {}, "started (UTC)"),
-    el("dd", {}, timeText(alert.started_at)),
+    row("rule", alert.rule),
+    row("started (UTC)", timeText(alert.started_at)),
     alert.advice ? el("p", {}, alert.advice) : null,
   );
 }

@@ -141,6 +141,26 @@ def test_a_higher_revision_of_a_window_replaces_it_and_a_lower_does_not() -> Non
     assert known["speed_mps"] == 7.0
 
 
+def test_an_empty_window_does_not_replace_the_last_one_with_traffic() -> None:
+    def window(at_s: int, count: int) -> Batch:
+        return batch_of(
+            "segment_state",
+            subject_id=["e1"],
+            sampled_at_ns=[T0_NS + at_s * NS_PER_S],
+            window_s=[10.0],
+            revision=[0],
+            vehicle_count=[count],
+        )
+
+    latest = Latest()
+    latest.fold([window(10, 3), window(20, 0)])
+    (known,) = latest.runs[("z", "live")].tables["segment_state"].records.values()
+    assert known["vehicle_count"] == 3
+    latest.fold([window(30, 1)])
+    (known,) = latest.runs[("z", "live")].tables["segment_state"].records.values()
+    assert known["vehicle_count"] == 1
+
+
 def announce(run_id: str, state: str) -> Batch:
     return batch_of(
         "zone_announce",
