@@ -22,6 +22,8 @@ class RunFacts:
     map_document: str = ""
     ended_at_ns: int = 0
     """Wall clock at which its end was heard; 0 while it runs."""
+    clock_read_at_ns: int = 0
+    """Wall clock at which its clock read `zone_time_ns`: what alert latency is measured from."""
     heard_at_ns: int = 0
     """Wall clock at which its driver was last heard."""
 
@@ -33,6 +35,7 @@ def tick_batch(facts: RunFacts, watermark_ns: int, edge_id: str, received_at_ns:
         "subject_id": facts.zone,
         "id_kind": "permanent",
         "sampled_at_ns": facts.zone_time_ns,
+        "published_at_ns": facts.clock_read_at_ns or received_at_ns,
         "watermark_ns": max(watermark_ns, 0),
         "edge_received_at_ns": received_at_ns,
         "lateness": 0,

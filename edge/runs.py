@@ -15,7 +15,7 @@ from edge.run import AFTER_END_NS, Output, Run
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.contracts.reasons import Reason
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.contracts.zone import Zone
 
 LIVE = "live"
@@ -164,7 +164,11 @@ class Runs:
         if run is None or run.facts.clock != "driven":
             return Reason.UNKNOWN_RUN, f"tick of run {batch.run_id!r}, which nobody announced"
         run.facts.heard_at_ns = received_at_ns
-        for zone_time_ns in batch.column("sampled_at_ns").tolist():
+        said_at_ns = batch.column("published_at_ns").tolist()
+        for zone_time_ns, wall_ns in zip(
+            batch.column("sampled_at_ns").tolist(), said_at_ns, strict=True
+        ):
+            run.facts.clock_read_at_ns = received_at_ns if wall_ns == ABSENT_I64 else wall_ns
             run.tick(zone_time_ns, received_at_ns, out)
         return None
 
@@ -178,6 +182,7 @@ class Runs:
             facts = run.facts
             if facts.clock == "wall":
                 if second_ns > facts.zone_time_ns or not run.has_ticked:
+                    facts.clock_read_at_ns = second_ns
                     run.tick(second_ns, now_ns, out)
             elif (facts.ended_at_ns and now_ns > facts.ended_at_ns + KEEP_ENDED_NS) or (
                 now_ns > facts.heard_at_ns + FORGET_SILENT_NS

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.messages import MESSAGES
@@ -18,6 +19,8 @@ KINDS = ("vehicle", "rsu", "signal", "charger", "zone", "edge")
 
 SHAPE = f"{PREFIX}/{{zone}}/{{{'|'.join(KINDS)}}}/{{source_id}}/{{message}}[/{{codec}}]"
 DEFAULT_CODEC = "json"
+TOPICS_KEPT = 100_000
+"""Parsed topics remembered: every sender repeats its few topics for ever."""
 _TOPIC_ID = re.compile(TOPIC_ID_PATTERN)
 
 
@@ -36,6 +39,7 @@ class Topic:
         return f"{PREFIX}/{self.zone}/{self.kind}/{self.source_id}/{self.message}{tail}"
 
 
+@lru_cache(maxsize=TOPICS_KEPT)
 def parse_topic(text: str) -> Topic:
     """The parts of a topic. Raises ContractError that says which level is wrong."""
     levels = text.split("/")
