@@ -232,7 +232,8 @@ def test_an_id_that_looks_like_markup_stays_text(
     tab.evaluate(
         """(xss) => {
           const panel = window.openvrc.panel;
-          const alert = [...panel.alerts.values()].find((a) => a.rule === "traffic.stopped_vehicle");
+          const rule = "traffic.stopped_vehicle";
+          const alert = [...panel.alerts.values()].find((a) => a.rule === rule);
           panel.take({...alert, id: "xss", title: xss, subject_id: xss, segment_id: xss,
             evidence: {text: xss, [xss]: xss}, advice: xss, acknowledged_by: xss});
           panel.select("xss");
