@@ -16,7 +16,7 @@ from edge.dead_letters import Letter, letter_batches, row_letter, topic_id
 from edge.ledger import NO_SESSION, Ledger, ledger_batches, totals
 from edge.run import Output
 from edge.runs import Runs
-from edge.state_file import pack_state, unpack_state
+from edge.state_file import StateError, pack_state, unpack_state
 from edge.taken import RecordCodec, Taken, by_run, merged
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.base import Codec, Reject
@@ -316,6 +316,9 @@ class EdgeCore:
     def restore(self, data: bytes) -> None:
         """Go on from a checkpoint. Raises StateError."""
         tree = unpack_state(data)
+        if tree.get("version") != STATE_VERSION:
+            found = tree.get("version")
+            raise StateError(f"checkpoint has version {found!r}, this edge reads {STATE_VERSION}")
         self._ledgers = {(zone, run): Ledger.restore(rows) for zone, run, rows in tree["ledgers"]}
         self._freed = [(zone, run) for zone, run in tree["freed"]]
         self._runs.restore(tree["runs"])

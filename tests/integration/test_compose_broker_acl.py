@@ -11,6 +11,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from openvrc.embedded.broker import find_mosquitto
 from openvrc.embedded.processes import LOOPBACK, accepts_connections, free_port
@@ -55,7 +56,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def connected(port: int, user: str, password: str | None = None) -> mqtt.Client:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.username_pw_set(user, password or f"pw-{user}")
     client.connect(LOOPBACK, port)
     client.loop_start()
@@ -73,7 +74,7 @@ def wait_for(condition: object, timeout_s: float = 5.0) -> bool:
 
 def test_a_wrong_password_is_refused(port: int) -> None:
     answers: list[bool] = []
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.on_connect = lambda *args: answers.append(args[3].is_failure)
     client.username_pw_set("car-1", "guess")
     client.connect(LOOPBACK, port)
