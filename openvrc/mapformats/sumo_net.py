@@ -88,6 +88,13 @@ def grid_convergence_deg(path: Path, lat_deg: FloatArray, lon_deg: FloatArray) -
     """
     locations = [attributes for tag, attributes in _files.xml_events(path) if tag == "location"]
     plane = _projection(path, locations).transformer.source_crs
+    return meridian_convergence_deg(plane, lat_deg, lon_deg)
+
+
+def meridian_convergence_deg(
+    plane: CRS | None, lat_deg: FloatArray, lon_deg: FloatArray
+) -> FloatArray:
+    """True bearing of a projection's grid north at points; zero for a plane in degrees."""
     if plane is None or plane.is_geographic:
         return np.zeros(np.broadcast(lat_deg, lon_deg).shape)
     factors = Proj(plane).get_factors(lon_deg, lat_deg)

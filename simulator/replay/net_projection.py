@@ -1,4 +1,4 @@
-"""From the metres of a SUMO net to latitude and longitude, and the XML stream it is read from."""
+"""From a SUMO net's metres and grid headings to degrees, and the XML stream it is read from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
+from openvrc.mapformats.sumo_net import meridian_convergence_deg
 from simulator.replay.files import opened_bytes
 from simulator.replay.options import RecordingError
 
@@ -59,6 +60,13 @@ class NetProjection:
         """Latitude and longitude of points of the net."""
         lon_deg, lat_deg = self.transformer.transform(x_m - self.offset_x_m, y_m - self.offset_y_m)
         return np.asarray(lat_deg, np.float64), np.asarray(lon_deg, np.float64)
+
+    def true_heading_deg(
+        self, heading_deg: FloatArray, lat_deg: FloatArray, lon_deg: FloatArray
+    ) -> FloatArray:
+        """Headings from true north; SUMO writes them from the net's grid north."""
+        turn_deg = meridian_convergence_deg(self.transformer.source_crs, lat_deg, lon_deg)
+        return np.mod(heading_deg + turn_deg, 360.0)
 
 
 def read_projection(net_path: Path) -> NetProjection:

@@ -2,7 +2,9 @@
 
 Positions are in the net's metres (then `--map NET` is needed for its projection) or, recorded
 with --fcd-output.geo, in degrees. CSV columns may carry SUMO's prefixes ("timestep_time",
-"vehicle_id") and be separated by ";" or ",".
+"vehicle_id") and be separated by ";" or ",". SUMO's angles count from the net's grid north, also
+with positions in degrees: with the net they are turned to true north, without it they stay up to
+about a degree off.
 """
 
 from __future__ import annotations
@@ -60,13 +62,15 @@ class SumoFcd:
         if first is None:
             raise RecordingError(f"{path.name}: holds no vehicle, expected at least one")
         projection = _projection_for(path, first[1], options)
+        grid = projection or _grid_of(options)
         vehicles = Vehicles(options)
         road_map = read_map(options.map_path) if options.map_path else None
 
         def steps() -> Iterator[TrafficRows]:
             for time_s, users in read(path):
                 if users:
-                    yield _rows(path, time_s, users, vehicles, options.epoch_ns, projection)
+                    rows = _rows(path, time_s, users, vehicles, options.epoch_ns, projection)
+                    yield rows if grid is None else _turned_to_true_north(rows, grid)
 
         return TrafficWorld(
             options=options,
@@ -101,6 +105,19 @@ def _projection_for(
     road_map = read_map(options.map_path)
     near = abs(y - road_map.origin_lat_deg) < 1 and abs(x - road_map.origin_lon_deg) < 2
     return None if may_be_degrees and near else read_projection(options.map_path)
+
+
+def _grid_of(options: ReplayOptions) -> NetProjection | None:
+    """The grid of the map if it is a SUMO net; other maps say nothing of it."""
+    try:
+        return read_projection(options.map_path) if options.map_path else None
+    except RecordingError:
+        return None
+
+
+def _turned_to_true_north(rows: TrafficRows, grid: NetProjection) -> TrafficRows:
+    heading_deg = grid.true_heading_deg(rows.heading_deg, rows.lat_deg, rows.lon_deg)
+    return replace(rows, heading_deg=heading_deg)
 
 
 def _rows(

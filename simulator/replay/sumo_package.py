@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ class SumoPackage:
         vehicles, projection = Vehicles(options), read_projection(net)
         rows = _rows(file, vehicles, projection, options.epoch_ns)
         rows, truth = _overlaid(rows, folder, vehicles, options)
+        rows = _turned_to_true_north(rows, projection)
         if not prefix and (folder / "events.json").is_file():
             truth += _events(folder / "events.json", options.epoch_ns)
         rsus = place_rsus(road_map)
@@ -114,6 +116,12 @@ def _rows(file: Path, vehicles: Vehicles, projection: NetProjection, epoch_ns: i
         accel_long_mps2=numbers("accel_cms2") / 100,
         lights=table["signals"].to_numpy().astype(np.int32),
     )
+
+
+def _turned_to_true_north(rows: TrafficRows, projection: NetProjection) -> TrafficRows:
+    """Overlays are in the net's grid as well, so that all rows are turned alike."""
+    heading_deg = projection.true_heading_deg(rows.heading_deg, rows.lat_deg, rows.lon_deg)
+    return replace(rows, heading_deg=heading_deg)
 
 
 def _overlaid(

@@ -145,6 +145,42 @@ def test_a_package_replays_every_row_of_each_second(a39: Path) -> None:
         assert np.abs(np.sort(states.column("lat_deg")) * 1e6 - lat_e6).max() < 1.0
 
 
+def course_minus_heading_deg(frames: list[Frame]) -> float:
+    """Median over fast vehicles: where they go by their positions against what they say."""
+    before, after = (all_of([frame], "vehicle_state") for frame in frames)
+    places = {name: row for row, name in enumerate(before.texts("subject_id"))}
+    turns = []
+    for row, name in enumerate(after.texts("subject_id")):
+        if name not in places or after.column("speed_mps")[row] < 15.0:
+            continue
+        lat = [b.column("lat_deg")[r] for b, r in ((before, places[name]), (after, row))]
+        lon = [b.column("lon_deg")[r] for b, r in ((before, places[name]), (after, row))]
+        east = (lon[1] - lon[0]) * np.cos(np.radians(lat[0]))
+        course_deg = np.degrees(np.arctan2(east, lat[1] - lat[0]))
+        turns.append((course_deg - after.column("heading_deg")[row] + 180.0) % 360.0 - 180.0)
+    assert len(turns) > 30
+    return float(np.median(turns))
+
+
+def test_headings_count_from_true_north_not_from_the_grid(a39: Path) -> None:
+    # UTM's grid north is 1.36 deg off here, 1.7 deg east of the zone's meridian.
+    assert abs(course_minus_heading_deg(first(opened(a39), 60)[-2:])) < 0.3
+
+
+@pytest.mark.parametrize("in_degrees", [False, True])
+def test_plain_fcd_with_its_net_counts_headings_from_true_north(
+    a39: Path, tmp_path: Path, in_degrees: bool
+) -> None:
+    place = 'x="10.7" y="52.35"' if in_degrees else 'x="1000" y="1000"'
+    fcd = f"""<fcd-export><timestep time="1"><vehicle id="a" {place} angle="359.5" speed="9"/>
+    </timestep></fcd-export>"""
+    frames = list(opened(write(tmp_path, fcd), map_path=a39 / "net.xml.gz").frames())
+    (record,) = all_of(frames, "vehicle_state").to_records()
+    # (lon - 9 deg) * sin(lat), to first order.
+    expected_deg = (record["lon_deg"] - 9.0) * np.sin(np.radians(record["lat_deg"]))
+    assert record["heading_deg"] == pytest.approx(expected_deg - 0.5, abs=0.02)
+
+
 def test_the_same_replay_is_the_same_bytes_and_the_run_is_named_in_it(a39: Path) -> None:
     def payloads(run_id: str, **options: Any) -> list[bytes]:
         world = opened(a39, run_id=run_id, noise_m=1.5, loss=0.1, penetration=0.4, **options)
