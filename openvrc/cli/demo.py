@@ -20,7 +20,8 @@ from openvrc.contracts.errors import VrcError
 from openvrc.settings import load_settings
 
 PAGE_PORT = 8080
-"""Wanted for the page; another one is taken where somebody listens there."""
+BROKER_PORT = 1883
+"""Both are wanted, so that the examples fit; another is taken where somebody listens there."""
 DRAIN_TIMEOUT_S = 30.0
 PROGRESS_EVERY_S = 5.0
 SENDER_STOP_TIMEOUT_S = 30.0
@@ -56,7 +57,9 @@ def demo(
         data_dir=settings.data_dir.absolute() / "demo",
         prefer_broker=prefer_broker,
         database_url=settings.database_url,
-        cloud_port=_page_port(),
+        cloud_port=_free_or_any(PAGE_PORT),
+        broker_port=_free_or_any(BROKER_PORT),
+        zones_dir=settings.zones_dir.absolute(),
     )
     _say("starting broker, database, cloud and edge ...")
     began_s = time.monotonic()
@@ -66,6 +69,8 @@ def demo(
         arguments = [scenario, "--seed", str(seed), "--run-id", run_id]
         platform.start_part("simulate", arguments, log="simulate")
         _say(f"live page: {platform.page_url}")
+        _say(f"broker: {platform.broker_url}, zones: {platform.zones_dir}")
+        _say(f"other terminals: {_exports(platform)}")
         _say(f"logs: {platform.data_dir / 'logs'}; stop with Ctrl-C")
         _watch(platform, run_id, stop_asked, for_s)
         _say("stopping the world, emptying the pipeline ...")
@@ -88,14 +93,21 @@ def _stop_on_signals() -> threading.Event:
     return asked
 
 
-def _page_port() -> int:
+def _free_or_any(port: int) -> int:
+    """The port if nobody listens there, else 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", PAGE_PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return 0
-    return PAGE_PORT
+    return port
+
+
+def _exports(platform: Platform) -> str:
+    """What lets `vrc replay`, `vrc trace` and curl of another terminal find this platform."""
+    names = ("VRC_BROKER_URL", "VRC_CLOUD_URL", "VRC_API_KEY")
+    return "export " + " ".join(f"{name}={platform.environment[name]}" for name in names)
 
 
 def _watch(platform: Platform, run_id: str, asked: threading.Event, for_s: float | None) -> None:

@@ -39,6 +39,8 @@ class Platform:
     database_url: str = ""
     cloud_port: int = 0
     """0 takes a free one; a fixed one keeps its number over a restart of the cloud."""
+    broker_port: int = 0
+    """0 takes a free one."""
     zones_dir: Path | None = None
     extra_env: dict[str, str] = field(default_factory=dict)
     api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -50,6 +52,12 @@ class Platform:
     def cloud_url(self) -> str:
         """Base URL of the cloud."""
         return f"http://{LOOPBACK}:{self.cloud_port}"
+
+    @property
+    def broker_url(self) -> str:
+        """Where senders publish."""
+        assert self.broker is not None
+        return f"mqtt://{self.broker.host}:{self.broker.port}"
 
     @property
     def page_url(self) -> str:
@@ -64,10 +72,9 @@ class Platform:
     @property
     def environment(self) -> dict[str, str]:
         """What a part needs to find the others; also for `vrc replay` in another process."""
-        assert self.broker is not None
         ours = {
             "VRC_DATA_DIR": str(self.data_dir),
-            "VRC_BROKER_URL": f"mqtt://{self.broker.host}:{self.broker.port}",
+            "VRC_BROKER_URL": self.broker_url,
             "VRC_DATABASE_URL": self.database.url if self.database else self.database_url,
             "VRC_CLOUD_URL": self.cloud_url,
             "VRC_CLOUD_HOST": LOOPBACK,
@@ -81,7 +88,9 @@ class Platform:
     def start(self) -> Self:
         """Start broker, database, cloud and edge and wait until they are ready."""
         try:
-            self.broker = start_broker(self.data_dir / "broker", prefer=self.prefer_broker)
+            self.broker = start_broker(
+                self.data_dir / "broker", port=self.broker_port, prefer=self.prefer_broker
+            )
             if not self.database_url:
                 self.database = start_database(self.data_dir / "database")
             self.cloud_port = self.cloud_port or free_port()
