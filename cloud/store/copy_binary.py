@@ -37,7 +37,6 @@ _FIXED: dict[str, str] = {
     "float8": ">f8",
     "code": ">i2",
 }
-_INT_LIMIT = {"int2": 2**15, "int4": 2**31}
 
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -97,6 +96,8 @@ def encode_rows(fields: Sequence[Field], n_rows: int) -> bytes:
 
 
 def _part(field: Field, rows: slice) -> Field:
+    if field is _EMPTY:
+        return field
     is_null = None if field.is_null is None else field.is_null[rows]
     lengths = None if field.lengths is None else field.lengths[rows]
     values = field.values[rows]
@@ -185,26 +186,3 @@ def _list(values: npt.NDArray[np.float32], offsets: npt.NDArray[np.int32], scale
     lengths = (20 + n_bytes).astype(np.int32)
     is_null = counts == 0
     return Field(rows, is_null if is_null.any() else None, lengths)
-
-
-def unstorable_rows(columns: Sequence[SqlColumn], batch: Batch) -> Bools:
-    """Rows (n_rows,) that the table cannot hold although the contract allows them.
-
-    A list value beyond a smallint (a "cell" of over 32.767 V), a NUL character, an integer that
-    is too wide.
-    """
-    bad = np.zeros(batch.n_rows, np.bool_)
-    for column in columns:
-        name = column.contract.name
-        if column.kind in ("text", "key"):
-            odd = [place for place, word in enumerate(batch.dictionary(name)) if "\0" in word]
-            if odd:
-                bad |= np.isin(batch.codes(name), odd)
-        elif column.kind == "list":
-            values, offsets = batch.lists(name)
-            wide = np.flatnonzero(np.abs(values * column.scale) > 2**15 - 1)
-            bad[np.searchsorted(offsets, wide, side="right") - 1] = True
-        elif column.kind in _INT_LIMIT:
-            array, limit = batch.column(name), _INT_LIMIT[column.kind]
-            bad |= ((array < -limit) | (array >= limit)) & (array != ABSENT_I64)
-    return bad

@@ -28,10 +28,10 @@ from cloud.store.copy_binary import (
     encode_rows,
     field_of,
     key_field,
-    unstorable_rows,
 )
 from cloud.store.identities import Identities, key_kind
 from cloud.store.migrate import StoreLayout, make_partition
+from cloud.store.refused import refused_letters, unstorable_rows
 from cloud.store.sql import statements
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import VrcError
@@ -75,22 +75,25 @@ class Writer:
         Raises TooManyPartitionsError.
         """
         self._identities.learn(connection, batches)
-        if self._layout.partitioning == "timescale":
-            return
-        needed: set[tuple[str, int]] = set()
-        for batch in _stored(batches):
-            at_us = batch.column(f"{time_column(batch.message)}_ns") // 1000
-            chunks = np.unique(at_us // self._layout.chunk_us).tolist()
-            needed |= {(batch.message, chunk) for chunk in chunks}
-        missing = sorted(needed - self._partitions)
+        missing = sorted(self._chunks(_stored(batches)) - self._partitions)
         if len(missing) > MAX_NEW_PARTITIONS:
             raise TooManyPartitionsError(
                 f"records lie in {len(missing)} time partitions, expected at most "
                 f"{MAX_NEW_PARTITIONS} in one request"
             )
-        for message, chunk in missing:
-            make_partition(connection, message, chunk, self._layout)
-            self._partitions.add((message, chunk))
+        if self._layout.partitioning == "native":
+            for message, chunk in missing:
+                make_partition(connection, message, chunk, self._layout)
+        self._partitions.update(missing)
+
+    def _chunks(self, batches: Iterable[Batch]) -> set[tuple[str, int]]:
+        """Message and number of each partition that rows of these batches lie in."""
+        found: set[tuple[str, int]] = set()
+        for batch in batches:
+            at_us = batch.column(f"{time_column(batch.message)}_ns") // 1000
+            chunks = np.unique(at_us // self._layout.chunk_us).tolist()
+            found |= {(batch.message, chunk) for chunk in chunks}
+        return found
 
     def write(self, connection: psycopg.Connection[Any], batches: Sequence[Batch]) -> Written:
         """All rows of a body, within the caller's transaction."""
@@ -114,9 +117,11 @@ class Writer:
         columns = sql_columns(message)
         encoded = []
         for whole in batches:
+            batch = whole
             bad = unstorable_rows(columns, whole)
-            self._count(counts, whole.filter(bad), 2) if bad.any() else None
-            batch = whole.filter(~bad) if bad.any() else whole
+            if bad.any():
+                self._refuse(connection, columns, whole.filter(bad), counts)
+                batch = whole.filter(~bad)
             if batch.n_rows:
                 encoded.append(self._encode(columns, batch))
                 self._count(counts, batch, 0)
@@ -130,6 +135,26 @@ class Writer:
                 _copy(connection, sql.Identifier(message), columns, encoded)
         except psycopg.errors.UniqueViolation:
             self._write_what_is_new(connection, message, encoded, counts)
+
+    def _refuse(
+        self,
+        connection: psycopg.Connection[Any],
+        columns: Sequence[SqlColumn],
+        refused: Batch,
+        counts: Counts,
+    ) -> None:
+        """Count rows that the table cannot hold, and keep them as dead letters.
+
+        A letter is a stored row but not a stored record: it is in no count.
+        """
+        self._count(counts, refused, 2)
+        letters = refused_letters(columns, refused)
+        if self._layout.partitioning == "native":
+            # Not noted in `_partitions`: it goes again if the transaction does.
+            for message, chunk in self._chunks([letters]):
+                make_partition(connection, message, chunk, self._layout)
+        names = sql_columns("dead_letter")
+        _copy(connection, sql.Identifier("dead_letter"), names, [self._encode(names, letters)])
 
     def _write_what_is_new(
         self,

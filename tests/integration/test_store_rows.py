@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,23 +159,56 @@ def test_a_body_scattered_over_too_many_days_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "columns"),
+    ("message", "columns", "detail"),
     [
-        ("battery_state", {"cell_voltages_v": [[3.7, 48.0]]}),
-        ("road_event", {"kind": "other", "lat_deg": 1.0, "lon_deg": 1.0, "cause": "a\0b"}),
+        (
+            "battery_state",
+            {"cell_voltages_v": [[3.7, 48.0]]},
+            "cell_voltages_v: a value beyond 32.767 V either way",
+        ),
+        (
+            "road_event",
+            {"kind": "other", "lat_deg": 1.0, "lon_deg": 1.0, "cause": "a\0b"},
+            "cause: a NUL character, expected text",
+        ),
     ],
     ids=["a cell beyond a smallint of mV", "a NUL character"],
 )
-def test_a_row_that_the_table_cannot_hold_is_counted_as_refused(
-    store: Store, message: str, columns: dict[str, Any]
+def test_a_row_that_the_table_cannot_hold_is_refused_and_kept_as_a_dead_letter(
+    store: Store, message: str, columns: dict[str, Any], detail: str
 ) -> None:
-    bad = one_row(message, at_ns=START_NS, session=3, **columns)
+    bad = one_row(message, at_ns=START_NS, session=3, seq=8, **columns)
     good = {
         name: value for name, value in columns.items() if name in ("kind", "lat_deg", "lon_deg")
     }
-    written = store.write(bad, one_row(message, at_ns=START_NS + 1000, session=3, **good))
+    written = store.write(bad, one_row(message, at_ns=START_NS + 1000, session=3, seq=9, **good))
     assert (written.stored, written.rejected) == (1, 1)
     assert list(written.counts.values()) == [[1, 0, 1]]
+    (letter,) = reads.dead_letters(store.connection, reason="refused_by_store").items
+    assert letter["detail"] == detail
+    assert (letter["source_id"], letter["session"], letter["seq"]) == ("edge-1", 3, 8)
+    kept = json.loads(base64.b64decode(letter["payload_base64"]))
+    assert kept == json.loads(json.dumps(bad.to_records()[0]))
+    assert letter["payload_bytes"] == len(json.dumps(kept, separators=(",", ":")))
+    assert reads.trace(store.connection, "edge-1", 3, 8) == [{"message": "dead_letter"} | letter]
+
+
+def test_a_row_whose_sender_no_table_can_hold_is_kept_without_a_sender(store: Store) -> None:
+    batch = vehicle_states(3, source="rsu\0")
+    assert store.write(batch).stored == 0
+    letters = reads.dead_letters(store.connection).items
+    assert [letter.get("source_id") for letter in letters] == [None] * 3
+    assert {letter["subject_id"] for letter in letters} == {"car-0", "car-1", "car-2"}
+
+
+def test_the_letters_of_a_body_go_when_its_transaction_does(store: Store) -> None:
+    bad = one_row("battery_state", at_ns=START_NS, cell_voltages_v=[[48.0]])
+    store.writer.prepare(store.connection, [bad])
+    with store.connection.transaction(force_rollback=True):
+        store.writer.write(store.connection, [bad])
+    assert store.count("dead_letter") == 0
+    assert store.write(bad).rejected == 1
+    assert store.count("dead_letter") == 1
 
 
 def window(revision: int, vehicle_count: int, **columns: object) -> Batch:
