@@ -1,0 +1,1 @@
+"""`vrc bench`: traffic, a sender in a process of its own, what each process costs, a report."""
