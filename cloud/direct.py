@@ -1,7 +1,8 @@
 """JSON straight to the cloud, for a newcomer with curl: decoded and counted without an edge.
 
 The sender is each record's own `source_id`; the records of a payload may come from several. What
-cannot be read becomes a dead letter, as at an edge; the ledger's edge is called "cloud".
+cannot be read, or lies outside the zone's limits, becomes a dead letter, as at an edge; the
+ledger's edge is called "cloud".
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from cloud.store.facts import SenderCount
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Reject
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.messages import message_type
-from openvrc.contracts.messages.record import ID_PATTERN, TOPIC_ID_PATTERN
+from openvrc.contracts.messages.record import ID_PATTERN, LATE_IN_ZONE, TOPIC_ID_PATTERN
+from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic, parse_topic
+from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.zone import Zone
 
 ANONYMOUS = "anonymous"
 """Sender of a payload that names none."""
 CLOUD_EDGE = "cloud"
+LIVE = "live"
 
 _TOPIC_ID = re.compile(TOPIC_ID_PATTERN)
 _ID = re.compile(ID_PATTERN)
@@ -32,10 +39,13 @@ _ID = re.compile(ID_PATTERN)
 Decoded = tuple[list[Batch], list[SenderCount], tuple[Reject, ...]]
 
 
-def decode_records(zone: str, message: str, payload: bytes, received_at_ns: int) -> Decoded:
+def decode_records(
+    zone: str, message: str, payload: bytes, received_at_ns: int, limits: Zone | None
+) -> Decoded:
     """Batches to store (dead letters included), counts for the ledger, and the rejects.
 
-    Raises ContractError for a zone, or a message that is unknown or not for senders.
+    `limits` are those of the zone, None for a zone nobody knows. Raises ContractError for a zone,
+    or a message that is unknown or not for senders.
     """
     kind = message_type(message)
     if not kind.is_stored or not kind.is_numbered:
@@ -47,11 +57,54 @@ def decode_records(zone: str, message: str, payload: bytes, received_at_ns: int)
         decoded = JsonCodec().decode(
             Topic(zone, topic.kind, source_id, message), part, received_at_ns
         )
-        batches += [_marked(batch, received_at_ns) for batch in decoded.batches]
         rejects += decoded.rejects
+        for batch in decoded.batches:
+            refused = _refusals(batch, received_at_ns, limits)
+            rejects += [_reject(batch, row, *why) for row, why in sorted(refused.items())]
+            keep = np.ones(batch.n_rows, np.bool_)
+            keep[list(refused)] = False
+            if keep.any():
+                batches.append(_marked(batch.filter(keep), received_at_ns, limits))
     counts = _sender_counts(zone, batches, rejects)
     letters = _dead_letters(zone, message, rejects, received_at_ns)
     return batches + letters, counts, tuple(rejects)
+
+
+def _refusals(
+    batch: Batch, received_at_ns: int, limits: Zone | None
+) -> dict[int, tuple[Reason, str]]:
+    """Why rows may not be taken although they can be read, by row."""
+    every_row = range(batch.n_rows)
+    if limits is None:
+        text = f"zone is {batch.zone!r}, expected one that was announced or made by vrc zone new"
+        return dict.fromkeys(every_row, (Reason.UNKNOWN_ZONE, text))
+    if (batch.run_id, batch.origin) != (LIVE, LIVE):
+        text = f"run is {batch.run_id!r} ({batch.origin}), expected live: other runs need an edge"
+        return dict.fromkeys(every_row, (Reason.UNKNOWN_RUN, text))
+    ahead_s = (batch.column("sampled_at_ns") - received_at_ns) / NS_PER_S
+    refused = {}
+    for row in np.flatnonzero(ahead_s > limits.max_clock_ahead_s).tolist():
+        text = f"{ahead_s[row]:.1f} s ahead of zone time, expected at most"
+        text = f"sampled_at_ns is {text} {limits.max_clock_ahead_s}"
+        refused[row] = (Reason.TOO_FAR_FUTURE, text)
+    for row in np.flatnonzero(ahead_s < -limits.max_age_s).tolist():
+        text = f"{-ahead_s[row]:.1f} s behind zone time, expected at most {limits.max_age_s}"
+        refused[row] = (Reason.TOO_FAR_PAST, f"sampled_at_ns is {text}")
+    return refused
+
+
+def _reject(batch: Batch, row: int, reason: Reason, detail: str) -> Reject:
+    record = batch.slice(row, 1).to_records()[0]
+    return Reject(
+        reason,
+        detail,
+        record["source_id"],
+        subject_id=record["subject_id"],
+        sampled_at_ns=record["sampled_at_ns"],
+        run_id=batch.run_id,
+        origin=batch.origin,
+        payload=json.dumps(record).encode(),
+    )
 
 
 def _by_sender(payload: bytes) -> Iterable[tuple[str, bytes]]:
@@ -73,9 +126,16 @@ def _by_sender(payload: bytes) -> Iterable[tuple[str, bytes]]:
     return [(source_id, json.dumps(part).encode()) for source_id, part in parts.items()]
 
 
-def _marked(batch: Batch, received_at_ns: int) -> Batch:
+def _marked(batch: Batch, received_at_ns: int, limits: Zone | None) -> Batch:
     """With the marks an edge would have set; nobody matched it onto a map."""
-    marks: dict[str, Any] = {"edge_received_at_ns": received_at_ns, "lateness": 0}
+    assert limits is not None, "records of unknown zones are refused"
+    # Nobody watches this sender's clock: what a clock may be off by is no lateness.
+    allowed_s = limits.allowed_lateness_s + limits.max_clock_ahead_s
+    age_s = (received_at_ns - batch.column("sampled_at_ns")) / NS_PER_S
+    marks: dict[str, Any] = {
+        "edge_received_at_ns": received_at_ns,
+        "lateness": np.where(age_s > allowed_s, LATE_IN_ZONE, 0).astype(np.int64),
+    }
     if batch.message == "vehicle_state":
         marks |= {"segment_id": "", "lane_index": -1}
     # An account by session needs the sender's own count, which an edge would keep.

@@ -12,7 +12,7 @@ from typing import Any
 
 from cloud.store import reads
 from openvrc.contracts.errors import SettingsError
-from openvrc.contracts.zone import ZONE_FILE, read_zone
+from openvrc.contracts.zone import ZONE_FILE, Zone, read_zone
 
 Feature = dict[str, Any]
 
@@ -47,6 +47,7 @@ class ZoneMaps:
         self._connect = connect
         self._zones_dir = zones_dir
         self._known: dict[str, ZoneMap] = {}
+        self._limits: dict[str, Zone] = {}
         self._lock = threading.Lock()
 
     def of_zone(self, zone: str, *, version: str | None = None) -> ZoneMap | None:
@@ -58,6 +59,28 @@ class ZoneMaps:
                 if known is not None:
                     self._known[zone] = known
             return known
+
+    def limits_of(self, zone: str) -> Zone | None:
+        """What records of this zone must keep to; None for a zone nobody announced or made."""
+        if zone not in self._limits:
+            found = self._limits_in_folder(zone)
+            if found is None:
+                with self._connect() as connection:
+                    is_known = any(r.zone == zone for r in reads.zones(connection, with_map=False))
+                found = Zone(name=zone) if is_known else None
+            if found is None:
+                return None
+            self._limits[zone] = found
+        return self._limits[zone]
+
+    def _limits_in_folder(self, zone: str) -> Zone | None:
+        folder = self._zones_dir / zone
+        if not (folder / ZONE_FILE).is_file():
+            return None
+        try:
+            return read_zone(folder)[0]
+        except SettingsError:
+            return None  # as below
 
     def _announced(self, zone: str) -> ZoneMap | None:
         with self._connect() as connection:

@@ -30,6 +30,8 @@ BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 3600.0)
 """From one group commit (50 ms) to a link loss that was filled in later."""
 MAX_ZONES = 100
 """Zones beyond this are summed as "other"."""
+MAX_SOURCES = 200
+"""Senders with the most rejected records that are named one by one; a page of them, no flood."""
 OTHER = "other"
 _OUTCOMES = (
     "sent", "stored", "pending", "dropped", "expired", "thinned", "missing", "duplicates",
@@ -128,7 +130,27 @@ def account_families(found: Accounting) -> Iterator[Metric]:
     )
     for labels, count in sorted(reasons.items()):
         rejected.add_metric(labels, count)
-    yield from (records, rejected)
+    yield from (records, rejected, _worst_sources(found))
+
+
+def _worst_sources(found: Accounting) -> Metric:
+    """Rejections by sender; those beyond `MAX_SOURCES` are in the sums by zone only."""
+    counts: Counter[tuple[str, str]] = Counter()
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for source in found.sources:
+        if source.account.rejected:
+            key = (source.zone, source.source_id)
+            reasons.setdefault(key, Counter()).update(source.account.rejected)
+            counts[key] += sum(source.account.rejected.values())
+    family = GaugeMetricFamily(
+        "vrc_source_rejected_records",
+        f"Records rejected, of the {MAX_SOURCES} senders with the most",
+        labels=["zone", "source", "reason"],
+    )
+    for zone, source_id in sorted(key for key, _ in counts.most_common(MAX_SOURCES)):
+        for reason, count in sorted(reasons[zone, source_id].items()):
+            family.add_metric([zone, source_id, reason], count)
+    return family
 
 
 def exposition(collector: Collector) -> bytes:

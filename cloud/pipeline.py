@@ -34,7 +34,10 @@ from cloud.latency import Latency, LatencyFigures
 from openvrc.contracts.codecs.base import Reject
 from openvrc.contracts.detection import Detector
 from openvrc.contracts.errors import ContractError, VrcError
+from openvrc.contracts.messages import message_type
+from openvrc.contracts.ranges import require_in_range
 from openvrc.contracts.wire import WireError, pack, unpack
+from openvrc.contracts.zone import Zone
 from openvrc.settings import Settings
 
 __all__ = [
@@ -185,14 +188,16 @@ class Pipeline:
         done = await self._put(_Job(unpacked, Future(), n_bytes=len(body)))
         return IngestResult(done.stored, done.is_duplicate, done.rejected)
 
-    async def submit_records(self, zone: str, message: str, payload: bytes) -> IngestResult:
+    async def submit_records(
+        self, zone: str, message: str, payload: bytes, limits: Zone | None
+    ) -> IngestResult:
         """JSON, one object or an array, from a client without an edge.
 
-        Bad records are counted and returned as `rejects`; the others are stored. Raises
-        ContractError for a zone or message that cannot be.
+        Bad records are counted and returned as `rejects`; the others are stored. `limits` are the
+        zone's, None for an unknown one. Raises ContractError for a zone or message that cannot be.
         """
         now_ns = self._wall_clock_ns()
-        batches, counts, rejects = decode_records(zone, message, payload, now_ns)
+        batches, counts, rejects = decode_records(zone, message, payload, now_ns, limits)
         batch_id = f"cloud/{self._session}/{next(self._numbers)}"
         body = Body(pack(batches), batches, batch_id, sender_counts=counts)
         unpacked: Future[Body] = Future()
@@ -338,4 +343,7 @@ def _unpack_body(payload: bytes, batch_id: str) -> Body:
         batch_id = ""
     elif not batch_id:
         raise WireError("X-VRC-Batch is missing: only source_ledger batches go without an id")
+    for batch in batches:
+        if message_type(batch.message).is_numbered:
+            require_in_range(batch)  # whoever holds a key may send: what is stored is checked here
     return Body(payload, batches, batch_id)

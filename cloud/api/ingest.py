@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -123,7 +124,8 @@ async def _submit_records(
 ) -> IngestResult:
     if zone is None or message is None:
         raise ProblemError(422, "JSON records need ?zone= and ?message=")
-    return await parts.pipeline.submit_records(zone, message, body)
+    limits = await asyncio.to_thread(parts.zone_limits, zone)
+    return await parts.pipeline.submit_records(zone, message, body, limits)
 
 
 def _records_answer(result: IngestResult) -> dict[str, Any]:

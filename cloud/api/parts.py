@@ -20,6 +20,7 @@ from cloud.maps import ZoneMaps
 from cloud.pipeline import Pipeline
 from cloud.store.reads import Connection
 from cloud.stream import StreamHub
+from openvrc.contracts.zone import Zone
 from openvrc.settings import Settings
 
 
@@ -52,9 +53,18 @@ class CloudParts:
             with self.pool.connection() as connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
-            raise ProblemError(
-                503, "the database does not answer, retry", headers={"Retry-After": "2"}
-            ) from error
+            raise _no_database() from error
+
+    def zone_limits(self, zone: str) -> Zone | None:
+        """What the zone's folder says, the defaults for one that was only announced, else None."""
+        try:
+            return self.maps.limits_of(zone)
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+            raise _no_database() from error
+
+
+def _no_database() -> ProblemError:
+    return ProblemError(503, "the database does not answer, retry", headers={"Retry-After": "2"})
 
 
 def parts_of(connection: HTTPConnection) -> CloudParts:

@@ -20,6 +20,7 @@ MAGIC = b"VRC1"
 CONTENT_TYPE = "application/vnd.openvrc.batches+zstd"
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 """A bound against decompression bombs; an edge sends a few MB at most."""
+_CHUNK_BYTES = 1024 * 1024
 _META = ("message", "zone", "run_id", "origin")
 
 
@@ -42,19 +43,29 @@ def pack(batches: Sequence[Batch]) -> bytes:
 
 def unpack(body: bytes) -> list[Batch]:
     """The batches of a body, each checked to fit its contract's schema. Raises WireError."""
-    try:
-        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
-            plain = stream.read(MAX_UNPACKED_BYTES + 1)
-    except (pa.ArrowException, OSError) as error:
-        raise WireError(f"body is no zstd frame: {error}") from error
-    if len(plain) > MAX_UNPACKED_BYTES:
-        raise WireError(f"body unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+    plain = _decompressed(body)
     if plain[:4] != MAGIC or len(plain) < 8:
         raise WireError(f"body starts with {plain[:4]!r}, expected {MAGIC!r}")
     (count,) = struct.unpack("<I", plain[4:8])
     source = pa.BufferReader(plain)
     source.seek(8)
     return [_read_one(source, place) for place in range(count)]
+
+
+def _decompressed(body: bytes) -> bytes:
+    parts: list[bytes] = []
+    n_bytes = 0
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+            # read() sets its whole size aside at once and keeps it for ever after an error.
+            while part := stream.read_buffer(_CHUNK_BYTES).to_pybytes():
+                n_bytes += len(part)
+                if n_bytes > MAX_UNPACKED_BYTES:
+                    raise WireError(f"body unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+                parts.append(part)
+    except (pa.ArrowException, OSError) as error:
+        raise WireError(f"body is no zstd frame: {error}") from error
+    return b"".join(parts)
 
 
 def _read_one(source: pa.BufferReader, place: int) -> Batch:

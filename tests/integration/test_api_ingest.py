@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 import httpx
 import pytest
 
+from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import CONTENT_TYPE, pack
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, bearer, temporary_cloud
-from tests.support.town import START_NS, Town
+from tests.support.town import Town
 
 MAX_BODY_BYTES = 300_000
+HOUR_NS = 3600 * NS_PER_S
 
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[RunningCloud]:
     with temporary_cloud(cloud_max_body_bytes=MAX_BODY_BYTES) as running:
+        running.send([Town(zone=zone, run_id=zone).announce() for zone in ("curl", "listed")])
         yield running
 
 
@@ -103,7 +107,7 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(cloud: RunningCloud) 
 def record(**changes: Any) -> dict[str, Any]:
     base = {
         "source_id": "curl-1",
-        "sampled_at_ns": START_NS,
+        "sampled_at_ns": time.time_ns(),
         "lat_deg": 53.55,
         "lon_deg": 9.99,
         "speed_mps": 3.5,
@@ -150,6 +154,10 @@ def test_one_bad_record_of_an_array_costs_only_itself(cloud: RunningCloud) -> No
         (json.dumps(record(speed_mps=float("inf"))).encode(), "not_finite"),
         (json.dumps(record(lat_deg=91)).encode(), "out_of_range"),
         (json.dumps(record(colour="red")).encode(), "unknown_field"),
+        (json.dumps(record(sampled_at_ns=time.time_ns() + HOUR_NS)).encode(), "too_far_future"),
+        (json.dumps(record(sampled_at_ns=time.time_ns() - 200 * HOUR_NS)).encode(), "too_far_past"),
+        (json.dumps(record(sampled_at_ns=0)).encode(), "too_far_past"),
+        (json.dumps(record(run_id="nobody-1", origin="replay")).encode(), "unknown_run"),
         (json.dumps(record(sampled_at_ns=10**30)).encode(), ""),
         (json.dumps(record(source_id="a b")).encode(), ""),
         (json.dumps(record(subject_id="\x00")).encode(), ""),
@@ -178,6 +186,44 @@ def test_a_wrong_address_of_a_record_is_refused(cloud: RunningCloud, query: dict
     assert_problem(response, 422)
 
 
+def test_a_record_of_an_unknown_zone_is_refused_and_counted(cloud: RunningCloud) -> None:
+    response = post_json(cloud, json.dumps(record(source_id="lost-1")), zone="atlantis")
+    assert_problem(response, 422, "unknown_zone", "vrc zone new")
+    totals = cloud.json("/v1/accounting", params={"zone": "atlantis"})["totals"]
+    assert (totals["rejected"], totals["stored"], totals["is_closed"]) == (
+        {"unknown_zone": 1}, 0, True,
+    )  # fmt: skip
+
+
+def test_a_record_of_an_hour_ago_is_stored_and_marked_late(cloud: RunningCloud) -> None:
+    old_ns = time.time_ns() - HOUR_NS
+    sent = [record(source_id="old-1"), record(source_id="old-1", sampled_at_ns=old_ns)]
+    assert post_json(cloud, json.dumps(sent)).json()["stored"] == 2
+    rows = cloud.json("/v1/vehicles/old-1/history")["items"]
+    assert sorted(row["lateness"] for row in rows) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "word"),
+    [
+        ("lat_deg", 95.0, "out_of_range"),
+        ("lat_deg", float("nan"), "missing_field"),
+        ("speed_mps", float("inf"), "not_finite"),
+        ("sampled_at_ns", -5, "out_of_range"),
+        ("source_id", "a b", "out_of_range"),
+        ("source_id", "", "missing_field"),
+    ],
+)
+def test_a_poisoned_row_of_a_batch_is_refused_with_its_column_and_reason(
+    cloud: RunningCloud, column: str, value: object, word: str
+) -> None:
+    town = Town(zone="poisoned", run_id="poisoned-1")
+    bad = [batch.with_columns({column: value}) if batch.message == "vehicle_state" else batch
+           for batch in town.at(0)]  # fmt: skip
+    assert_problem(cloud.ingest([town.announce(), *bad]), 422, f"vehicle_state.{column}", word)
+    assert cloud.send([town.announce(), *town.at(0)]) >= 0
+
+
 def test_bad_records_are_counted_and_listed(cloud: RunningCloud) -> None:
     post_json(cloud, json.dumps(record(source_id="bad-1", lat_deg=95)), zone="listed")
     letters = cloud.json("/v1/dead-letters", params={"zone": "listed"})["items"]
@@ -185,7 +231,9 @@ def test_bad_records_are_counted_and_listed(cloud: RunningCloud) -> None:
     account = cloud.json("/v1/accounting", params={"zone": "listed"})
     assert account["totals"]["rejected"] == {"out_of_range": 1}
     assert account["totals"]["is_closed"]
-    assert 'reason="out_of_range"' in cloud.get("/metrics").text
+    metrics = cloud.get("/metrics").text
+    labels = 'reason="out_of_range",source="bad-1",zone="listed"'
+    assert f"vrc_source_rejected_records{{{labels}}} 1.0" in metrics
 
 
 @pytest.mark.parametrize(("key", "status"), [(VIEWER, 403), ("unknown-key-000", 401)])

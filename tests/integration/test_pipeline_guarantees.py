@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import pack
+from openvrc.contracts.zone import Zone
 from openvrc.settings import Settings
 from tests.support.store_world import (
     START_NS,
@@ -489,22 +491,23 @@ async def test_the_account_of_a_sender_closes_at_every_moment(
 
 async def test_a_newcomers_json_is_stored_judged_and_accounted(database_url: str) -> None:
     good = {"source_id": "my-car", "lat_deg": 53.5, "lon_deg": 10.0, "speed_mps": 12.0}
-    good["sampled_at_ns"] = START_NS
-    bad = good | {"sampled_at_ns": START_NS + 1000, "speed_mps": -1}
+    good["sampled_at_ns"] = now_ns = time.time_ns()
+    bad = good | {"sampled_at_ns": now_ns + 1000, "speed_mps": -1}
+    west = Zone(name="west")
     pipeline = pipeline_on(database_url)
     await pipeline.start()
     payload = json.dumps([good, bad]).encode()
-    result = await pipeline.submit_records("west", "vehicle_state", payload)
+    result = await pipeline.submit_records("west", "vehicle_state", payload, west)
     assert (result.stored, result.rejected) == (1, 1)
     assert result.rejects[0].reason == "out_of_range"
-    again = await pipeline.submit_records("west", "vehicle_state", json.dumps(good).encode())
+    again = await pipeline.submit_records("west", "vehicle_state", json.dumps(good).encode(), west)
     assert (again.stored, again.rejected) == (0, 1)
-    broken = await pipeline.submit_records("west", "vehicle_state", b"{")
+    broken = await pipeline.submit_records("west", "vehicle_state", b"{", west)
     assert (broken.stored, broken.rejected) == (0, 1)
     with pytest.raises(ContractError):
-        await pipeline.submit_records("we/st", "vehicle_state", payload)
+        await pipeline.submit_records("we/st", "vehicle_state", payload, west)
     with pytest.raises(ContractError):
-        await pipeline.submit_records("west", "tick", payload)
+        await pipeline.submit_records("west", "tick", payload, west)
     with psycopg.connect(database_url, autocommit=True) as connection:
         found = reads.accounting(connection, pipeline.counts)
         assert found.totals.is_closed

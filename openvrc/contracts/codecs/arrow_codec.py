@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,12 +19,12 @@ from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Decoded, Reject
 from openvrc.contracts.columns import Column, columns_of
 from openvrc.contracts.errors import ContractError
-from openvrc.contracts.messages.record import ID_PATTERN, TOPIC_ID_PATTERN
+from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
+from openvrc.contracts.ranges import bad_rows
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import ABSENT_I64
 
-_ID_TEXT = {"subject_id": re.compile(ID_PATTERN)}
 _RUN = re.compile(TOPIC_ID_PATTERN)
 _ORIGINS = ("live", "replay", "simulated")
 
@@ -157,49 +156,6 @@ def _normalised(column: Column, array: pa.Array) -> object:
     return pc.fill_null(array.cast(wide), float("nan")).to_numpy(zero_copy_only=False)
 
 
-def _bad_rows(column: Column, batch: Batch) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:
-    if column.kind == "text":
-        return _bad_text(column, batch)
-    if column.kind == "f32_list":
-        values, offsets = batch.lists(column.name)
-        wrong = np.isinf(values) | (values < _low(column)) | (values > _high(column))
-        rows = np.repeat(np.arange(batch.n_rows), np.diff(offsets))
-        bad = np.zeros(batch.n_rows, np.bool_)
-        bad[rows[wrong]] = True
-        return [(Reason.OUT_OF_RANGE, bad)]
-    array = batch.column(column.name)
-    if column.kind == "code":
-        too_high = (array < -1) | (array >= len(column.values))
-        absent = (array == -1) & column.is_required
-        return [(Reason.OUT_OF_RANGE, too_high), (Reason.MISSING_FIELD, absent)]
-    absent = np.isnan(array) if column.kind in ("f32", "f64") else array == ABSENT_I64
-    checks = [(Reason.MISSING_FIELD, absent)] if column.is_required else []
-    if column.kind in ("f32", "f64"):
-        checks.append((Reason.NOT_FINITE, np.isinf(array)))
-    outside = ~absent & ((array < _low(column)) | (array > _high(column)))
-    return [*checks, (Reason.OUT_OF_RANGE, outside)]
-
-
-def _bad_text(column: Column, batch: Batch) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:
-    words = batch.dictionary(column.name)
-    pattern = _ID_TEXT.get(column.name)
-    is_empty = np.array([not word for word in words], np.bool_)
-    is_odd = np.array(
-        [bool(pattern and word and not pattern.match(word)) for word in words], np.bool_
-    )
-    codes = batch.codes(column.name)
-    checks = [(Reason.OUT_OF_RANGE, is_odd[codes])]
-    return [(Reason.MISSING_FIELD, is_empty[codes]), *checks] if column.is_required else checks
-
-
-def _low(column: Column) -> float:
-    return -np.inf if column.low is None else column.low
-
-
-def _high(column: Column) -> float:
-    return np.inf if column.high is None else column.high
-
-
 def split_bad_rows(batch: Batch, source_id: str) -> Decoded:
     """Rows inside every range as one Batch; each other row a Reject with its first reason."""
     verdict: dict[int, tuple[Reason, str]] = {}
@@ -212,7 +168,7 @@ def split_bad_rows(batch: Batch, source_id: str) -> Decoded:
     for column in columns_of(batch.message):
         if column.is_mark:
             continue
-        for reason, mask in _bad_rows(column, batch):
+        for reason, mask in bad_rows(column, batch):
             for row in np.flatnonzero(mask):
                 expected = f"{column.low} to {column.high} {column.unit}".strip()
                 verdict.setdefault(

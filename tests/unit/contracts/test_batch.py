@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,3 +96,23 @@ def test_a_wire_batch_with_other_columns_is_refused() -> None:
     poisoned = Batch("vehicle_state", "z", "r", "live", batch.data)
     with pytest.raises(wire.WireError, match="vehicle_state"):
         wire.unpack(wire.pack([poisoned]))
+
+
+def test_a_wire_body_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(wire.WireError, match="more than 1000"):
+        wire.unpack(wire.pack([cells([[1.0] * 500])]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_refused_wire_bodies_leave_no_memory_behind() -> None:
+    body = wire.pack([cells([[1.0, 2.0]])])[:-5]
+
+    def address_space_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * 4096 / 1e6
+
+    before = address_space_mb()
+    for _ in range(100):
+        with pytest.raises(wire.WireError):
+            wire.unpack(body)
+    assert address_space_mb() - before < 300
