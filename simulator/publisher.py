@@ -15,7 +15,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from openvrc.contracts.topics import PREFIX, Topic, parse_topic
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.settings import Settings
 from simulator.mqtt_link import MqttLink, Stopped
-from simulator.world import Frame, World, merged
+from simulator.world import Frame, World, merged, unpaced
 
 DRIVER_ID = "driver"
 EDGE_WAIT_S = 30.0
@@ -173,7 +173,7 @@ class Publisher:
         try:
             self._announce("running", self._world.start_ns)
             self._await_first_tick()
-            for frame in merged(self._world.frames(), MIN_FRAME_S * max(self._speed, 0.0)):
+            for frame in self._frames():
                 self._pace(frame)
                 self._publish(frame)
                 self._follow_edge()
@@ -183,6 +183,11 @@ class Publisher:
         finally:
             self._link.close()
         return self._progress.to_json()
+
+    def _frames(self) -> Iterator[Frame]:
+        if self._speed <= 0:
+            return unpaced(self._world)
+        return merged(self._world.frames(), MIN_FRAME_S * self._speed)
 
     def _announce(self, state: Literal["running", "ended"], zone_time_ns: int) -> None:
         batch = announce_batch(self._world, state, self._speed, zone_time_ns)

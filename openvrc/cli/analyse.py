@@ -28,13 +28,10 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.plugins import discover
 from openvrc.detectors.battery_health.health import BatteryHealth, Health
 from simulator.publisher import announce_batch, tick_batch
-from simulator.world import World, merged
+from simulator.world import World, unpaced
 
 LEDGER_TERMS = ("sent", "forwarded", "dropped", "expired", "thinned", "missing", "duplicates")
 MAX_LEDGER_ROWS = 1_000_000
-BATTERY_STEP_S = 600.0
-"""Zone time taken at once where no roads are: battery rules judge record by record, and a tick for
-each of a log's frames would cost fifty times the records themselves."""
 
 
 @dataclass
@@ -98,7 +95,7 @@ def run(world: World, analysis: Analysis) -> None:
     engine = Engine(discover("openvrc.detectors"))
     health = BatteryHealth()
     core.on_batch(announce_batch(world, "running", 1.0), 0)
-    for frame in merged(world.frames(), BATTERY_STEP_S if world.road_map is None else 0.0):
+    for frame in unpaced(world):
         for batch in frame.batches():
             core.on_batch(batch, frame.zone_time_ns)
         core.on_batch(tick_batch(world, frame.zone_time_ns), frame.zone_time_ns)

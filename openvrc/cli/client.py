@@ -21,6 +21,10 @@ class Api:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout_s)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
     def get(self, path: str, **query: Any) -> Any:
         """Parsed JSON. Raises ApiError for no connection and for 4xx and 5xx answers."""
         try:

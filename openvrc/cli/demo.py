@@ -15,7 +15,13 @@ from typing import Any
 import click
 
 from openvrc.cli.platform import Platform
-from openvrc.cli.summary import Summary, as_text, read_summary, wait_until_drained
+from openvrc.cli.summary import (
+    Summary,
+    as_text,
+    published_records,
+    read_summary,
+    wait_until_drained,
+)
 from openvrc.contracts.errors import VrcError
 from openvrc.settings import load_settings
 
@@ -75,7 +81,8 @@ def demo(
         _watch(platform, run_id, stop_asked, for_s)
         _say("stopping the world, emptying the pipeline ...")
         platform.processes["simulate"].stop(SENDER_STOP_TIMEOUT_S)
-        wait_until_drained(platform.api, run_id, None, DRAIN_TIMEOUT_S)
+        expected = published_records(platform.processes["simulate"].log_tail())
+        wait_until_drained(platform.api, run_id, expected, DRAIN_TIMEOUT_S)
         summary = read_summary(platform.api, run_id, platform.page_url)
     click.echo(as_text(summary), err=as_json)
     if as_json:

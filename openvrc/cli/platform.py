@@ -47,6 +47,7 @@ class Platform:
     broker: RunningBroker | None = None
     database: RunningDatabase | None = None
     processes: dict[str, ManagedProcess] = field(default_factory=dict)
+    _api: Api | None = None
 
     @property
     def cloud_url(self) -> str:
@@ -67,7 +68,9 @@ class Platform:
     @property
     def api(self) -> Api:
         """A client with the admin key."""
-        return Api(self.cloud_url, self.api_key)
+        if self._api is None or self._api.base_url != self.cloud_url:
+            self._api = Api(self.cloud_url, self.api_key)
+        return self._api
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,6 +133,9 @@ class Platform:
         for name in order:
             if name in self.processes:
                 self.processes.pop(name).stop(EDGE_STOP_TIMEOUT_S)
+        if self._api is not None:
+            self._api.close()
+            self._api = None
         if self.broker is not None:
             self.broker.stop()
             self.broker = None

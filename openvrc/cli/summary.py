@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from openvrc.cli.client import Api
+from openvrc.contracts.messages import MESSAGES
 
 TERMS = ("stored", "rejected", "dropped", "expired", "thinned", "pending", "missing")
 POLL_S = 0.25
@@ -72,6 +74,15 @@ def alerts_by_rule(api: Api, run_id: str) -> dict[str, int]:
         cursor = page.get("next_cursor")
         if not cursor:
             return dict(sorted(counts.items()))
+
+
+def published_records(sender_output: str) -> int | None:
+    """Numbered records a sender says it has published; None without its closing line."""
+    for line in reversed(sender_output.splitlines()):
+        if '"event": "finished"' in line:
+            records: dict[str, int] = json.loads(line)["records"]
+            return sum(n for message, n in records.items() if MESSAGES[message].is_numbered)
+    return None
 
 
 def wait_until_drained(api: Api, run_id: str, expected_sent: int | None, timeout_s: float) -> bool:

@@ -9,16 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from openvrc.cli.platform import Platform
-from openvrc.cli.summary import Summary, read_summary, wait_until_drained
+from openvrc.cli.summary import (
+    Summary,
+    published_records,
+    read_summary,
+    wait_until_drained,
+)
 
 RUN_TIMEOUT_S = 240.0
 DRAIN_TIMEOUT_S = 60.0
 Vrc = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def drained_summary(platform: Platform, run_id: str) -> Summary:
-    """The run's figures once nothing is pending; fails if that does not come."""
-    drained = wait_until_drained(platform.api, run_id, None, DRAIN_TIMEOUT_S)
+def drained_summary(platform: Platform, run_id: str, sender_output: str) -> Summary:
+    """The run's figures once all that its sender published is accounted and nothing is pending.
+
+    Fails if that does not come.
+    """
+    expected = published_records(sender_output)
+    assert expected is not None, f"the sender did not finish: {sender_output[-2000:]}"
+    drained = wait_until_drained(platform.api, run_id, expected, DRAIN_TIMEOUT_S)
     summary = read_summary(platform.api, run_id)
     assert drained, summary
     return summary
