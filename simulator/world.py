@@ -175,16 +175,17 @@ class World(Protocol):
 
 
 LOG_STEP_S = 600.0
-"""Zone time taken at once from a world without roads, when nobody paces it: battery rules judge
-record by record, and a tick for each of a log's frames would cost fifty times the records."""
+"""Zone time taken at once from a battery log when nobody paces it: battery rules judge record by
+record, and a tick for each of a log's frames would cost fifty times the records."""
 
 
 def unpaced(world: World) -> Iterator[Frame]:
-    """The world's frames as fast as they can be taken: a log's in steps, others as they are.
+    """The world's frames as fast as they can be taken: a log's in its steps, others as they are.
 
+    A world that is such a log says how long a step may be in `unpaced_step_s`.
     `vrc analyse` and a replay without pace take the same frames, so they find at the same time.
     """
-    return merged(world.frames(), LOG_STEP_S if world.road_map is None else 0.0)
+    return merged(world.frames(), getattr(world, "unpaced_step_s", 0.0))
 
 
 def merged(frames: Iterable[Frame], span_s: float) -> Iterator[Frame]:

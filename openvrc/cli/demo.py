@@ -23,6 +23,7 @@ from openvrc.cli.summary import (
     wait_until_drained,
 )
 from openvrc.contracts.errors import VrcError
+from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
 
 PAGE_PORT = 8080
@@ -56,6 +57,8 @@ def demo(
     data_dir: Path | None,
 ) -> None:
     """Start everything at once; print the page's address; stop on Ctrl-C or after --for seconds."""
+    if scenario not in (known := discover("simulator.scenarios")):
+        raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
     settings = load_settings(data_dir=data_dir)
     stop_asked = _stop_on_signals()
     run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}"

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from openvrc.cli.worlds import open_world, recording_options
+from openvrc.cli.worlds import open_world, recording_options, zone_argument
 from openvrc.settings import load_settings
 
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--zone", required=True, help="Zone to replay into")
+@click.option("--zone", required=True, callback=zone_argument, help="Zone to replay into")
 @click.option(
     "--speed",
     type=float,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from openvrc.cli.worlds import zone_argument
 from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
 
@@ -15,7 +16,11 @@ from openvrc.settings import load_settings
 @click.command()
 @click.argument("scenario", required=False)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios with a line each")
-@click.option("--zone", help="Zone to publish into; the scenario's own name if not given")
+@click.option(
+    "--zone",
+    callback=zone_argument,
+    help="Zone to publish into; the scenario's own name if not given",
+)
 @click.option(
     "--speed",
     type=float,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
 from openvrc.contracts.units import ns_from_iso
 
 DEFAULT_EPOCH = "2026-01-01T00:00:00Z"
@@ -70,6 +72,13 @@ def recording_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def zone_argument(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    """A zone's name as topics allow it; anything else would wait for an edge in vain."""
+    if value is not None and not re.match(TOPIC_ID_PATTERN, value):
+        raise click.BadParameter(f"{value!r}, expected text matching {TOPIC_ID_PATTERN}")
+    return value
 
 
 def open_world(path: Path, *, zone: str, run_id: str, **flags: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from openvrc.contracts.geo import Datum
 from openvrc.contracts.geo import to_wgs84 as positions_to_wgs84
@@ -64,6 +65,9 @@ def new(
             datum=datum,
             rsus=tuple(map(parse_rsu, rsus)),
         )
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise click.UsageError("; ".join(faults)) from error
     except (MapError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     folder = settings.zones_dir / name

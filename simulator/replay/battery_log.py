@@ -25,7 +25,15 @@ from simulator.emission import Emitter, Subjects, topic_id
 from simulator.replay import log_table
 from simulator.replay.mapping import Mapping, read_mapping
 from simulator.replay.options import RecordingError, ReplayOptions
-from simulator.world import RECORDS_PER_MESSAGE, Frame, Origin, Outgoing, TruthEvent, split
+from simulator.world import (
+    LOG_STEP_S,
+    RECORDS_PER_MESSAGE,
+    Frame,
+    Origin,
+    Outgoing,
+    TruthEvent,
+    split,
+)
 
 FRAMES_AT_ONCE = 500
 """Frames whose rows are made one batch before they are cut: ten times cheaper than one by one."""
@@ -117,6 +125,7 @@ class BatteryWorld:
     lists: dict[str, FloatArray]
     profile: dict[str, Any]
     origin: Origin = "replay"
+    unpaced_step_s: float = LOG_STEP_S
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @property

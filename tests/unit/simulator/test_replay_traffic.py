@@ -15,7 +15,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.contracts.units import NS_PER_S, ns_from_iso
 from simulator.replay import RecordingError, open_recording
 from simulator.rsus import RANGE_M
-from simulator.world import Frame, World
+from simulator.world import Frame, World, unpaced
 
 JSON = discover("openvrc.contracts.codecs")["json"]
 EPOCH_NS = ns_from_iso("2026-01-01T00:00:00Z")
@@ -143,6 +143,13 @@ def test_a_package_replays_every_row_of_each_second(a39: Path) -> None:
         # The package's own degrees are rounded to 1e-6: projecting its metres must agree.
         lat_e6 = np.sort(table["lat_e6"].to_numpy()[rows])
         assert np.abs(np.sort(states.column("lat_deg")) * 1e6 - lat_e6).max() < 1.0
+
+
+def test_traffic_without_a_map_keeps_its_steps_when_nobody_paces_it(tmp_path: Path) -> None:
+    world = opened(write(tmp_path, FCD))
+    times_ns = [frame.zone_time_ns for frame in unpaced(world)]
+    assert world.road_map is None
+    assert sorted(set(times_ns)) == [EPOCH_NS + 10**9, EPOCH_NS + 1_500_000_000]
 
 
 def course_minus_heading_deg(frames: list[Frame]) -> float:
