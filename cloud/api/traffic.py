@@ -60,7 +60,7 @@ def segments(
     )
     if wants_geojson:
         return JSONResponse(_geojson(parts, found), media_type=GEOJSON)
-    items = [present.record(r, state) for r, states in found for state in states]
+    items = [_state(r, state) for r, states in found for state in states]
     return JSONResponse({"items": items, "next_cursor": None})
 
 
@@ -100,6 +100,11 @@ def _rank(state: Record) -> tuple[bool, int, float]:
     return has_traffic, ends_at_ns, state["window_s"]
 
 
+def _state(run: RunLatest, state: Record) -> dict[str, Any]:
+    """The record under the name a segment goes by everywhere else, too."""
+    return {"segment_id": state["subject_id"]} | present.record(run, state)
+
+
 def _geojson(parts: CloudParts, found: list[tuple[RunLatest, list[Record]]]) -> dict[str, Any]:
     features = []
     for run, states in found:
@@ -115,5 +120,5 @@ def _feature(run: RunLatest, state: Record, line: dict[str, Any] | None) -> dict
     return {
         "type": "Feature",
         "geometry": line["geometry"] if line else None,
-        "properties": present.record(run, state) | about,
+        "properties": _state(run, state) | about,
     }

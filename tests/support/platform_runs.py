@@ -48,7 +48,7 @@ def all_alerts(platform: Platform, run_id: str) -> list[dict[str, Any]]:
 
 def identities(alerts: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
     """What must be equal between two ways to run the same recording."""
-    return {(a["rule"], a["subject_id"], a["component"], a["started_at"]) for a in alerts}
+    return {(a["rule"], a["subject_id"], a["component"] or "", a["started_at"]) for a in alerts}
 
 
 def analysed(out: Path) -> set[tuple[str, str, str, str]]:
