@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openvrc.contracts.arrow_guard import refuse_bombs
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Decoded, Reject
 from openvrc.contracts.columns import Column, columns_of
@@ -85,6 +86,7 @@ def _compact(batch: Batch) -> Batch:
 
 
 def _read(topic: Topic, payload: bytes) -> Batch:
+    refuse_bombs(payload)
     with pa.ipc.open_stream(payload) as reader:
         table = reader.read_all()
         metadata = reader.schema.metadata or {}
