@@ -23,6 +23,7 @@ COMMANDS = {
     "analyse": ("openvrc.cli.analyse", "Run the same detectors on recordings, without a server"),
     "edge": ("openvrc.cli.parts", "Run an edge aggregator"),
     "cloud": ("openvrc.cli.parts", "Run the cloud service"),
+    "bench": ("openvrc.cli.bench", "Measure the data path beside a naive baseline"),
     "migrate": ("openvrc.cli.parts", "Bring the database to the current schema"),
     "zone": ("openvrc.cli.zone", "Make a zone from a map"),
     "schema": ("openvrc.cli.schema", "Write JSON Schema and AsyncAPI of every message"),

@@ -101,7 +101,8 @@ class Subscriber:
             self._store(bytes(message.payload))
         elif name == "tick" and kind == "zone":
             # The sender waits for the ticks of an edge; this is what keeps it from running ahead.
-            client.publish(f"vrc/v1/{zone}/edge/naive/tick", message.payload)
+            tick = json.loads(message.payload) | {"source_id": "naive"}
+            client.publish(f"vrc/v1/{zone}/edge/naive/tick", json.dumps(tick))
 
     def _store(self, payload: bytes) -> None:
         if payload.startswith(b"["):

@@ -26,7 +26,7 @@ MODES = {
     for mode in (
         Mode("arrow50", "arrow", 50, 10_000),
         Mode("json50", "json", 50, 10_000),
-        Mode("json1", "json", 1, 500),
+        Mode("json1", "json", 1, 1_000),
     )
 }
 

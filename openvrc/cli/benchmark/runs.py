@@ -22,9 +22,11 @@ from openvrc.cli.benchmark.traffic import ZONE, TrafficPlan
 from openvrc.cli.platform import Platform
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.units import NS_PER_S
+from simulator.publisher import MIN_FRAME_S
 
 FRAME_S = 0.05
 """Wall time between two frames of a paced run: as long as the edge gathers a group."""
+FRAME_MARGIN = 1.1
 FULL_MESSAGE = 50
 SEND_TIMEOUT_S = 120.0
 DRAIN_TIMEOUT_S = 120.0
@@ -107,9 +109,20 @@ def traffic_plan(mode: Mode, vehicles: int, seed: int, **more: Any) -> TrafficPl
     return TrafficPlan(**facts | more)
 
 
+def saturating(mode: Mode, vehicles: int, seed: int, send_s: float) -> SendPlan:
+    """Traffic that is asked for faster than anything here takes it: frame upon frame.
+
+    The publisher joins frames that stand for less wall time than `MIN_FRAME_S`; these stand for
+    just that, so that messages keep their size.
+    """
+    frame_s = mode.records_per_frame / vehicles
+    traffic = traffic_plan(mode, vehicles, seed)
+    return SendPlan(traffic, mode.codec, send_s, frame_s / (MIN_FRAME_S * FRAME_MARGIN))
+
+
 def saturate(platform: Platform, mode: Mode, *, vehicles: int, send_s: float, seed: int) -> Load:
     """As much as the platform takes for `send_s`, then until everything is stored."""
-    plan = SendPlan(traffic_plan(mode, vehicles, seed), mode.codec, send_s)
+    plan = saturating(mode, vehicles, seed, send_s)
     run_id = plan.traffic.run_id
     with start_sender(platform, plan) as sender:
         sender.wait_for("ready")

@@ -25,12 +25,12 @@ from simulator.world import Frame
 
 @dataclass(frozen=True)
 class SendPlan:
-    """What to send and how fast: zone seconds per second, 0 for as fast as it is taken."""
+    """What to send and how fast: zone seconds per second."""
 
     traffic: TrafficPlan
     codec: str
     send_s: float
-    speed: float = 0.0
+    speed: float
 
     def to_json(self) -> str:
         """One line."""
