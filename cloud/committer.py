@@ -37,6 +37,7 @@ from cloud.store.facts import (
     SenderCount,
     add_to_ledger,
     cleared_in_store,
+    moment,
     write_alerts,
     write_ledgers,
     write_zone_facts,
@@ -44,17 +45,21 @@ from cloud.store.facts import (
 from cloud.store.identities import Identities
 from cloud.store.migrate import StoreLayout, migrate
 from cloud.store.sql import statement
+from cloud.store.upkeep import StorePolicy, apply_columnstore, drop_expired
 from cloud.store.writer import TooManyPartitionsError, Writer, Written
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Detector
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.messages import message_type
+from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import unpack
 
 log = logging.getLogger(__name__)
 
 ENGINE = "engine"
 RETRY_PAUSE_S = 0.1
+UPKEEP_EVERY_NS = 3600 * NS_PER_S
+"""Retention is counted in days."""
 _CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError)
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TooManyPartitionsError)
 BATCHES, CLEAR = "batches", "clear"
@@ -133,12 +138,15 @@ class Committer:
         detectors: Mapping[str, Detector],
         *,
         chunk_days: float,
+        policy: StorePolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url = database_url
         self._detectors = dict(detectors)
         self._chunk_days = chunk_days
+        self._policy = policy or StorePolicy()
+        self._kept_up_at_ns = 0
         self._is_stopping = is_stopping
         self._wall_clock_ns = wall_clock_ns
         self._engine = Engine(self._detectors)
@@ -172,6 +180,7 @@ class Committer:
         """Migrate, own, load. Raises OwnedElsewhereError, MigrationError, OperationalError."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             self._layout = migrate(connection, chunk_days=self._chunk_days)
+            apply_columnstore(connection, self._layout, self._policy)
         self._writer = Writer(self._layout, self._identities)
         self._changes = PostgresOwnership(self._url).changes(self._is_stopping)
         self._connected()
@@ -308,6 +317,7 @@ class Committer:
         if self._position == self._checkpoint_position:
             return False
         connection = self._connected()
+        self._keep_up(connection)
         parts = {name: fold.snapshot() for name, fold in self._folds.items()}
         parts[ENGINE] = self._engine.snapshot()
         _, counts = self.counts.read()
@@ -323,8 +333,25 @@ class Committer:
         self.counts.restart(self._position)
         return True
 
+    def _keep_up(self, connection: Connection) -> None:
+        """Drop what is past its retention, once in a while; a failure is left to the next time."""
+        now_ns = self._wall_clock_ns()
+        if now_ns - self._kept_up_at_ns < UPKEEP_EVERY_NS:
+            return
+        self._kept_up_at_ns = now_ns
+        try:
+            dropped = drop_expired(connection, self._layout, self._policy, moment(now_ns))
+        except _CONNECTION_ERRORS as error:
+            log.warning("rows past their retention could not be dropped: %s", error)
+            return
+        if dropped:
+            log.info("dropped %d parts past their retention", len(dropped))
+            self._writer = Writer(self._layout, self._identities)  # it remembers the parts
+
     def _reload(self, connection: Connection) -> None:
         """All state from the checkpoint and the log."""
+        # Another owner may have dropped partitions that ours remembers.
+        self._writer = Writer(self._layout, self._identities)
         checkpoint = PostgresStateStore(connection).load()
         self._generation += 1
         self._engine = Engine(self._detectors)

@@ -31,6 +31,7 @@ from cloud.committer import (
 from cloud.counts import CountsSinceCheckpoint
 from cloud.direct import decode_records
 from cloud.latency import Latency, LatencyFigures
+from cloud.store.upkeep import StorePolicy
 from openvrc.contracts.codecs.base import Reject
 from openvrc.contracts.detection import Detector
 from openvrc.contracts.errors import ContractError, VrcError
@@ -128,6 +129,7 @@ class Pipeline:
             database_url or settings.database_url,
             detectors,
             chunk_days=settings.cloud_chunk_days,
+            policy=StorePolicy.of(settings),
             is_stopping=self._stopping.is_set,
             wall_clock_ns=wall_clock_ns,
         )

@@ -61,6 +61,24 @@ class Settings(BaseSettings):
     cloud_max_body_bytes: int = Field(32_000_000, gt=0, description="Larger requests are refused")
     cloud_checkpoint_every_s: float = Field(5.0, gt=0, description="Detector state checkpoint")
     cloud_chunk_days: float = Field(1.0, gt=0, description="Length of a time partition or chunk")
+    cloud_columnstore_after_days: float = Field(
+        0.0, ge=0, description="With TimescaleDB: chunks of this age become columns, 0 never"
+    )
+    cloud_retention_motion_days: float = Field(
+        0.0, ge=0, description="Age at which vehicle states and seen objects go, 0 never"
+    )
+    cloud_retention_battery_days: float = Field(
+        0.0, ge=0, description="Age at which battery states, profiles and chargers go, 0 never"
+    )
+    cloud_retention_traffic_days: float = Field(
+        0.0, ge=0, description="Age at which segment states and loop counts go, 0 never"
+    )
+    cloud_retention_roadside_days: float = Field(
+        0.0, ge=0, description="Age at which signals, RSU states and road events go, 0 never"
+    )
+    cloud_retention_dead_letters_days: float = Field(
+        0.0, ge=0, description="Age at which dead letters go, 0 never"
+    )
 
     @classmethod
     def settings_customise_sources(

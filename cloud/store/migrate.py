@@ -81,14 +81,29 @@ def _refuse_unknown(known: dict[int, str]) -> None:
 def _layout(connection: psycopg.Connection[Any], chunk_us: int) -> StoreLayout:
     row = connection.execute("SELECT partitioning, chunk_us FROM store_layout").fetchone()
     if row is None:
-        found = connection.execute(
-            "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
-        ).fetchone()
-        if found is not None:
+        row = ("timescale" if _has_timescale(connection) else "native", chunk_us)
+        if row[0] == "timescale":
             connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        row = ("timescale" if found is not None else "native", chunk_us)
         connection.execute("INSERT INTO store_layout VALUES (%s, %s)", row)
     return StoreLayout(*row)
+
+
+def _has_timescale(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server offers TimescaleDB.
+
+    Raises MigrationError where its files are there but the server does not load them: making the
+    extension would end the connection, and native partitions would be chosen for ever.
+    """
+    found = connection.execute(
+        "SELECT current_setting('timescaledb.disable_load', true) IS NOT NULL "
+        "FROM pg_available_extensions WHERE name = 'timescaledb'"
+    ).fetchone()
+    if found == (False,):
+        raise MigrationError(
+            "TimescaleDB is installed on this server but not loaded: add timescaledb to "
+            "shared_preload_libraries and restart it, or uninstall it for native partitions"
+        )
+    return found is not None
 
 
 def _apply(

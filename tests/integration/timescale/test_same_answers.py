@@ -1,0 +1,216 @@
+"""The same rows give the same answers with TimescaleDB and without, in every function of `reads`.
+
+Both stores take the same bodies: rows of several days, late and out of order, repeats, revised
+windows, refused rows, two runs and two zones, alerts with what people did to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from cloud.store import reads
+from cloud.store.columns import stored_messages
+from cloud.store.identities import Identities
+from cloud.store.migrate import migrate
+from cloud.store.read_types import Connection, Page
+from cloud.store.writer import Writer, Written
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.units import NS_PER_S
+from tests.support import grafana_rows
+from tests.support.store_world import DAY_NS, START_NS, fresh_database, one_row, vehicle_states
+from tests.support.timescale_server import passing_database
+
+PLACE: dict[str, Any] = {"lat_deg": 53.5, "lon_deg": 10.0, "health": "ok"}
+WALL_TIMES = {"stored_at_ns", "acknowledged_at_ns"}
+"""When something was stored or done: the one thing that must differ."""
+Question = Callable[[Connection], Any]
+
+
+def bodies() -> list[list[Batch]]:
+    """Requests in the order in which both stores take them."""
+    rng = np.random.default_rng(3)
+    scattered = START_NS + rng.permutation(300) * (DAY_NS // 40)
+    return [
+        [vehicle_states(500)],
+        [vehicle_states(300, sampled_at_ns=scattered, source="car-7", session=8, zone="east")],
+        [vehicle_states(700, seed=2), vehicle_states(60, run_id="run-2", at_ns=START_NS + DAY_NS)],
+        [vehicle_states(40, at_ns=START_NS - 3 * DAY_NS, first_seq=700)],
+        [_window(1, 5), _window(3, 7), _window(2, 6)],
+        [_window(2, 9), _window(0, 4, at_ns=START_NS + DAY_NS)],
+        [one_row("battery_state", at_ns=START_NS, cell_voltages_v=[[3.7, 48.0]], session=1, seq=4)],
+        [one_row("rsu_status", at_ns=START_NS + n * DAY_NS, **PLACE) for n in (5, 1, 3)],
+    ]
+
+
+def _window(revision: int, vehicle_count: int, *, at_ns: int = START_NS) -> Batch:
+    facts: dict[str, Any] = {"subject_id": "edge-1", "window_start_ns": at_ns, "window_s": 10.0}
+    facts |= {"map_version": "m1", "vehicle_s": 1.0, "distance_m": 2.0, "coverage_ratio": 0.5}
+    facts |= {"revision": revision, "vehicle_count": vehicle_count}
+    return one_row("segment_state", at_ns=at_ns + 10 * NS_PER_S, **facts)
+
+
+def write(connection: Connection, writer: Writer, batches: list[Batch]) -> Written:
+    writer.prepare(connection, batches)
+    with connection.transaction():
+        return writer.write(connection, batches)
+
+
+def filled(connection: Connection) -> tuple[str, list[Written]]:
+    """The kind of partitions, and what the writer said of each body."""
+    layout = migrate(connection, chunk_days=1.0)
+    writer = Writer(layout, Identities())
+    written = [write(connection, writer, batches) for batches in bodies()]
+    grafana_rows.fill(connection, layout)
+    reads.add_action(connection, "b", "bert", "snooze", {"until_ns": START_NS})
+    reads.add_action(connection, "b", "bert", "assign", {"to": "anna"})
+    return layout.partitioning, written
+
+
+@pytest.fixture(scope="module")
+def timescale(timescale_server: str) -> Iterator[Connection]:
+    with (
+        passing_database(timescale_server) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        assert filled(connection)[0] == "timescale"
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def plain(timescale: Connection, database_server: str) -> Iterator[Connection]:
+    """Needs the other one first: without it no server has to be started."""
+    with (
+        fresh_database(database_server, "same_answers") as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        assert filled(connection)[0] == "native"
+        yield connection
+
+
+def pages(ask: Callable[[str | None], Page[Any]]) -> list[Any]:
+    """All pages, one after the other, with the length of each."""
+    items, lengths, cursor = [], [], None
+    while True:
+        page = ask(cursor)
+        items += page.items
+        lengths.append(len(page.items))
+        cursor = page.next_cursor
+        if cursor is None:
+            return [items, lengths]
+
+
+def history_of(message: str, subject: str, **facts: Any) -> Question:
+    return lambda connection: pages(
+        lambda cursor: reads.history(connection, message, subject, cursor=cursor, limit=7, **facts)
+    )
+
+
+def export_of(message: str, **facts: Any) -> Question:
+    return lambda connection: [
+        row for chunk in reads.export(connection, message, **facts) for row in chunk
+    ]
+
+
+def alerts_where(**facts: Any) -> Question:
+    where = reads.AlertFilter(**facts)
+    return lambda c: pages(lambda cursor: reads.alerts(c, where, cursor=cursor, limit=1))
+
+
+SPAN = {"from_ns": START_NS + NS_PER_S // 2, "to_ns": START_NS + 2 * DAY_NS}
+QUESTIONS: dict[str, Question] = {
+    **{f"export of {message}": export_of(message) for message in stored_messages()},
+    "export of a span": export_of("vehicle_state", zone="west", run_id="run-1", **SPAN),
+    "history of a vehicle": history_of("vehicle_state", "car-7"),
+    "history of a vehicle in a span": history_of("vehicle_state", "car-7", **SPAN),
+    "history of a vehicle in a zone": history_of("vehicle_state", "car-7", zone="east"),
+    "history of a run": history_of("vehicle_state", "car-1", run_id="run-2"),
+    "history of a segment": history_of("segment_state", "edge-1"),
+    "history of nobody": history_of("vehicle_state", "nobody"),
+    "dead letters": lambda c: sorted(map(str, known(reads.dead_letters(c, limit=100).items))),
+    "dead letters of a reason": lambda c: reads.dead_letters(c, reason="refused_by_store").items,
+    "trace of a sender": lambda c: reads.trace(c, "rsu-1", 7, 710),
+    "trace of a vehicle": lambda c: reads.trace(c, "car-7", 8, 207),
+    "trace of a refused record": lambda c: reads.trace(c, "edge-1", 1, 4),
+    "accounting": lambda c: reads.accounting(c, None),
+    "accounting of a zone": lambda c: reads.accounting(c, None, zone="west", run_id="run-1"),
+    "alerts": alerts_where(),
+    "open alerts": alerts_where(state="open", zone="west"),
+    "an alert": lambda c: reads.alert(c, "b"),
+    "zones": reads.zones,
+    "runs": reads.runs,
+}
+
+
+def known(value: Any) -> Any:
+    """An answer without wall times, as plain values."""
+    if isinstance(value, reads.AlertAction):
+        return [value.who, value.action, value.detail]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: known(item) for name, item in value.items() if name not in WALL_TIMES}
+    if isinstance(value, list | tuple):
+        return [known(item) for item in value]
+    return value
+
+
+MAY_BE_EMPTY = {
+    "export of vehicle_profile", "export of rsu_objects", "export of intersection_map",
+    "export of road_event", "export of charger_state",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_an_answer_is_the_same_with_and_without_timescaledb(
+    plain: Connection, timescale: Connection, name: str
+) -> None:
+    answers = [known(QUESTIONS[name](connection)) for connection in (plain, timescale)]
+    assert answers[0] == answers[1]
+    assert answers[0] or name in MAY_BE_EMPTY, "compares nothing with nothing"
+
+
+def test_every_function_of_reads_is_asked() -> None:
+    asked = " ".join(QUESTIONS)
+    for name in ("export", "history", "dead letters", "trace", "accounting", "alerts", "an alert"):
+        assert name in asked
+    functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
+    assert functions == {
+        "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
+        "runs", "trace", "zones",
+    }  # fmt: skip
+
+
+def test_the_writer_says_the_same_of_every_body_and_nothing_new_of_a_repeated_one(
+    timescale_server: str, database_server: str
+) -> None:
+    said = []
+    with (
+        passing_database(timescale_server) as timescale_url,
+        fresh_database(database_server, "same_words") as plain_url,
+    ):
+        for url in (timescale_url, plain_url):
+            with psycopg.connect(url, autocommit=True) as connection:
+                writer = Writer(migrate(connection, chunk_days=1.0), Identities())
+                first = [write(connection, writer, body) for body in bodies()]
+                n_rows = _rows(connection)
+                again = [write(connection, writer, body) for body in bodies()]
+                assert _rows(connection) == n_rows
+                assert not any(stored for told in again for stored, *_ in told.counts.values())
+                said.append((first, again, n_rows))
+    assert said[0] == said[1]
+
+
+def _rows(connection: Connection) -> dict[str, int]:
+    """Rows by table; a refused record leaves a letter each time it comes."""
+    counts = {}
+    for message in set(stored_messages()) - {"dead_letter"}:
+        row = connection.execute(f"SELECT count(*) FROM {message}".encode()).fetchone()
+        assert row is not None
+        counts[message] = int(row[0])
+    return counts
