@@ -91,11 +91,12 @@ class Platform:
     def start(self) -> Self:
         """Start broker, database, cloud and edge and wait until they are ready."""
         try:
+            # The database goes first: it refuses a second platform in the same folder.
+            if not self.database_url:
+                self.database = start_database(self.data_dir / "database")
             self.broker = start_broker(
                 self.data_dir / "broker", port=self.broker_port, prefer=self.prefer_broker
             )
-            if not self.database_url:
-                self.database = start_database(self.data_dir / "database")
             self.cloud_port = self.cloud_port or free_port()
             self.start_part("cloud")
             api = self.api

@@ -152,5 +152,8 @@ def read_mapping(path: Path) -> Mapping:
         return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RecordingError(f"mapping {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RecordingError(f"mapping {path.name}: {'; '.join(faults)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecordingError(f"mapping {path.name}: {error}") from error
