@@ -15,6 +15,8 @@ from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import ABSENT_I64
 
 _ID_TEXT = {"subject_id": re.compile(ID_PATTERN), "source_id": re.compile(TOPIC_ID_PATTERN)}
+MAX_SHOWN = 100
+"""Elements of a list that a message shows: a long one says no more."""
 
 
 def require_in_range(batch: Batch) -> None:
@@ -25,8 +27,18 @@ def require_in_range(batch: Batch) -> None:
         for reason, mask in bad_rows(column, batch):
             if mask.any():
                 expected = f"{reason}: {column.low} to {column.high} {column.unit}".strip()
-                found = batch.slice(int(np.argmax(mask)), 1).to_records()[0].get(column.name)
+                found = _found(batch, column, int(np.argmax(mask)))
                 raise ContractError(f"{batch.message}.{column.name}", found, expected)
+
+
+def _found(batch: Batch, column: Column, row: int) -> object:
+    """The value as it stands: a code without a word cannot be spelt out."""
+    one = batch.slice(row, 1)
+    if column.kind == "text":
+        return one.texts(column.name)[0]
+    if column.kind == "f32_list":
+        return one.lists(column.name)[0].tolist()[:MAX_SHOWN]
+    return one.column(column.name)[0].item()
 
 
 def bad_rows(column: Column, batch: Batch) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from openvrc.contracts.units import NS_PER_S
@@ -212,6 +213,7 @@ def test_a_record_of_an_hour_ago_is_stored_and_marked_late(cloud: RunningCloud) 
         ("lat_deg", float("nan"), "missing_field"),
         ("speed_mps", float("inf"), "not_finite"),
         ("sampled_at_ns", -5, "out_of_range"),
+        ("vehicle_class", np.int8(77), "out_of_range"),
         ("source_id", "a b", "out_of_range"),
         ("source_id", "", "missing_field"),
     ],
@@ -220,8 +222,11 @@ def test_a_poisoned_row_of_a_batch_is_refused_with_its_column_and_reason(
     cloud: RunningCloud, column: str, value: object, word: str
 ) -> None:
     town = Town(zone="poisoned", run_id="poisoned-1")
-    bad = [batch.with_columns({column: value}) if batch.message == "vehicle_state" else batch
-           for batch in town.at(0)]  # fmt: skip
+    bad = []
+    for batch in town.at(0):
+        poison = np.repeat(value, batch.n_rows) if isinstance(value, np.generic) else value
+        is_states = batch.message == "vehicle_state"
+        bad.append(batch.with_columns({column: poison}) if is_states else batch)
     assert_problem(cloud.ingest([town.announce(), *bad]), 422, f"vehicle_state.{column}", word)
     assert cloud.send([town.announce(), *town.at(0)]) >= 0
 
