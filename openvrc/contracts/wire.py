@@ -79,7 +79,7 @@ def _read_one(source: pa.BufferReader, place: int) -> Batch:
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise WireError(f"stream {place} is no Arrow IPC stream: {error}") from error
     meta = {
-        key.decode(): value.decode("utf-8", "replace")
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in (data.schema.metadata or {}).items()
     }
     message = meta.get("message", "")

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from openvrc.contracts.units import NS_PER_S
@@ -50,16 +51,24 @@ def test_a_batch_is_stored_and_its_repetition_is_a_duplicate(cloud: RunningCloud
     assert len(vehicles) == 1
 
 
+def with_unreadable_metadata() -> bytes:
+    """A body whose first stream has a metadata key that is no UTF-8."""
+    codec = pa.Codec("zstd")
+    plain = pa.input_stream(pa.BufferReader(pack(Town().at(0))), compression="zstd").read()
+    return bytes(codec.compress(plain.replace(b"run_id", b"run\xe0id", 1), asbytes=True))
+
+
 @pytest.mark.parametrize(
     "body",
     [
+        with_unreadable_metadata(),
         b"",
         b"garbage",
         b"\x28\xb5\x2f\xfd" + b"\x00" * 40,
         pack(Town().at(0))[:-20],
         pack(Town().at(0))[20:],
     ],
-    ids=["empty", "text", "broken zstd", "truncated", "beheaded"],
+    ids=["metadata", "empty", "text", "broken zstd", "truncated", "beheaded"],
 )
 def test_a_poisoned_body_is_refused_and_the_next_good_one_goes_through(
     cloud: RunningCloud, body: bytes
