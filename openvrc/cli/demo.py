@@ -8,12 +8,14 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from openvrc.cli.client import ApiError
 from openvrc.cli.platform import Platform
 from openvrc.cli.summary import (
     Summary,
@@ -31,6 +33,9 @@ BROKER_PORT = 1883
 """Both are wanted, so that the examples fit; another is taken where somebody listens there."""
 DRAIN_TIMEOUT_S = 30.0
 PROGRESS_EVERY_S = 5.0
+REVIVED = ("edge", "cloud")
+MAX_RESTARTS = 5
+"""Of each part in one demo; one that dies more often has a fault that a restart does not mend."""
 SENDER_STOP_TIMEOUT_S = 30.0
 
 
@@ -121,22 +126,43 @@ def _exports(platform: Platform) -> str:
 
 
 def _watch(platform: Platform, run_id: str, asked: threading.Event, for_s: float | None) -> None:
-    """Print progress until asked to stop, time is up, or a part has died."""
+    """Print progress until asked to stop or time is up; start edge and cloud again if they die."""
     end_s = time.monotonic() + for_s if for_s else float("inf")
+    restarts: Counter[str] = Counter()
     next_report_s = time.monotonic() + PROGRESS_EVERY_S
     while not asked.is_set() and time.monotonic() < end_s:
-        for name, process in platform.processes.items():
-            if not process.is_running:
-                raise VrcError(f"{name} ended unexpectedly; its last words:\n{process.log_tail()}")
+        _revive(platform, restarts)
         asked.wait(min(0.5, max(0.0, end_s - time.monotonic())))
         if time.monotonic() >= next_report_s:
             next_report_s += PROGRESS_EVERY_S
-            totals: dict[str, Any] = platform.api.get("/v1/accounting", run=run_id)["totals"]
-            alerts = platform.api.get("/v1/alerts", run=run_id, state="open", limit=500)["items"]
-            _say(
-                f"sent {totals['sent']}  stored {totals['stored']}  pending {totals['pending']}  "
-                f"missing {totals['missing']}  open alerts {len(alerts)}"
-            )
+            _say(_progress(platform, run_id))
+
+
+def _revive(platform: Platform, restarts: Counter[str]) -> None:
+    """Start edge and cloud again where they have died: nothing is lost, so nothing need stop.
+
+    Raises VrcError for a part that keeps dying and for the world's end.
+    """
+    for name, process in list(platform.processes.items()):
+        if process.is_running:
+            continue
+        if name not in REVIVED or restarts[name] == MAX_RESTARTS:
+            raise VrcError(f"{name} ended unexpectedly; its last words:\n{process.log_tail()}")
+        restarts[name] += 1
+        _say(f"{name} ended with exit code {process.popen.returncode}; starting it again")
+        platform.restart_part(name)
+
+
+def _progress(platform: Platform, run_id: str) -> str:
+    try:
+        totals: dict[str, Any] = platform.api.get("/v1/accounting", run=run_id)["totals"]
+        alerts = platform.api.get("/v1/alerts", run=run_id, state="open", limit=500)["items"]
+    except ApiError as error:
+        return f"the cloud does not answer: {error}"
+    return (
+        f"sent {totals['sent']}  stored {totals['stored']}  pending {totals['pending']}  "
+        f"missing {totals['missing']}  open alerts {len(alerts)}"
+    )
 
 
 def _problems(summary: Summary, *, is_timed: bool) -> list[str]:
