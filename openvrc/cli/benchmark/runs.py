@@ -72,9 +72,12 @@ def scratch_platform(*, with_parts: bool = True) -> Iterator[Platform]:
                 platform.database = start_database(platform.data_dir / "database")
             yield platform
         finally:
-            files = platform.database.directory if platform.database else None
+            # For root the servers work in folders of their own account, not below ours.
+            servers = [platform.database.directory] if platform.database else []
+            if platform.broker is not None:
+                servers.append(platform.broker.process.log_path.parent)
             platform.stop()
-            if files is not None:
+            for files in servers:
                 shutil.rmtree(files, ignore_errors=True)
 
 
