@@ -137,6 +137,8 @@ def concat(batches: Sequence[Batch]) -> Batch:
 
 def to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
     """One Arrow array of a column's kind. See `from_columns` for what `values` may be."""
+    if isinstance(values, pa.Array):  # of the column's own type, as a codec read it
+        return values
     if column.kind == "text":
         return _text_to_arrow(values, n_rows)
     if column.kind == "f32_list":
