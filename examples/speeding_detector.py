@@ -3,6 +3,7 @@
 import numpy as np
 
 from openvrc.contracts.detection import Finding, Rule
+from openvrc.contracts.messages.record import LATE_IN_SUBJECT
 from openvrc.detectors.keyed import Keyed
 
 LIMIT_MPS = 36.0
@@ -18,6 +19,7 @@ class Speeding:
         return Keyed(FIELDS)
 
     def update(self, state, batch):
+        batch = batch.filter((batch.column("lateness") & LATE_IN_SUBJECT) == 0)  # out of order
         findings, speed_mps, slots = [], batch.column("speed_mps"), state.batch_slots(batch)
         for row, at_ns in enumerate(batch.column("sampled_at_ns").tolist()):
             slot, since_ns = slots[row], int(state["since_ns"][slots[row]])
@@ -25,7 +27,12 @@ class Speeding:
             if is_fast != (since_ns > 0):  # it begins or ends here
                 state["since_ns"][slot] = at_ns if is_fast else 0
                 phase, seen = ("raise", at_ns) if is_fast else ("clear", since_ns)
-                evidence = {"speed_mps": float(speed_mps[row]), "limit_mps": LIMIT_MPS}
+                text = f"It drives at {speed_mps[row]:.0f} m/s; {LIMIT_MPS:.0f} are allowed."
+                evidence = {
+                    "speed_mps": float(speed_mps[row]),
+                    "limit_mps": LIMIT_MPS,
+                    "text": text,
+                }
                 subject = ("vehicle", state.keys[slot])
                 findings.append(Finding(self.name, phase, *subject, at_ns, seen, evidence=evidence))
         return state, findings

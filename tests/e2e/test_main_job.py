@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from openvrc.cli.platform import Platform
+from openvrc.cli.summary import wait_until_drained
 from tests.support.platform_runs import Vrc, all_alerts, analysed, drained_summary, identities
 from tests.support.shared_data import shared_data
 
@@ -172,23 +173,16 @@ def test_a_real_battery_log_names_its_weak_cells(
     assert analysed(tmp_path) == identities(alerts)
 
 
-def test_an_own_vehicle_plugs_in_with_one_message(platform: Platform, vrc: Vrc) -> None:
-    import paho.mqtt.publish as publish
-
+def test_an_own_vehicle_plugs_in_with_one_script(platform: Platform, vrc: Vrc) -> None:
     vrc("simulate", "crossroads", "--for", "5", "--speed", "0", "--run-id", "ground")
-    assert platform.broker is not None
-    record = {"sampled_at_ns": time.time_ns(), "lat_deg": 53.55, "lon_deg": 10.0, "speed_mps": 8.3}
-    publish.single("vrc/v1/crossroads/vehicle/my-car/vehicle_state", json.dumps(record), qos=1,
-                   hostname=platform.broker.host, port=platform.broker.port)  # fmt: skip
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        totals = platform.api.get("/v1/accounting", run="live")["totals"]
-        if totals["stored"] >= 1:
-            break
-        time.sleep(0.2)
-    assert totals["stored"] == totals["sent"] == 1
+    argv = [sys.executable, "examples/own_vehicle.py", "--broker", platform.broker_url,
+            "--seconds", "5", "--every", "0.1"]  # fmt: skip
+    subprocess.run(argv, check=True, timeout=60)
+    assert wait_until_drained(platform.api, "live", 5, timeout_s=20)
+    totals = platform.api.get("/v1/accounting", run="live")["totals"]
+    assert (totals["sent"], totals["stored"], totals["missing"]) == (5, 5, 0)
     vehicle = platform.api.get("/v1/vehicles/my-car", run="live")
-    assert vehicle["speed_mps"] == 8.3
+    assert vehicle["speed_mps"] == 0.7
 
 
 @pytest.mark.xdist_group("demo")
