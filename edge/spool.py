@@ -59,7 +59,8 @@ class Spool:
     def __init__(self, path: Path, edge_id: str, max_bytes: int) -> None:
         """Open or make it. A damaged file is moved aside (`moved_aside`) and a new one begun.
 
-        Raises SpoolError if another process has it open or it belongs to another edge.
+        Raises SpoolError if another process has it open, it belongs to another edge, or the
+        system does not let it be opened or written.
         """
         self.path = path
         self.moved_aside: Path | None = None
@@ -68,6 +69,10 @@ class Spool:
         self._lock = _locked(path)
         try:
             self._db = _open(path)
+        except sqlite3.OperationalError as error:
+            # A full or read-only disk is no damage: what waits in the file must stay its own.
+            self._lock.close()
+            raise SpoolError(f"{path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError:
             self.moved_aside = _move_aside(path)
             self._db = _open(path)

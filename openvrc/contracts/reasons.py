@@ -28,7 +28,6 @@ class Reason(StrEnum):
     DUPLICATE_SAMPLE = "duplicate_sample"
     IMPLAUSIBLE_JUMP = "implausible_jump"
     IMPLAUSIBLE_VALUE = "implausible_value"
-    SENTINEL = "sentinel"
     REFUSED_BY_STORE = "refused_by_store"
 
 
@@ -53,6 +52,5 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.DUPLICATE_SAMPLE: "the same source sent this subject and sampled_at before",
     Reason.IMPLAUSIBLE_JUMP: "the position is further from the last one than a vehicle can drive",
     Reason.IMPLAUSIBLE_VALUE: "fields contradict each other beyond what a sensor fault explains",
-    Reason.SENTINEL: "a value that its source uses for 'no value' was sent as a value",
     Reason.REFUSED_BY_STORE: "the cloud's store refused this record",
 }

@@ -41,7 +41,8 @@ UPDATE ingest_batch SET stored_rows = %(rows)s WHERE batch_id = %(batch_id)s;
 SELECT stored_rows FROM ingest_batch WHERE batch_id = %(batch_id)s;
 
 -- name: forget_batches
--- Forgets batch ids that no edge can send again: a spool keeps a week.
+-- Forgets old batch ids. A batch sent again after that adds no rows either: the rows' own unique
+-- index refuses them, at a higher price.
 DELETE FROM ingest_batch WHERE stored_at < now() - interval '15 days';
 
 -- name: upsert_alert

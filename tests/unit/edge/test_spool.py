@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -106,6 +107,23 @@ def test_a_damaged_spool_is_moved_aside_and_counted(tmp_path: Path, damage: byte
     spool.close()
     again = Spool(path, "edge-1", MAX)
     assert again.moved_aside is None
+    again.close()
+
+
+def test_a_spool_that_cannot_be_opened_now_keeps_what_waits_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    spool.commit(blob=b"waiting", n_records=3, journal=b"")
+    spool.close()
+    holder = sqlite3.connect(path)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(SpoolError, match="cannot be opened"):
+        Spool(path, "edge-1", MAX)
+    holder.rollback()
+    holder.close()
+    again = Spool(path, "edge-1", MAX)
+    assert (again.moved_aside, again.pending_records) == (None, 3)
     again.close()
 
 
