@@ -19,7 +19,7 @@ from cloud.app import create_app
 from cloud.pipeline import Pipeline
 from cloud.store.pool import Pool
 from openvrc.contracts.errors import SettingsError
-from openvrc.contracts.plugins import discover
+from openvrc.contracts.plugins import chosen, discover
 from openvrc.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,15 +44,17 @@ OnReady = Callable[[CloudAddress], None]
 def run_cloud(settings: Settings, *, on_ready: OnReady | None = None) -> int:
     """Serve until SIGINT or SIGTERM; 0 after a clean stop, 1 when it could not start.
 
-    Raises SettingsError for keys that are missing or malformed and for no database. `on_ready` is
-    called once requests are answered; without it the address is printed to stderr.
+    Raises SettingsError for keys that are missing or malformed, for no database and for rules that
+    do not exist. `on_ready` is called once requests are answered; without it the address is printed
+    to stderr.
     """
     keys, page_key = keys_from(settings)
     if not settings.database_url:
         raise SettingsError("VRC_DATABASE_URL is empty, expected postgresql://...")
+    detectors = chosen(discover(DETECTORS), settings.cloud_detectors)
     listener = _listen(settings.cloud_host, settings.cloud_port)
     address = _address(settings.cloud_host, listener.getsockname()[1], page_key)
-    pipeline = Pipeline(settings, discover(DETECTORS))
+    pipeline = Pipeline(settings, detectors)
     pool = Pool(settings.database_url)
     app = create_app(settings, keys, pipeline, pool)
     config = uvicorn.Config(

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         "", description="name:role:key, comma separated; roles viewer, operator, admin"
     )
     cloud_max_body_bytes: int = Field(32_000_000, gt=0, description="Larger requests are refused")
+    cloud_detectors: str = Field(
+        "*", description="Rules that run: names or globs, comma separated; empty for none"
+    )
     cloud_checkpoint_every_s: float = Field(5.0, gt=0, description="Detector state checkpoint")
     cloud_chunk_days: float = Field(1.0, gt=0, description="Length of a time partition or chunk")
     cloud_columnstore_after_days: float = Field(

@@ -27,6 +27,7 @@ def edge(**flags: object) -> None:
 @click.option("--database", "database_url", help="postgresql://... of the database")
 @click.option("--host", "cloud_host", help="Address to listen on")
 @click.option("--port", "cloud_port", type=int, help="Port to listen on, 0 for any")
+@click.option("--detectors", "cloud_detectors", help="Rules that run: names or globs, all: *")
 def cloud(**flags: object) -> None:
     """Run the cloud service: ingest, detectors, alerts, API and page."""
     from cloud.service import run_cloud

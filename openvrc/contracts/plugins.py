@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from openvrc.contracts.errors import PluginError
+from openvrc.contracts.errors import PluginError, SettingsError
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
@@ -38,4 +39,18 @@ def discover(package_name: str) -> dict[str, Any]:
         if name in found and found[name] is not plugin:
             raise PluginError(f"two plug-ins of {package_name} are called {name!r}")
         found[name] = plugin
+    return dict(sorted(found.items()))
+
+
+def chosen(plugins: Mapping[str, Any], patterns: str) -> dict[str, Any]:
+    """The plug-ins that any of the comma-separated names or globs means, sorted by name.
+
+    Raises SettingsError for a name or glob that means none: a misspelt one would go unnoticed.
+    """
+    found: dict[str, Any] = {}
+    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
+        meant = {name: one for name, one in plugins.items() if fnmatchcase(name, pattern)}
+        if not meant:
+            raise SettingsError(f"{pattern!r} means none of {', '.join(sorted(plugins))}")
+        found |= meant
     return dict(sorted(found.items()))

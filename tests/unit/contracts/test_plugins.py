@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openvrc.contracts.errors import PluginError
-from openvrc.contracts.plugins import discover
+from openvrc.contracts.errors import PluginError, SettingsError
+from openvrc.contracts.plugins import chosen, discover
 
 
 def package(tmp_path: Path, name: str, **modules: str) -> str:
@@ -44,3 +44,21 @@ def test_a_plugin_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="name"):
         discover(name)
     sys.modules.pop(name)
+
+
+RULES = {"traffic.congestion": 1, "traffic.hard_braking": 2, "battery.insulation": 3}
+
+
+def test_names_and_globs_choose_plugins() -> None:
+    assert chosen(RULES, "*") == RULES
+    assert list(chosen(RULES, "traffic.*")) == ["traffic.congestion", "traffic.hard_braking"]
+    assert list(chosen(RULES, " traffic.congestion, battery.*,")) == [
+        "battery.insulation",
+        "traffic.congestion",
+    ]
+    assert chosen(RULES, "") == {}
+
+
+def test_a_misspelt_choice_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"traffic\.jam.*traffic\.congestion"):
+        chosen(RULES, "battery.*,traffic.jam")
