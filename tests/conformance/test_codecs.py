@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from openvrc.contracts.messages import MESSAGES
 from openvrc.contracts.plugins import discover
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
+from tests.support.bulk import assert_same_as_one_by_one
 
 CODECS = discover("openvrc.contracts.codecs")
 N_ROWS = 3
@@ -108,3 +110,37 @@ def test_another_senders_name_in_the_payload_is_rejected(codec: Any) -> None:
     decoded = codec.decode(topic, codec.encode(sample_batch("vehicle_state")), 0)
     assert decoded.batches == ()
     assert {reject.reason for reject in decoded.rejects} == {Reason.ID_MISMATCH}
+
+
+def _damaged(payload: bytes, place: float, value: int) -> bytes:
+    damaged = bytearray(payload)
+    damaged[int(place * (len(damaged) - 1))] = value
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("message", MESSAGES)
+def test_many_payloads_at_once_give_what_each_gives_alone(codec: Any, message: str) -> None:
+    full, sparse = sample_batch(message), sample_batch(message, full=False)
+    other = replace(full, run_id="run-2")
+    good = [codec.encode(b) for b in (full, sparse, other, full, full.slice(1, 1), full)]
+    payloads = [*good[:3], good[0][:-9], b"", b"\xff\xfe", *good[3:]]
+    topics = [topic_of(message)] * len(payloads)
+    topics[1] = replace(topics[1], source_id="somebody-else")
+    bulk = assert_same_as_one_by_one(codec, topics, payloads)
+    assert bulk.parts
+    assert bulk.rejects
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    damages=st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1), st.integers(0, 255)), max_size=4)
+)
+def test_damaged_payloads_among_others_give_what_each_gives_alone(
+    codec: Any, damages: list[tuple[int, float, int]]
+) -> None:
+    payloads = [codec.encode(sample_batch("vehicle_state"))] * 5
+    for which, place, value in damages:
+        payloads[which] = _damaged(payloads[which], place, value)
+    assert_same_as_one_by_one(codec, [topic_of("vehicle_state")] * 5, payloads)

@@ -1,10 +1,18 @@
-"""The shape of a codec, and what decoding yields: batches and rejects, never an exception."""
+"""The shape of a codec, and what decoding yields: batches and rejects, never an exception.
+
+Two ways in: `decode` takes one payload, `decode_many` all that came of one message and zone. What
+costs per payload (columns, range checks, dictionaries) is paid once per call in the second. Both
+give the same rows and rejects; `bulk.decode_many` offers the second for every codec.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.reasons import Reason
@@ -62,4 +70,36 @@ class Codec(Protocol):
 
     def encode(self, batch: Batch) -> bytes:
         """The payload of one MQTT message with all records of the batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one run out of many payloads, in the payloads' order."""
+
+    batch: Batch
+    payload_of_row: npt.NDArray[np.int32]
+    """(n_rows,) place of the payload each row came from; never falls."""
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """What came out of many payloads: one Part for each (run_id, origin), and the rejects."""
+
+    parts: tuple[Part, ...] = ()
+    """In order of first appearance; none is empty."""
+    rejects: tuple[tuple[int, Reject], ...] = ()
+    """Each with the place of its payload, in the order that decoding one by one gives."""
+
+
+class BulkCodec(Codec, Protocol):
+    """A codec that reads many payloads cheaper than one by one; this is optional."""
+
+    def decode_many(
+        self, topics: Sequence[Topic], payloads: Sequence[bytes], received_at_ns: Sequence[int]
+    ) -> Bulk:
+        """The same rows and rejects as `decode` of each, in order; (n_payloads,) each.
+
+        All topics have one message and one zone. One bad payload or record costs only itself.
+        """
         ...
