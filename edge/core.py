@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge import dead_letters
+from edge.arrivals import Arrivals, of_batch
 from edge.dead_letters import Letter, letter_batches, row_letter, topic_id
-from edge.ledger import NO_SESSION, Ledger, ledger_batches, totals
+from edge.doors import Doors, Payload
+from edge.ledger import NO_SESSION, Ledger
+from edge.ledger_rows import ledger_batches
 from edge.run import Output
 from edge.runs import Runs
 from edge.state_file import StateError, pack_state, unpack_state
-from edge.taken import RecordCodec, Taken, by_run, merged
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.base import Codec, Reject
+from openvrc.contracts.codecs.bulk import decode_one
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.messages import MESSAGES
@@ -36,9 +39,9 @@ MAX_ANNOUNCE_BYTES = 16_000_000
 MAX_LEDGERS = 1000
 """Accounts are kept for this many (zone, run); those of further unknown ones go to one."""
 _CONTROL = ("zone_announce", "tick", "source_status")
-STATE_VERSION = 1
-Opened = tuple[Sequence[Taken], Sequence[Reject]]
-"""What was in a payload: what can be used, and what cannot."""
+STATE_VERSION = 2
+MAX_KNOWN_TOPICS = 200_000
+"""Parsed topics kept: one for each of 100,000 vehicles that send two kinds of messages."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ class EdgeCore:
         self._edge_id, self._edge_epoch = edge_id, edge_epoch
         self._max_payload_bytes = max_payload_bytes
         self._codecs = dict(codecs) if codecs is not None else discover(CODECS)
-        # Asking a protocol "are you one?" costs 30 us, as much as decoding a record: once each.
-        self._readers = {n: c for n, c in self._codecs.items() if isinstance(c, RecordCodec)}
+        self._doors = Doors(self._codecs)
+        self._topics: dict[str, Topic] = {}
         self._ledgers: dict[tuple[str, str], Ledger] = {}
         self._runs = Runs(zones, edge_id, self._ledger)
         self._out = Output()
@@ -84,11 +87,16 @@ class EdgeCore:
 
     def on_payload(self, topic_text: str, payload: bytes, received_at_ns: int) -> None:
         """One MQTT message. Whatever is wrong with it becomes a dead letter; raises nothing."""
-        try:
-            topic = parse_topic(topic_text)
-        except ContractError as error:
-            self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
-            return
+        topic = self._topics.get(topic_text)
+        if topic is None:
+            try:
+                topic = parse_topic(topic_text)
+            except ContractError as error:
+                self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
+                return
+            if len(self._topics) >= MAX_KNOWN_TOPICS:
+                self._topics.clear()
+            self._topics[topic_text] = topic
         if topic.kind == "edge" and topic.message != "road_event":
             if topic.message != "tick":  # ticks are our own, or another edge's
                 text = f"{topic.message} is said by edges to the cloud, not by MQTT"
@@ -96,54 +104,68 @@ class EdgeCore:
             return
         if topic.message == "zone_announce" and not payload:
             return  # MQTT's way of taking a retained message back, not a statement
-        taken, rejects = self._decode(topic, payload, received_at_ns)
-        for part in taken:
-            self._take(part, received_at_ns, topic_text)
-        for reject in rejects:
-            self._reject(topic, topic_text, reject, len(payload), received_at_ns)
+        given = Payload(topic, topic_text, payload, received_at_ns)
+        problem = self._problem(given)
+        if problem is not None:
+            self._reject(given, problem)
+        elif topic.message in _CONTROL:
+            self._on_control_payload(given)
+        else:
+            self._doors.add(given)
 
-    def _decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Opened:
+    def _problem(self, given: Payload) -> Reject | None:
+        """Why a payload is not even looked into."""
+        topic, n_bytes = given.topic, len(given.data)
         limit = MAX_ANNOUNCE_BYTES if topic.message == "zone_announce" else self._max_payload_bytes
-        if len(payload) > limit:
-            text = f"payload has {len(payload)} bytes, expected at most {limit}"
-            return _whole(topic, payload, Reason.TOO_LARGE, text)
-        codec = self._codecs.get(topic.codec)
-        if codec is None:
+        if n_bytes > limit:
+            text = f"payload has {n_bytes} bytes, expected at most {limit}"
+            return _whole(given, Reason.TOO_LARGE, text)
+        if topic.codec not in self._codecs:
             text = f"codec is {topic.codec!r}, expected one of {', '.join(self._codecs)}"
-            return _whole(topic, payload, Reason.UNKNOWN_CODEC, text)
-        try:
-            reader = self._readers.get(topic.codec)
-            if reader is not None and topic.message not in _CONTROL:
-                records, rejects = reader.read_records(topic, payload)
-                return by_run(topic.message, topic.zone, records), rejects
-            decoded = codec.decode(topic, payload, received_at_ns)
-        # A codec is a plug-in, often somebody else's: its fault costs one message, not the edge.
-        except Exception as error:  # noqa: BLE001
-            text = f"codec {topic.codec} raised {type(error).__name__}: {error}"
-            return _whole(topic, payload, Reason.CODEC_FAILED, text)
-        if any((b.message, b.zone) != (topic.message, topic.zone) for b in decoded.batches):
-            text = f"codec {topic.codec} made a batch of another message or zone"
-            return _whole(topic, payload, Reason.CODEC_FAILED, text)
-        return decoded.batches, decoded.rejects
+            return _whole(given, Reason.UNKNOWN_CODEC, text)
+        return None
+
+    def _on_control_payload(self, given: Payload) -> None:
+        codec = self._codecs[given.topic.codec]
+        decoded = decode_one(codec, given.topic, given.data, given.received_at_ns)
+        for batch in decoded.batches:
+            if batch.n_rows:
+                self._on_control(batch, given.received_at_ns, given.topic_text)
+        for reject in decoded.rejects:
+            self._reject(given, reject)
+
+    def _open_doors(self, zone: str | None = None) -> None:
+        """Decode what waits, and hand it to its runs."""
+        if self._doors.is_empty:
+            return
+        opened = self._doors.open(zone)
+        for arrivals in opened.arrivals:
+            self._take(arrivals)
+        for given, reject in opened.rejects:
+            self._reject(given, reject)
 
     def on_batch(self, batch: Batch, received_at_ns: int, topic_text: str = "") -> None:
         """Records that need no decoding (`vrc analyse`, tests); the door behind `on_payload`."""
         text = topic_text or f"vrc/v1/{batch.zone}/batch/{batch.message}"
-        self._take(batch, received_at_ns, text)
-
-    def _take(self, taken: Taken, received_at_ns: int, topic_text: str) -> None:
-        if not taken.n_rows:
+        if not batch.n_rows:
             return
-        if taken.message in _CONTROL:
-            self._on_control(merged([taken]), received_at_ns, topic_text)
-            return
-        run = self._runs.find(taken.zone, taken.run_id, taken.origin, received_at_ns, self._out)
-        if run is None:
-            self._reject_homeless(merged([taken]), received_at_ns, topic_text)
+        if batch.message in _CONTROL:
+            self._on_control(batch, received_at_ns, text)
         else:
-            run.add(taken, received_at_ns, topic_text)
+            self._open_doors(batch.zone)  # what came before comes first
+            self._take(of_batch(batch, received_at_ns, text))
+
+    def _take(self, arrivals: Arrivals) -> None:
+        batch, at_ns = arrivals.batch, int(arrivals.received_at_ns[0])
+        run = self._runs.find(batch.zone, batch.run_id, batch.origin, at_ns, self._out)
+        if run is None:
+            self._reject_homeless(arrivals)
+        else:
+            run.add(arrivals)
 
     def _on_control(self, batch: Batch, received_at_ns: int, topic_text: str) -> None:
+        if batch.message != "source_status":
+            self._open_doors(batch.zone)  # records before the tick that covers them
         if batch.message == "zone_announce":
             problem = self._runs.on_announce(batch, received_at_ns, self._out)
         elif batch.message == "tick":
@@ -164,11 +186,12 @@ class EdgeCore:
             strict=True,
         )
         for source_id, session, sent_count in rows:
-            account = ledger.account(source_id, session, batch.origin, received_at_ns)
-            account.state_count(sent_count)
+            slot = ledger.slot(source_id, session, batch.origin, received_at_ns)
+            ledger.state_count(slot, sent_count)
 
     def on_wall_clock(self, now_ns: int) -> None:
         """The wall clock has come to `now_ns`: tick the runs that live by it, forget ended ones."""
+        self._open_doors()
         self._freed += self._runs.on_wall_clock(now_ns, self._out)
         # An account goes only after its last row went up: a cloud that is away delays it.
         kept = [key for key in self._freed if self._has_news(key)]
@@ -188,9 +211,8 @@ class EdgeCore:
         ledger = self._ledger(batch.zone, batch.run_id)
         sources, sessions = batch.texts("source_id"), batch.column("session").tolist()
         for row, (source_id, session) in enumerate(zip(sources, sessions, strict=True)):
-            account = ledger.account(source_id, session, batch.origin, now_ns)
-            account.refuse(Reason.REFUSED_BY_STORE)
             reason = Reason.REFUSED_BY_STORE
+            ledger.refuse(ledger.slot(source_id, session, batch.origin, now_ns), reason)
             self._out.letters.append(row_letter(batch, row, reason, detail, now_ns, "v1/ingest"))
 
     def take_group(self, pending_records: int | None = None) -> Group:
@@ -198,6 +220,7 @@ class EdgeCore:
 
         `pending_records` is what the edge's ticks say is still on its way to the cloud.
         """
+        self._open_doors()
         self._runs.flush(self._out)
         out, self._out = self._out, Output()
         batches = out.batches + letter_batches(out.letters)
@@ -216,11 +239,12 @@ class EdgeCore:
         for zone, run_id in list(self._ledgers):
             ledger = self._ledgers.pop((zone, run_id))
             self._ledgers[zone, run_id] = ledger
-            rows = ledger.take_changed(limit - sum(b.n_rows for b in batches))
+            slots = ledger.take_changed(limit - sum(b.n_rows for b in batches))
             batches += ledger_batches(
                 zone,
                 run_id,
-                rows,
+                ledger,
+                slots,
                 edge_id=self._edge_id,
                 edge_epoch=self._edge_epoch,
                 now_ns=now_ns,
@@ -240,7 +264,11 @@ class EdgeCore:
 
     def totals(self) -> Mapping[str, int]:
         """The terms of the accounting's sum over everything, for the log."""
-        return totals(a for ledger in self._ledgers.values() for a in ledger.accounts.values())
+        summed: dict[str, int] = {}
+        for ledger in self._ledgers.values():
+            for name, count in ledger.totals().items():
+                summed[name] = summed.get(name, 0) + count
+        return summed
 
     def _ledger(self, zone: str, run_id: str) -> Ledger:
         key = (zone, run_id)
@@ -248,16 +276,20 @@ class EdgeCore:
             key = (dead_letters.UNKNOWN, "live")
         return self._ledgers.setdefault(key, Ledger())
 
-    def _reject_homeless(self, batch: Batch, received_at_ns: int, topic_text: str) -> None:
+    def _reject_homeless(self, arrivals: Arrivals) -> None:
+        batch = arrivals.batch
         is_known = self._runs.knows_zone(batch.zone)
         reason = Reason.UNKNOWN_RUN if is_known else Reason.UNKNOWN_ZONE
         found = batch.run_id if is_known else batch.zone
         detail = f"{found!r}: {REASON_TEXT[reason]}"
-        receipt = self._ledger(batch.zone, batch.run_id).receive(batch, received_at_ns)
+        at_ns = arrivals.received_at_ns
+        receipt = self._ledger(batch.zone, batch.run_id).receive(batch, int(at_ns[0]))
         for row in receipt.is_new.nonzero()[0].tolist():
             receipt.reject(row, reason)
-            letter = row_letter(batch, row, reason, detail, received_at_ns, topic_text)
-            self._out.letters.append(letter)
+            topic = arrivals.topic(row)
+            self._out.letters.append(
+                row_letter(batch, row, reason, detail, int(at_ns[row]), topic)
+            )
 
     def _reject_unparsed(
         self, topic_text: str, payload: bytes, detail: str, received_at_ns: int
@@ -265,24 +297,23 @@ class EdgeCore:
         levels = topic_text.split("/")
         zone = topic_id(levels[2]) if len(levels) > 2 else dead_letters.UNKNOWN
         source_id = topic_id(levels[4]) if len(levels) > 4 else dead_letters.UNKNOWN
-        reason = Reason.UNKNOWN_TOPIC
-        whole = Reject(reason, detail, source_id, payload=payload, is_whole=True)
         topic = Topic(zone, "vehicle", source_id, "vehicle_state")
-        self._reject(topic, topic_text, whole, len(payload), received_at_ns)
+        given = Payload(topic, topic_text, payload, received_at_ns)
+        whole = Reject(Reason.UNKNOWN_TOPIC, detail, source_id, payload=payload, is_whole=True)
+        self._reject(given, whole)
 
-    def _reject(
-        self, topic: Topic, topic_text: str, reject: Reject, n_bytes: int, received_at_ns: int
-    ) -> None:
+    def _reject(self, given: Payload, reject: Reject) -> None:
+        topic, received_at_ns = given.topic, given.received_at_ns
         run_id = reject.run_id if topic_id(reject.run_id) == reject.run_id else "live"
         source_id = topic_id(reject.source_id)
         if MESSAGES[topic.message].is_numbered:
             session = NO_SESSION if reject.session is None else reject.session
             seq = ABSENT_I64 if reject.seq is None else reject.seq
             ledger = self._ledger(topic.zone, run_id)
-            account = ledger.account(source_id, session, reject.origin, received_at_ns)
-            if not account.receive_one(seq):
+            slot = ledger.slot(source_id, session, reject.origin, received_at_ns)
+            if not ledger.receive_one(slot, seq):
                 return
-            account.reject(reject.reason)
+            ledger.reject(slot, reject.reason)
         self._out.letters.append(
             Letter(
                 zone=topic.zone,
@@ -294,11 +325,11 @@ class EdgeCore:
                 seq=reject.seq,
                 sampled_at_ns=_plausible_ns(reject.sampled_at_ns, received_at_ns),
                 received_at_ns=received_at_ns,
-                topic=topic_text,
+                topic=given.topic_text,
                 reason=str(reject.reason),
                 detail=reject.detail,
                 payload=reject.payload,
-                payload_bytes=n_bytes if reject.is_whole else len(reject.payload),
+                payload_bytes=len(given.data) if reject.is_whole else len(reject.payload),
             )
         )
 
@@ -324,9 +355,9 @@ class EdgeCore:
         self._runs.restore(tree["runs"])
 
 
-def _whole(topic: Topic, payload: bytes, reason: Reason, detail: str) -> Opened:
-    kept = payload[: dead_letters.MAX_PAYLOAD_BYTES]
-    return (), (Reject(reason, detail, topic.source_id, payload=kept, is_whole=True),)
+def _whole(given: Payload, reason: Reason, detail: str) -> Reject:
+    kept = given.data[: dead_letters.MAX_PAYLOAD_BYTES]
+    return Reject(reason, detail, given.topic.source_id, payload=kept, is_whole=True)
 
 
 def _plausible_ns(sampled_at_ns: int | None, received_at_ns: int) -> int:

@@ -7,8 +7,7 @@ differ waits for the next tick (a recording may have a gap of days) and is judge
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +19,10 @@ from edge.aggregate.join import Join, without_map
 from edge.aggregate.segment_batch import segment_batch
 from edge.aggregate.steps import Samples
 from edge.aggregate.windows import KEPT_S, Windows
+from edge.arrivals import Arrivals, joined
 from edge.control import RunFacts, tick_batch
 from edge.dead_letters import Letter, row_letter
 from edge.ledger import MAX_SEQ_STEP, Ledger
-from edge.taken import Taken, merged
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.reasons import Reason
@@ -48,13 +47,6 @@ class Output:
     letters: list[Letter] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Arrival:
-    taken: Taken
-    received_at_ns: int
-    topic: str
-
-
 class Run:
     """State of one (zone, run), and the way of its records."""
 
@@ -69,8 +61,8 @@ class Run:
         self.has_ticked = False
         self._edge_id = edge_id
         self._forgot_at_ns = NEVER_NS
-        self._pending: dict[tuple[str, str], list[_Arrival]] = {}
-        self._waiting: list[_Arrival] = []
+        self._pending: dict[tuple[str, str], list[Arrivals]] = {}
+        self._waiting: list[Arrivals] = []
         self._n_waiting = 0
         self.use_map(road_map)
 
@@ -85,63 +77,35 @@ class Run:
         self.join = Join(road_map) if road_map else None
         self.windows = Windows(road_map) if road_map else None
 
-    def add(self, taken: Taken, received_at_ns: int, topic: str) -> None:
+    def add(self, arrivals: Arrivals) -> None:
         """Take records in; they are processed by the next `flush` together with their like."""
-        arrival = _Arrival(taken, received_at_ns, topic)
-        self._pending.setdefault((taken.message, taken.origin), []).append(arrival)
+        key = (arrivals.batch.message, arrivals.batch.origin)
+        self._pending.setdefault(key, []).append(arrivals)
 
     def flush(self, out: Output) -> None:
         """Process everything taken in."""
         pending, self._pending = self._pending, {}
-        for arrivals in pending.values():
-            self._process(arrivals, out, may_wait=self.facts.clock == "driven")
+        for parts in pending.values():
+            self._process(joined(parts), out, may_wait=self.facts.clock == "driven")
 
-    def _process(self, arrivals: list[_Arrival], out: Output, *, may_wait: bool) -> None:
-        batch = merged([arrival.taken for arrival in arrivals])
-        counts = [arrival.taken.n_rows for arrival in arrivals]
-        received_ns = np.repeat([arrival.received_at_ns for arrival in arrivals], counts)
-        ends = np.cumsum(counts).tolist()
+    def _process(self, arrivals: Arrivals, out: Output, *, may_wait: bool) -> None:
         if may_wait:
-            early = batch.column("sampled_at_ns") > self._latest_ns()
+            early = arrivals.batch.column("sampled_at_ns") > self._latest_ns()
             if early.any():
-                self._wait(batch, arrivals, ends, early)
-                batch, received_ns = batch.filter(~early), received_ns[~early]
-                ends = np.cumsum(
-                    np.add.reduceat((~early).astype(np.int64), [0, *ends[:-1]])
-                ).tolist()
-                if not batch.n_rows:
-                    return
-        topics = [arrival.topic for arrival in arrivals]
-        self._admit(batch, received_ns, lambda row: topics[bisect_right(ends, row)], out)
+                waits = arrivals.filter(early)
+                self._waiting.append(waits)
+                self._n_waiting += waits.n_rows
+                arrivals = arrivals.filter(~early)
+        if arrivals.n_rows:
+            self._admit(arrivals, out)
 
     def _latest_ns(self) -> int:
         room = MAX_WAITING_RECORDS - self._n_waiting
         ahead_ns = int(self.limits.max_clock_ahead_s * NS_PER_S)
         return self.facts.zone_time_ns + ahead_ns if room > 0 else np.iinfo(np.int64).max
 
-    def _wait(
-        self,
-        batch: Batch,
-        arrivals: list[_Arrival],
-        ends: list[int],
-        early: npt.NDArray[np.bool_],
-    ) -> None:
-        start = 0
-        for arrival, end in zip(arrivals, ends, strict=True):
-            mine = early[start:end]
-            if mine.any():
-                part = batch.slice(start, end - start).filter(mine)
-                self._waiting.append(_Arrival(part, arrival.received_at_ns, arrival.topic))
-                self._n_waiting += part.n_rows
-            start = end
-
-    def _admit(
-        self,
-        batch: Batch,
-        received_ns: npt.NDArray[np.int64],
-        topic_of: Callable[[int], str],
-        out: Output,
-    ) -> None:
+    def _admit(self, arrivals: Arrivals, out: Output) -> None:
+        batch, received_ns = arrivals.batch, arrivals.received_at_ns
         wild = self.ledger.wild_numbers(batch)
         receipt = self.ledger.receive(batch, int(received_ns[0]), wild)
         rows = np.flatnonzero(receipt.is_new & ~wild)
@@ -152,8 +116,8 @@ class Run:
         for refusal in [*odd, *admitted.refusals]:
             row, reason = refusal.row, refusal.reason
             receipt.reject(row, reason)
-            at_ns = int(received_ns[row])
-            out.letters.append(row_letter(batch, row, reason, refusal.detail, at_ns, topic_of(row)))
+            at_ns, topic = int(received_ns[row]), arrivals.topic(row)
+            out.letters.append(row_letter(batch, row, reason, refusal.detail, at_ns, topic))
         if len(admitted.rows):
             receipt.forward(admitted.rows)
             out.batches.append(self._aggregate(admitted.batch))
@@ -197,9 +161,9 @@ class Run:
         self.facts.zone_time_ns = max(self.facts.zone_time_ns, zone_time_ns)
         self.has_ticked = True
         waiting, self._waiting, self._n_waiting = self._waiting, [], 0
-        for message in dict.fromkeys((a.taken.message, a.taken.origin) for a in waiting):
-            mine = [a for a in waiting if (a.taken.message, a.taken.origin) == message]
-            self._process(mine, out, may_wait=False)
+        for key in dict.fromkeys((a.batch.message, a.batch.origin) for a in waiting):
+            mine = [a for a in waiting if (a.batch.message, a.batch.origin) == key]
+            self._process(joined(mine), out, may_wait=False)
         lateness_ns = int(self.limits.allowed_lateness_s * NS_PER_S)
         watermark_ns = self.facts.zone_time_ns + (after_ns or -lateness_ns)
         self.watermark_ns = max(self.watermark_ns, watermark_ns)
@@ -238,7 +202,12 @@ class Run:
         """For a checkpoint; nothing may be pending. Waiting records are part of it."""
         assert not self._pending, "a checkpoint is taken after take_group"
         waiting = [
-            [np.frombuffer(pack([merged([a.taken])]), np.uint8), a.received_at_ns, a.topic]
+            {
+                "batch": np.frombuffer(pack([a.batch]), np.uint8),
+                "received_at_ns": a.received_at_ns,
+                "topics": list(a.topics),
+                "topic_of_row": a.topic_of_row,
+            }
             for a in self._waiting
         ]
         return {
@@ -264,10 +233,15 @@ class Run:
         run._forgot_at_ns = tree["forgot_at_ns"]
         run.admit = Admit.restore(tree["admit"])
         run._waiting = [
-            _Arrival(unpack(packed.tobytes())[0], received_at_ns, topic)
-            for packed, received_at_ns, topic in tree["waiting"]
+            Arrivals(
+                unpack(part["batch"].tobytes())[0],
+                part["received_at_ns"],
+                tuple(part["topics"]),
+                part["topic_of_row"],
+            )
+            for part in tree["waiting"]
         ]
-        run._n_waiting = sum(a.taken.n_rows for a in run._waiting)
+        run._n_waiting = sum(a.n_rows for a in run._waiting)
         if road_map is not None:
             run.join = Join.restore(road_map, tree["join"])
             run.windows = Windows.restore(road_map, tree["windows"])

@@ -29,6 +29,14 @@ class SeqSet:
         self.count = 0
         """Distinct numbers added."""
 
+    @classmethod
+    def first(cls, end: int) -> SeqSet:
+        """The numbers 0 to `end` - 1, all seen."""
+        seen = cls()
+        if end > 0:
+            seen.count, seen._starts, seen._ends = end, [0], [end]
+        return seen
+
     @property
     def end(self) -> int:
         """The highest number seen plus one; 0 when none was."""

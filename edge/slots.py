@@ -5,7 +5,9 @@ A slot number stays with its key until `free`, so other arrays may be indexed by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from openvrc.contracts.batch import Batch
 
 Spec = Mapping[str, tuple[Any, Any, int]]
 """Field name to (numpy dtype, value of a new key, width; 0 is a plain column)."""
+Places = npt.NDArray[np.int64]
+Times = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _FIRST_CAPACITY = 64
 
@@ -46,18 +51,25 @@ class Slots:
         """The field's array (n_slots, ...): writable, valid until the next new key."""
         return self._store[name][: len(self.keys)]
 
-    def of(self, keys: Iterable[str]) -> npt.NDArray[np.int64]:
+    def of(self, keys: Sequence[str]) -> Places:
         """Slot of each key; a new key gets a fresh one."""
-        slot_of = self._slot_of
-        found = [slot_of[key] if key in slot_of else self._add(key) for key in keys]
-        return np.array(found, np.int64)
+        found = np.fromiter(map(self._slot_of.get, keys, repeat(-1)), np.int64, len(keys))
+        for place in np.flatnonzero(found < 0).tolist():
+            slot = self._slot_of.get(keys[place])
+            found[place] = self._add(keys[place]) if slot is None else slot
+        return found
 
-    def of_batch(self, batch: Batch, column: str = "subject_id") -> npt.NDArray[np.int64]:
+    def of_batch(self, batch: Batch, column: str = "subject_id") -> Places:
         """Slot (n_rows,) of each row's id: one look-up per distinct id."""
-        codes = batch.codes(column)
-        used, place = np.unique(codes, return_inverse=True)
-        words = batch.dictionary(column)
-        return self.of([words[code] for code in used])[place]
+        codes, words = batch.codes(column), batch.dictionary(column)
+        is_used = np.zeros(len(words), np.bool_)
+        is_used[codes] = True
+        if is_used.all():
+            return self.of(words)[codes]
+        used = np.flatnonzero(is_used)
+        slot_of_word = np.empty(len(words), np.int64)
+        slot_of_word[used] = self.of([words[code] for code in used.tolist()])
+        return slot_of_word[codes]
 
     def _add(self, key: str) -> int:
         if self._free:
@@ -76,7 +88,7 @@ class Slots:
             if len(array) < n_slots:
                 self._store[name] = np.concatenate([array, _fresh(row, len(array))])
 
-    def free(self, slots: npt.NDArray[np.int64]) -> None:
+    def free(self, slots: Places) -> None:
         """Forget the keys of these slots; the slots go to the next new keys."""
         for slot in slots.tolist():
             del self._slot_of[self.keys[slot]]
@@ -85,7 +97,7 @@ class Slots:
         for name, (_, fill, _width) in self._spec.items():
             self._store[name][slots] = fill
 
-    def older_than(self, name: str, limit: int) -> npt.NDArray[np.int64]:
+    def older_than(self, name: str, limit: int) -> Places:
         """Slots in use whose field is below `limit`."""
         below = np.flatnonzero(self[name] < limit)
         return below[[bool(self.keys[slot]) for slot in below.tolist()]] if below.size else below
@@ -93,16 +105,23 @@ class Slots:
     def snapshot(self) -> dict[str, Any]:
         """Copies of all fields, keys and free slots, for a checkpoint."""
         fields = {name: self[name].copy() for name in self._spec}
-        return {"fields": fields, "keys": list(self.keys), "free": list(self._free)}
+        # As one text: a list of 100,000 would cost a hundred times as much to write.
+        keys = np.frombuffer("\n".join(self.keys).encode(), np.uint8)
+        return {
+            "n_slots": len(self.keys),
+            "fields": fields,
+            "keys": keys,
+            "free": np.array(self._free, np.int64),
+        }
 
     @classmethod
     def restore(cls, spec: Spec, tree: Mapping[str, Any]) -> Slots:
         """What `snapshot` wrote."""
         state = cls(spec)
-        state.keys = list(tree["keys"])
-        state._free = list(tree["free"])
+        n_slots = int(tree["n_slots"])
+        state.keys = tree["keys"].tobytes().decode().split("\n") if n_slots else []
+        state._free = tree["free"].tolist()
         state._slot_of = {key: slot for slot, key in enumerate(state.keys) if key}
-        n_slots = len(state.keys)
         for name, row in spec.items():
             array = _fresh(row, max(n_slots, _FIRST_CAPACITY))
             array[:n_slots] = tree["fields"][name]
@@ -115,41 +134,81 @@ def _fresh(row: tuple[Any, Any, int], n_slots: int) -> npt.NDArray[Any]:
     return np.full((n_slots, width) if width else n_slots, fill, dtype)
 
 
-def not_before(
-    slots: npt.NDArray[np.int64],
-    time_ns: npt.NDArray[np.int64],
-    newest_ns: npt.NDArray[np.int64],
-    *,
-    strictly: bool,
-) -> npt.NDArray[np.bool_]:
+class Grouped:
+    """Rows (n,) in order of arrival, and which of them belong to one slot.
+
+    Mostly each slot has one row in a group; then nothing needs sorting.
+    """
+
+    def __init__(self, slots: Places) -> None:
+        self.slots = slots
+
+    @cached_property
+    def is_once(self) -> bool:
+        """Whether no slot has two rows."""
+        if not self.slots.size:
+            return True
+        row_of_slot = np.empty(int(self.slots.max()) + 1, np.int32)
+        rows = np.arange(len(self.slots), dtype=np.int32)
+        row_of_slot[self.slots] = rows
+        return bool((row_of_slot[self.slots] == rows).all())
+
+    @cached_property
+    def order(self) -> Places:
+        """Rows by slot, each slot's in order of arrival."""
+        return np.argsort(self.slots, kind="stable")
+
+    @cached_property
+    def starts(self) -> Bools:
+        """Within `order`: where a new slot begins."""
+        slot = self.slots[self.order]
+        starts = np.ones(len(slot), np.bool_)
+        starts[1:] = slot[1:] != slot[:-1]
+        return starts
+
+    def at(self, rows: Bools) -> Grouped:
+        """The rows where `rows` (n,) is true."""
+        return self if rows.all() else Grouped(self.slots[rows])
+
+    def raise_to(self, newest: Times, values: Times) -> None:
+        """Raise `newest`, indexed by slot, to each slot's highest value (n,)."""
+        if self.is_once:
+            newest[self.slots] = np.maximum(newest[self.slots], values)
+        else:
+            np.maximum.at(newest, self.slots, values)
+
+    def last(self) -> Places:
+        """The last row of each slot that has one."""
+        if self.is_once:
+            return np.arange(len(self.slots))
+        ends = np.append(np.flatnonzero(self.starts)[1:], len(self.slots)) - 1
+        return self.order[ends]
+
+
+def not_before(rows: Grouped, time_ns: Times, newest_ns: Times, *, strictly: bool) -> Bools:
     """Rows (n,) that are newer than every earlier row of their slot and than `newest_ns[slot]`.
 
-    Rows stand in order of arrival; without `strictly` an equal time passes too. `newest_ns` is
-    indexed by slot and not changed. Vectorised where each slot's rows are in time order; only
-    slots that are not cost a loop.
+    Without `strictly` an equal time passes too. `newest_ns` is indexed by slot and not changed.
+    Vectorised where each slot's rows are in time order; only slots that are not cost a loop.
     """
-    order = np.argsort(slots, kind="stable")
-    slot, time = slots[order], time_ns[order]
+    if rows.is_once:
+        base_ns = newest_ns[rows.slots]
+        newer: Bools = time_ns > base_ns if strictly else time_ns >= base_ns
+        return newer
+    slot, time, starts = rows.slots[rows.order], time_ns[rows.order], rows.starts
     before = np.empty_like(time)
     before[1:] = time[:-1]
-    starts = np.ones(len(slot), np.bool_)
-    starts[1:] = slot[1:] != slot[:-1]
     before[starts] = newest_ns[slot[starts]]
     passes = time > before if strictly else time >= before
     if not passes.all():
         _loop_over(np.unique(slot[~passes]), slot, time, newest_ns, passes, strictly)
     result = np.empty_like(passes)
-    result[order] = passes
+    result[rows.order] = passes
     return result
 
 
 def _loop_over(
-    odd: npt.NDArray[np.int64],
-    slot: npt.NDArray[np.int64],
-    time: npt.NDArray[np.int64],
-    newest_ns: npt.NDArray[np.int64],
-    passes: npt.NDArray[np.bool_],
-    strictly: bool,
+    odd: Places, slot: Places, time: Times, newest_ns: Times, passes: Bools, strictly: bool
 ) -> None:
     lows, highs = np.searchsorted(slot, odd), np.searchsorted(slot, odd, side="right")
     for which, low, high in zip(odd.tolist(), lows.tolist(), highs.tolist(), strict=True):

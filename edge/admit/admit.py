@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.admit.plausible import MAX_DRIVE_MPS, SLACK_M, Jumps
-from edge.admit.repeats import Repeats
+from edge.admit import plausible, repeats
+from edge.admit.plausible import MAX_DRIVE_MPS, SLACK_M, plausible_positions
+from edge.admit.repeats import first_times, sample_marks
 from edge.admit.skew import Skew
-from edge.slots import Slots, not_before
+from edge.slots import Grouped, Slots, not_before
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.reasons import Reason
@@ -31,7 +32,9 @@ IDLE_NS = 3600 * NS_PER_S
 Times = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_NEWEST = {"newest_ns": (np.int64, NEVER_NS, 0)}
+_SUBJECT = {"newest_ns": (np.int64, NEVER_NS, 0)} | repeats.SPEC
+"""Per message and subject: the newest admitted sample, and which samples were heard."""
+_SPECS = {"vehicle_state": _SUBJECT | plausible.SPEC}
 
 
 @dataclass(frozen=True)
@@ -69,25 +72,27 @@ class Admit:
 
     def __init__(self) -> None:
         self.skew = Skew()
-        self.jumps = Jumps()
-        self._repeats: dict[str, Repeats] = {}
-        self._newest: dict[str, Slots] = {}
+        self._subjects: dict[str, Slots] = {}
 
     def fold(self, batch: Batch, rows: npt.NDArray[np.int64], clock: Clock) -> Admitted:
         """Judge the given `rows` of a batch; the others are left out without a word."""
         refusals: list[Refusal] = []
+        sources = self.skew.sources.of_batch(batch, "source_id")
         if clock.is_wall and rows.size:
-            slots = self.skew.sources.of_batch(batch, "source_id")
-            self.skew.observe(slots, batch.column("sampled_at_ns"), clock.received_at_ns)
+            self.skew.observe(sources, batch.column("sampled_at_ns"), clock.received_at_ns)
         rows = self._in_time(batch, rows, clock, refusals)
-        rows = self._no_repeats(batch, rows, refusals)
+        subjects = self._subjects.get(batch.message)
+        if subjects is None:
+            subjects = self._subjects[batch.message] = Slots(_SPECS.get(batch.message, _SUBJECT))
+        grouped = Grouped(subjects.of_batch(batch)[rows])
+        rows, grouped = self._no_repeats(batch, rows, sources[rows], subjects, grouped, refusals)
         if batch.message == "vehicle_state":
-            rows = self._drivable(batch, rows, refusals)
+            rows, grouped = _drivable(batch, rows, subjects, grouped, refusals)
         refusals.sort(key=lambda refusal: refusal.row)
         good = batch if len(rows) == batch.n_rows else batch.take(rows)
         marks = {
             "edge_received_at_ns": clock.received_at_ns[rows],
-            "lateness": self._lateness(good, clock.watermark_ns),
+            "lateness": _lateness(good, subjects, grouped, clock.watermark_ns),
         }
         return Admitted(good.with_columns(marks), rows, refusals)
 
@@ -124,78 +129,69 @@ class Admit:
         return Refusal(row, Reason.TOO_FAR_FUTURE, text)
 
     def _no_repeats(
-        self, batch: Batch, rows: npt.NDArray[np.int64], refusals: list[Refusal]
-    ) -> npt.NDArray[np.int64]:
-        if not rows.size:
-            return rows
-        repeats = self._repeats.setdefault(batch.message, Repeats())
-        slots = repeats.keys.of(_sender_subject_keys(batch, rows))
-        first = repeats.judge(slots, batch.column("sampled_at_ns")[rows])
+        self,
+        batch: Batch,
+        rows: npt.NDArray[np.int64],
+        sources: npt.NDArray[np.int64],
+        subjects: Slots,
+        grouped: Grouped,
+        refusals: list[Refusal],
+    ) -> tuple[npt.NDArray[np.int64], Grouped]:
+        at_ns = batch.column("sampled_at_ns")[rows]
+        marks = sample_marks(self.skew.marks(sources, at_ns), at_ns)
+        first = first_times(subjects, grouped, at_ns, marks)
         text = "this source sent this subject_id and sampled_at_ns before, expected a new time"
         refusals += [Refusal(row, Reason.DUPLICATE_SAMPLE, text) for row in rows[~first].tolist()]
-        return rows[first]
-
-    def _drivable(
-        self, batch: Batch, rows: npt.NDArray[np.int64], refusals: list[Refusal]
-    ) -> npt.NDArray[np.int64]:
-        if not rows.size:
-            return rows
-        slots = self.jumps.subjects.of_batch(batch)[rows]
-        fits = self.jumps.judge(
-            slots,
-            batch.column("sampled_at_ns")[rows],
-            batch.column("lat_deg")[rows],
-            batch.column("lon_deg")[rows],
-        )
-        text = (
-            "position is further from the last one than a vehicle drives in the time between, "
-            f"expected at most {MAX_DRIVE_MPS:.0f} m/s and {SLACK_M:.0f} m"
-        )
-        refusals += [Refusal(row, Reason.IMPLAUSIBLE_JUMP, text) for row in rows[~fits].tolist()]
-        return rows[fits]
-
-    def _lateness(self, good: Batch, watermark_ns: int) -> npt.NDArray[np.int64]:
-        at_ns = good.column("sampled_at_ns")
-        newest = self._newest.setdefault(good.message, Slots(_NEWEST))
-        slots = newest.of_batch(good)
-        is_newest = not_before(slots, at_ns, newest["newest_ns"], strictly=False)
-        np.maximum.at(newest["newest_ns"], slots, at_ns)
-        late = np.where(at_ns < watermark_ns, LATE_IN_ZONE, 0)
-        return late + np.where(is_newest, 0, LATE_IN_SUBJECT)
+        return rows[first], grouped.at(first)
 
     def forget_idle(self, watermark_ns: int) -> None:
         """Free the memory of subjects silent for `IDLE_NS` of zone time."""
         limit_ns = watermark_ns - IDLE_NS
-        tables = [(repeats.keys, "newest_ns") for repeats in self._repeats.values()]
-        tables += [(newest, "newest_ns") for newest in self._newest.values()]
-        for table, name in [*tables, (self.jumps.subjects, "at_ns")]:
-            table.free(table.older_than(name, limit_ns))
+        for table in (*self._subjects.values(), self.skew.sources):
+            table.free(table.older_than("heard_ns", limit_ns))
 
     def snapshot(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {
-            "skew": self.skew.snapshot(),
-            "jumps": self.jumps.snapshot(),
-            "repeats": {name: state.snapshot() for name, state in self._repeats.items()},
-            "newest": {name: state.snapshot() for name, state in self._newest.items()},
-        }
+        subjects = {name: table.snapshot() for name, table in self._subjects.items()}
+        return {"skew": self.skew.snapshot(), "subjects": subjects}
 
     @classmethod
     def restore(cls, tree: Mapping[str, Any]) -> Admit:
         """What `snapshot` wrote."""
         admit = cls()
         admit.skew = Skew.restore(tree["skew"])
-        admit.jumps = Jumps.restore(tree["jumps"])
-        admit._repeats = {n: Repeats.restore(state) for n, state in tree["repeats"].items()}
-        admit._newest = {n: Slots.restore(_NEWEST, state) for n, state in tree["newest"].items()}
+        for name, table in tree["subjects"].items():
+            admit._subjects[name] = Slots.restore(_SPECS.get(name, _SUBJECT), table)
         return admit
 
 
-def _sender_subject_keys(batch: Batch, rows: npt.NDArray[np.int64]) -> list[str]:
-    """The text `source subject` of each row; ids hold no spaces."""
-    sources, subjects = batch.dictionary("source_id"), batch.dictionary("subject_id")
-    source_codes, subject_codes = batch.codes("source_id")[rows], batch.codes("subject_id")[rows]
-    return [
-        f"{sources[source]} {subjects[subject]}"
-        for source, subject in zip(source_codes.tolist(), subject_codes.tolist(), strict=True)
-    ]
+def _drivable(
+    batch: Batch,
+    rows: npt.NDArray[np.int64],
+    subjects: Slots,
+    grouped: Grouped,
+    refusals: list[Refusal],
+) -> tuple[npt.NDArray[np.int64], Grouped]:
+    fits = plausible_positions(
+        subjects,
+        grouped,
+        batch.column("sampled_at_ns")[rows],
+        batch.column("lat_deg")[rows],
+        batch.column("lon_deg")[rows],
+    )
+    text = (
+        "position is further from the last one than a vehicle drives in the time between, "
+        f"expected at most {MAX_DRIVE_MPS:.0f} m/s and {SLACK_M:.0f} m"
+    )
+    refusals += [Refusal(row, Reason.IMPLAUSIBLE_JUMP, text) for row in rows[~fits].tolist()]
+    return rows[fits], grouped.at(fits)
+
+
+def _lateness(
+    good: Batch, subjects: Slots, grouped: Grouped, watermark_ns: int
+) -> npt.NDArray[np.int64]:
+    at_ns = good.column("sampled_at_ns")
+    is_newest = not_before(grouped, at_ns, subjects["newest_ns"], strictly=False)
+    grouped.raise_to(subjects["newest_ns"], at_ns)
+    late = np.where(at_ns < watermark_ns, LATE_IN_ZONE, 0)
+    return late + np.where(is_newest, 0, LATE_IN_SUBJECT)

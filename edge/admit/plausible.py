@@ -8,13 +8,13 @@ is there (a ferry, a tow truck, a pseudonym taken over): the second consistent p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.slots import Slots, last_of_each
+from edge.slots import Grouped, Slots
 
 MAX_DRIVE_MPS = 90.0
 """324 km/h: above any vehicle on a public road."""
@@ -29,6 +29,7 @@ Times = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 SPEC = {
+    # The last accepted position.
     "at_ns": (np.int64, NEVER_NS, 0),
     "lat_deg": (np.float64, np.nan, 0),
     "lon_deg": (np.float64, np.nan, 0),
@@ -52,71 +53,67 @@ def can_be_driven(elapsed_ns: Any, lat0_deg: Any, lon0_deg: Any, lat_deg: Any, l
     return np.hypot(east_m, north_m) <= reach_m
 
 
-class Jumps:
-    """The fold: which positions of a batch are plausible."""
+def plausible_positions(
+    subjects: Slots, rows: Grouped, at_ns: Times, lat_deg: Floats, lon_deg: Floats
+) -> Bools:
+    """Rows (n,) whose position is plausible, in order of arrival; keeps the newest ones."""
+    here = (at_ns, lat_deg, lon_deg)
+    if rows.is_once:
+        before = [subjects[name][rows.slots] for name in _ACCEPTED]
+        fits = _fit(before, here)
+    else:
+        fits = np.empty(len(at_ns), np.bool_)
+        fits[rows.order] = _fit(_before(subjects, rows, here), [v[rows.order] for v in here])
+    odd = np.unique(rows.slots[~fits])
+    # A position that fits ends the waiting for one that agrees with a refused one.
+    waiting = subjects["refused_at_ns"]
+    quiet = rows.slots if not odd.size else np.setdiff1d(rows.slots, odd)
+    waiting[quiet] = NEVER_NS
+    if odd.size:
+        _judge_one_by_one(subjects, rows, odd, here, fits)
+    good = np.flatnonzero(fits)
+    good = good[rows.at(fits).last()]
+    for name, values in zip(_ACCEPTED, here, strict=True):
+        subjects[name][rows.slots[good]] = values[good]
+    return fits
 
-    def __init__(self) -> None:
-        self.subjects = Slots(SPEC)
 
-    def judge(self, slots: Times, at_ns: Times, lat_deg: Floats, lon_deg: Floats) -> Bools:
-        """Rows (n,) whose position is plausible, in order of arrival; keeps the newest ones."""
-        subjects = self.subjects
-        order = np.argsort(slots, kind="stable")
-        slot, at, lat, lon = slots[order], at_ns[order], lat_deg[order], lon_deg[order]
-        starts = np.ones(len(slot), np.bool_)
-        starts[1:] = slot[1:] != slot[:-1]
-        first = slot[starts]
-        before = [np.concatenate(([values[0]], values[:-1])) for values in (at, lat, lon)]
-        for values, name in zip(before, _ACCEPTED, strict=True):
-            values[starts] = subjects[name][first]
-        is_known = before[0] != NEVER_NS
-        elapsed_ns = np.where(is_known, at - before[0], 0)
-        fits: Bools = ~is_known | can_be_driven(elapsed_ns, before[1], before[2], lat, lon)
-        odd = np.unique(slot[~fits])
-        # A position that fits ends the waiting for one that agrees with a refused one.
-        quiet = first[~np.isin(first, odd)] if odd.size else first
-        subjects["refused_at_ns"][quiet] = NEVER_NS
-        if odd.size:
-            self._judge_one_by_one(odd, slot, at, lat, lon, fits)
-        self._keep(slot, at, lat, lon, fits)
-        result = np.empty_like(fits)
-        result[order] = fits
-        return result
+def _fit(before: Sequence[Any], here: Sequence[Any]) -> Bools:
+    is_known = before[0] != NEVER_NS
+    elapsed_ns = np.where(is_known, here[0] - before[0], 0)
+    fits: Bools = ~is_known | can_be_driven(elapsed_ns, *before[1:], *here[1:])
+    return fits
 
-    def _keep(self, slot: Times, at: Times, lat: Floats, lon: Floats, fits: Bools) -> None:
-        rows = np.flatnonzero(fits)
-        rows = rows[last_of_each(slot[rows])] if rows.size else rows
-        for name, values in zip(_ACCEPTED, (at, lat, lon), strict=True):
-            self.subjects[name][slot[rows]] = values[rows]
 
-    def _judge_one_by_one(
-        self, odd: Times, slot: Times, at: Times, lat: Floats, lon: Floats, fits: Bools
-    ) -> None:
-        state = self.subjects
-        lows, highs = np.searchsorted(slot, odd), np.searchsorted(slot, odd, side="right")
-        for which, low, high in zip(odd.tolist(), lows.tolist(), highs.tolist(), strict=True):
-            good = tuple(state[name][which] for name in _ACCEPTED)
-            refused = tuple(state["refused_" + name][which] for name in _ACCEPTED)
-            for row in range(low, high):
-                here = (at[row], lat[row], lon[row])
-                fits[row] = _agree(good, here) or (refused[0] != NEVER_NS and _agree(refused, here))
-                if fits[row]:
-                    good, refused = here, (NEVER_NS, math.nan, math.nan)
-                else:
-                    refused = here
-            for name, value in zip(_ACCEPTED, refused, strict=True):
-                state["refused_" + name][which] = value
+def _before(subjects: Slots, rows: Grouped, here: Sequence[Any]) -> list[Any]:
+    """Time and position before each row, rows in `rows.order`."""
+    found = []
+    firsts = rows.slots[rows.order[rows.starts]]
+    for values, name in zip(here, _ACCEPTED, strict=True):
+        before = np.empty_like(values)
+        before[1:] = values[rows.order][:-1]
+        before[rows.starts] = subjects[name][firsts]
+        found.append(before)
+    return found
 
-    def snapshot(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return self.subjects.snapshot()
 
-    @classmethod
-    def restore(cls, tree: Mapping[str, Any]) -> Jumps:
-        """What `snapshot` wrote."""
-        jumps = cls()
-        jumps.subjects = Slots.restore(SPEC, tree)
-        return jumps
+def _judge_one_by_one(
+    subjects: Slots, rows: Grouped, odd: Times, here: Sequence[Any], fits: Bools
+) -> None:
+    slot = rows.slots[rows.order]
+    lows, highs = np.searchsorted(slot, odd), np.searchsorted(slot, odd, side="right")
+    for which, low, high in zip(odd.tolist(), lows.tolist(), highs.tolist(), strict=True):
+        good = tuple(subjects[name][which] for name in _ACCEPTED)
+        refused = tuple(subjects["refused_" + name][which] for name in _ACCEPTED)
+        for row in rows.order[low:high].tolist():
+            now = tuple(values[row] for values in here)
+            fits[row] = _agree(good, now) or (refused[0] != NEVER_NS and _agree(refused, now))
+            if fits[row]:
+                good, refused = now, (NEVER_NS, math.nan, math.nan)
+            else:
+                refused = now
+        for name, value in zip(_ACCEPTED, refused, strict=True):
+            subjects["refused_" + name][which] = value
 
 
 def _agree(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

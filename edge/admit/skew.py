@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge.admit.repeats import NEVER_NS, text_mark
 from edge.slots import Slots
 
 SPAN_NS = 60 * 1_000_000_000
@@ -20,6 +21,8 @@ SPAN_NS = 60 * 1_000_000_000
 NO_DELAY = np.iinfo(np.int64).max
 
 SPEC = {
+    "mark": (np.uint64, 0, 0),  # the name as a number, for remembering samples
+    "heard_ns": (np.int64, NEVER_NS, 0),
     "span": (np.int64, -1, 0),
     "least_ns": (np.int64, NO_DELAY, 0),
     "least_before_ns": (np.int64, NO_DELAY, 0),
@@ -48,6 +51,16 @@ class Skew:
         state["least_ns"][older] = NO_DELAY
         state["span"][older] = span
         np.minimum.at(state["least_ns"], slots, received_at_ns - at_ns)
+
+    def marks(
+        self, slots: npt.NDArray[np.int64], at_ns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint64]:
+        """The mark of each row's source (n,); notes when it was heard, in event time."""
+        marks = self.sources["mark"]
+        new = np.unique(slots[marks[slots] == 0])
+        marks[new] = np.array([text_mark(self.sources.keys[slot]) for slot in new], np.uint64)
+        np.maximum.at(self.sources["heard_ns"], slots, at_ns)
+        return marks[slots]
 
     def estimate_ns(self, source_id: str) -> int | None:
         """Receipt less event time at best; None for a source never heard."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.aggregate.paths import Paths
-from edge.slots import last_of_each, not_before
+from edge.slots import Grouped, last_of_each, not_before
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import NS_PER_S
 
@@ -84,7 +84,9 @@ class Steps:
         ends no step.
         """
         self._reserve(int(samples.vehicle.max()) + 1)
-        newer = not_before(samples.vehicle, samples.at_ns, self._last_at_ns, strictly=True)
+        newer = not_before(
+            Grouped(samples.vehicle), samples.at_ns, self._last_at_ns, strictly=True
+        )
         news = samples.at(np.flatnonzero(newer))
         ordered = news.at(np.argsort(news.vehicle, kind="stable"))
         before = self._before(ordered)

@@ -8,7 +8,8 @@ import pytest
 from edge import uplink
 from edge.halving import halves, n_rows
 from edge.ingest_client import IngestClient
-from edge.ledger import Ledger, ledger_batches
+from edge.ledger import Ledger
+from edge.ledger_rows import ledger_batches
 from edge.spool import Spool
 from edge.uplink import Done, Uplink
 from openvrc.contracts.batch import Batch
@@ -151,7 +152,8 @@ def test_a_cloud_that_is_away_is_tried_until_it_is_back(tmp_path: Path, spool: S
 def test_account_rows_are_posted_without_a_batch_id(cloud: FakeCloud, spool: Spool) -> None:
     ledger = Ledger()
     ledger.receive(vehicles([("v", 0, 0)], seqs=[0]), 1)
-    rows = ledger_batches("z", "r", ledger.take_changed(9), edge_id="e", edge_epoch=1, now_ns=1)
+    slots = ledger.take_changed(9)
+    rows = ledger_batches("z", "r", ledger, slots, edge_id="e", edge_epoch=1, now_ns=1)
     thread = Uplink(spool.path, spool.epoch, IngestClient(cloud.url, KEY, "edge-1"), "edge-1")
     before = thread.wants_ledger
     thread.offer_ledger(rows)

@@ -1,0 +1,84 @@
+"""Payloads that wait to be decoded together: what an edge does per message is dear, per row cheap.
+
+Fifty records of one message cost about as much to decode and check as five thousand of a hundred
+messages. So payloads wait here, by zone and message type, until their zone's clock moves or the
+group is taken; the order of arrival within a message type is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from edge.arrivals import Arrivals
+from openvrc.contracts.codecs.base import Codec, Reject
+from openvrc.contracts.codecs.bulk import decode_many
+from openvrc.contracts.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One MQTT message of records, as it came."""
+
+    topic: Topic
+    topic_text: str
+    data: bytes
+    received_at_ns: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was in some payloads: what can be used, and what cannot, each with its payload."""
+
+    arrivals: list[Arrivals] = field(default_factory=list)
+    rejects: list[tuple[Payload, Reject]] = field(default_factory=list)
+
+
+class Doors:
+    """The payloads that wait."""
+
+    def __init__(self, codecs: Mapping[str, Codec]) -> None:
+        self._codecs = codecs
+        self._waiting: dict[str, dict[str, list[Payload]]] = {}
+
+    def add(self, payload: Payload) -> None:
+        """Let one wait; its codec must be one of ours."""
+        by_message = self._waiting.setdefault(payload.topic.zone, {})
+        by_message.setdefault(payload.topic.message, []).append(payload)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    def open(self, zone: str | None = None) -> Opened:
+        """Decode what waits for a zone, or for all of them."""
+        zones = list(self._waiting) if zone is None else [zone]
+        opened = Opened()
+        for name in zones:
+            for payloads in self._waiting.pop(name, {}).values():
+                for alike in _by_codec(payloads):
+                    self._decode(alike, opened)
+        return opened
+
+    def _decode(self, payloads: list[Payload], opened: Opened) -> None:
+        bulk = decode_many(
+            self._codecs[payloads[0].topic.codec],
+            [payload.topic for payload in payloads],
+            [payload.data for payload in payloads],
+            [payload.received_at_ns for payload in payloads],
+        )
+        received_at_ns = np.array([payload.received_at_ns for payload in payloads], np.int64)
+        topics = tuple(payload.topic_text for payload in payloads)
+        for part in bulk.parts:
+            places = part.payload_of_row
+            opened.arrivals.append(Arrivals(part.batch, received_at_ns[places], topics, places))
+        opened.rejects.extend((payloads[place], reject) for place, reject in bulk.rejects)
+
+
+def _by_codec(payloads: list[Payload]) -> Iterator[list[Payload]]:
+    for _, alike in groupby(payloads, lambda payload: payload.topic.codec):
+        yield list(alike)
