@@ -1,4 +1,4 @@
-"""Records on their way from the door to admit: columns, and when and by which topic each row came."""
+"""Records on their way from the door to admit: columns, and when and how each row came."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Arrivals:
 
     def topic(self, row: int) -> str:
         """The topic by which a row came."""
-        return self.topics[self.topic_of_row[row]]
+        return self.topics[int(self.topic_of_row[row])]
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Arrivals:
         """Rows where `mask` (n_rows,) is true."""

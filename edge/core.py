@@ -8,7 +8,7 @@ Outputs: `take_group`, and `take_ledger` for the accounts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge import dead_letters
@@ -264,11 +264,8 @@ class EdgeCore:
 
     def totals(self) -> Mapping[str, int]:
         """The terms of the accounting's sum over everything, for the log."""
-        summed: dict[str, int] = {}
-        for ledger in self._ledgers.values():
-            for name, count in ledger.totals().items():
-                summed[name] = summed.get(name, 0) + count
-        return summed
+        each = [ledger.totals() for ledger in (Ledger(), *self._ledgers.values())]
+        return {name: sum(totals[name] for totals in each) for name in each[0]}
 
     def _ledger(self, zone: str, run_id: str) -> Ledger:
         key = (zone, run_id)
@@ -287,9 +284,7 @@ class EdgeCore:
         for row in receipt.is_new.nonzero()[0].tolist():
             receipt.reject(row, reason)
             topic = arrivals.topic(row)
-            self._out.letters.append(
-                row_letter(batch, row, reason, detail, int(at_ns[row]), topic)
-            )
+            self._out.letters.append(row_letter(batch, row, reason, detail, int(at_ns[row]), topic))
 
     def _reject_unparsed(
         self, topic_text: str, payload: bytes, detail: str, received_at_ns: int

@@ -214,7 +214,8 @@ class Ledger:
 
         The numbers of `wild` rows (n_rows,) are not believed.
         """
-        codes, sessions, seqs = batch.codes("source_id"), batch.column("session"), batch.column("seq")
+        codes: npt.NDArray[Any] = batch.codes("source_id")
+        sessions, seqs = batch.column("session"), batch.column("seq")
         if wild is not None and wild.any():
             seqs = np.where(wild, ABSENT_I64, seqs)
         order = _order(codes, sessions)
@@ -237,7 +238,7 @@ class Ledger:
         return slots
 
     def _book(self, slots: Ints, starts: Ints, seqs: Ints) -> tuple[Bools, Ints]:
-        """Runs of one account each, from row `starts` (n_runs,): which rows are new, run lengths."""
+        """Runs of one account each, from rows `starts` (n_runs,): new rows, and run lengths."""
         lengths = np.diff(np.append(starts, len(seqs)))
         first, last = seqs[starts], seqs[starts + lengths - 1]
         steps = np.ones(len(seqs), np.int64)
@@ -271,7 +272,7 @@ class Ledger:
         self._touch(touched)
 
     def wild_numbers(self, batch: Batch) -> Bools:
-        """Rows (n_rows,) whose number lies so far above their session's others that it is a fault."""
+        """Rows (n_rows,) whose number is so far above their session's others that it is a fault."""
         seqs = batch.column("seq")
         wild = np.zeros(len(seqs), np.bool_)
         suspects = np.flatnonzero(seqs > MAX_SEQ_STEP)

@@ -182,7 +182,8 @@ class Grouped:
         if self.is_once:
             return np.arange(len(self.slots))
         ends = np.append(np.flatnonzero(self.starts)[1:], len(self.slots)) - 1
-        return self.order[ends]
+        last: Places = self.order[ends]
+        return last
 
 
 def not_before(rows: Grouped, time_ns: Times, newest_ns: Times, *, strictly: bool) -> Bools:

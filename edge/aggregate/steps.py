@@ -84,9 +84,7 @@ class Steps:
         ends no step.
         """
         self._reserve(int(samples.vehicle.max()) + 1)
-        newer = not_before(
-            Grouped(samples.vehicle), samples.at_ns, self._last_at_ns, strictly=True
-        )
+        newer = not_before(Grouped(samples.vehicle), samples.at_ns, self._last_at_ns, strictly=True)
         news = samples.at(np.flatnonzero(newer))
         ordered = news.at(np.argsort(news.vehicle, kind="stable"))
         before = self._before(ordered)
