@@ -106,10 +106,14 @@ def test_parts_decode_to_the_rows_of_their_ranges(codec: Any) -> None:
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 def test_another_senders_name_in_the_payload_is_rejected(codec: Any) -> None:
-    topic = Topic("z", "vehicle", "somebody-else", "vehicle_state")
-    decoded = codec.decode(topic, codec.encode(sample_batch("vehicle_state")), 0)
-    assert decoded.batches == ()
-    assert {reject.reason for reject in decoded.rejects} == {Reason.ID_MISMATCH}
+    names = ["sender-1", "somebody-else", "sender-1"]
+    batch = sample_batch("vehicle_state").with_columns({"source_id": names})
+    decoded = codec.decode(topic_of("vehicle_state"), codec.encode(batch), 0)
+    (good,) = decoded.batches
+    assert good.texts("subject_id") == ["subject-0", "subject-2"]
+    assert set(good.texts("source_id")) == {"sender-1"}
+    (reject,) = decoded.rejects
+    assert (reject.reason, reject.source_id) == (Reason.ID_MISMATCH, "sender-1")
 
 
 def _damaged(payload: bytes, place: float, value: int) -> bytes:
@@ -123,8 +127,10 @@ def _damaged(payload: bytes, place: float, value: int) -> bytes:
 def test_many_payloads_at_once_give_what_each_gives_alone(codec: Any, message: str) -> None:
     full, sparse = sample_batch(message), sample_batch(message, full=False)
     other = replace(full, run_id="run-2")
-    good = [codec.encode(b) for b in (full, sparse, other, full, full.slice(1, 1), full)]
-    payloads = [*good[:3], good[0][:-9], b"", b"\xff\xfe", *good[3:]]
+    mixed = full.with_columns({"source_id": ["sender-1", "somebody-else", "sender-1"]})
+    batches = (full, sparse, other, mixed, full, full.slice(1, 1), full, mixed)
+    good = [codec.encode(batch) for batch in batches]
+    payloads = [*good[:4], good[0][:-9], b"", b"\xff\xfe", *good[4:]]
     topics = [topic_of(message)] * len(payloads)
     topics[1] = replace(topics[1], source_id="somebody-else")
     bulk = assert_same_as_one_by_one(codec, topics, payloads)

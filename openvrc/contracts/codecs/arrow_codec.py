@@ -2,32 +2,53 @@
 
 Run and origin travel in the schema's metadata (`vrc.run_id`, `vrc.origin`). Columns may be left
 out when their contract field is optional; nulls, other integer widths and plain strings are
-accepted and brought to the contract's types. Ranges are checked column by column.
+accepted and brought to the contract's types (arrow_columns.py). Ranges are checked column by
+column. Many payloads are read at once where their shape allows it (arrow_join.py).
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from openvrc.contracts.arrow_guard import refuse_bombs
 from openvrc.contracts.batch import Batch, from_columns
-from openvrc.contracts.codecs.base import Decoded, Reject
-from openvrc.contracts.columns import Column, columns_of
+from openvrc.contracts.codecs.arrow_columns import (
+    FROM_TOPIC,
+    defaults_of,
+    known_columns,
+    normalised,
+    run_of,
+    sent_columns,
+)
+from openvrc.contracts.codecs.arrow_join import (
+    END_OF_STREAM,
+    READ_ERRORS,
+    Layout,
+    Shape,
+    Shapes,
+    join,
+    missing_ids,
+)
+from openvrc.contracts.codecs.base import Bulk, Decoded, Reject
+from openvrc.contracts.codecs.bulk import Pieces, coded
+from openvrc.contracts.codecs.row_checks import kept, rejects_of, split_bad_rows, verdicts_of
 from openvrc.contracts.errors import ContractError
-from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
-from openvrc.contracts.ranges import bad_rows
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
-from openvrc.contracts.units import ABSENT_I64
 
-_RUN = re.compile(TOPIC_ID_PATTERN)
-_ORIGINS = ("live", "replay", "simulated")
+
+class Given(NamedTuple):
+    """One payload that can be read together with others of its layout."""
+
+    place: int
+    topic: Topic
+    payload: bytes
+    shape: Shape
 
 
 class ArrowCodec:
@@ -36,18 +57,14 @@ class ArrowCodec:
     name = "arrow"
     content_type = "application/vnd.apache.arrow.stream"
 
+    def __init__(self) -> None:
+        self._shapes = Shapes()
+
     def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:  # noqa: ARG002 (the port's)
         """See `Codec.decode`. Arrow carries full times, so `received_at_ns` is not needed."""
         try:
             batch = _read(topic, payload)
-        except (
-            pa.ArrowException,
-            ContractError,
-            ValueError,
-            TypeError,
-            OSError,
-            KeyError,
-        ) as error:
+        except READ_ERRORS as error:
             missing = isinstance(error, ContractError) and error.found is None
             unknown = isinstance(error, ContractError) and error.expected == "no such column"
             reason = Reason.MISSING_FIELD if missing else Reason.INVALID_ARROW
@@ -58,31 +75,89 @@ class ArrowCodec:
             return Decoded(rejects=(whole,))
         return split_bad_rows(batch, topic.source_id)
 
-    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
-        """See `Codec.encode_parts`. Each part carries only the words it uses."""
-        return [self.encode(_compact(batch.slice(start, end - start))) for start, end in bounds]
+    def decode_many(
+        self, topics: Sequence[Topic], payloads: Sequence[bytes], received_at_ns: Sequence[int]
+    ) -> Bulk:
+        """See `BulkCodec.decode_many`. Payloads of one schema are read together."""
+        read = Pieces()
+        together: dict[Layout, list[Given]] = {}
+        for place, (topic, payload) in enumerate(zip(topics, payloads, strict=True)):
+            shape = self._shapes.find(topic.message, payload)
+            if shape is None:
+                read.add(place, self.decode(topic, payload, received_at_ns[place]))
+            else:
+                given = Given(place, topic, payload, shape)
+                together.setdefault(shape.layout, []).append(given)
+        for members in together.values():
+            self._read_together(members, read, received_at_ns)
+        return read.bulk()
+
+    def _read_together(
+        self, members: Sequence[Given], read: Pieces, received_at_ns: Sequence[int]
+    ) -> None:
+        """Into `read`. Where a payload cannot be read, halves, until it stands alone."""
+        try:
+            batch, places = _joined(members)
+        except READ_ERRORS:
+            if len(members) > 1:
+                half = len(members) // 2
+                self._read_together(members[:half], read, received_at_ns)
+                self._read_together(members[half:], read, received_at_ns)
+                return
+            ((place, topic, payload, _),) = members
+            read.add(place, self.decode(topic, payload, received_at_ns[place]))
+            return
+        names = [given.topic.source_id for given in members]
+        codes, sources = coded(names, [given.shape.n_rows for given in members])
+        verdicts = verdicts_of(batch, codes, sources)
+        if verdicts:
+            for row, reject in rejects_of(batch, verdicts, codes, sources):
+                read.rejects.append((int(places[row]), reject))
+            keep = kept(batch, verdicts)
+            batch, places = batch.filter(keep), places[keep]
+        read.batches.append((batch, places))
 
     def encode(self, batch: Batch) -> bytes:
         """One IPC stream without the edge's marks."""
-        names = [c.name for c in columns_of(batch.message) if not c.is_mark]
-        data = batch.data.select(names).replace_schema_metadata(
-            {"vrc.run_id": batch.run_id, "vrc.origin": batch.origin}
-        )
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, data.schema) as writer:
-            writer.write_batch(data)
-        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+        return self.encode_parts(batch, [(0, batch.n_rows)])[0]
+
+    def encode_parts(self, batch: Batch, bounds: Sequence[tuple[int, int]]) -> list[bytes]:
+        """See `Codec.encode_parts`. All parts have one schema, which is written once."""
+        whole = sent_columns(batch, has_one_sender_each=_have_one_sender_each(batch, bounds))
+        head = whole.schema.serialize()
+        return [
+            b"".join((head, whole.slice(start, end - start).serialize(), END_OF_STREAM))
+            for start, end in bounds
+        ]
 
 
-def _compact(batch: Batch) -> Batch:
-    """The same rows with dictionaries of their own: a part would else carry all its frame's."""
-    texts = [c.name for c in columns_of(batch.message) if c.kind == "text" and not c.is_mark]
-    changed: dict[str, object] = {}
-    for name in texts:
-        used, codes = np.unique(batch.codes(name), return_inverse=True)
-        words = batch.data.column(name).dictionary.take(pa.array(used)).to_pylist()
-        changed[name] = (codes.astype(np.int32), words)
-    return batch.with_columns(changed)
+def _have_one_sender_each(batch: Batch, bounds: Sequence[tuple[int, int]]) -> bool:
+    """Whether the topic can tell who sends each part."""
+    codes = batch.codes("source_id")
+    changes = np.flatnonzero(np.diff(codes)) + 1
+    starts = np.array([start for start, _ in bounds])
+    ends = np.array([end for _, end in bounds])
+    inside = np.searchsorted(changes, ends, "left") - np.searchsorted(changes, starts, "right")
+    return not inside.any()
+
+
+def _joined(members: Sequence[Given]) -> tuple[Batch, npt.NDArray[np.int32]]:
+    """One Batch of payloads of one layout, and the place of each row's payload (n_rows,)."""
+    shapes = [given.shape for given in members]
+    columns = join(shapes, [given.payload for given in members])
+    n_rows = [shape.n_rows for shape in shapes]
+    for name in missing_ids(shapes[0].layout):
+        columns[name] = coded([given.topic.source_id for given in members], n_rows)
+    topic, layout = members[0].topic, shapes[0].layout
+    batch = from_columns(
+        topic.message,
+        zone=topic.zone,
+        run_id=layout.run_id,
+        origin=layout.origin,
+        columns=columns,
+        n_rows=sum(n_rows),
+    )
+    return batch, np.repeat(np.array([given.place for given in members], np.int32), n_rows)
 
 
 def _read(topic: Topic, payload: bytes) -> Batch:
@@ -91,134 +166,21 @@ def _read(topic: Topic, payload: bytes) -> Batch:
         table = reader.read_all()
         metadata = reader.schema.metadata or {}
     table.validate(full=True)
-    run_id, origin = _run_of(metadata)
+    run_id, origin = run_of(metadata)
+    given = dict(zip(table.column_names, table.columns, strict=True))
+    known = known_columns(topic.message, given)
+    columns: dict[str, object] = dict.fromkeys(FROM_TOPIC, topic.source_id)
+    columns |= defaults_of(topic.message, given)
+    for name, column in known.items():
+        columns[name] = normalised(column, given[name].combine_chunks())
     return from_columns(
         topic.message,
         zone=topic.zone,
         run_id=run_id,
         origin=origin,
-        columns=_columns_of(table, topic),
+        columns=columns,
         n_rows=table.num_rows,
     )
-
-
-def _run_of(metadata: dict[bytes, bytes]) -> tuple[str, str]:
-    run_id = metadata.get(b"vrc.run_id", b"live").decode()
-    origin = metadata.get(b"vrc.origin", b"live").decode()
-    if not _RUN.match(run_id):
-        raise ContractError("vrc.run_id", run_id, f"text matching {TOPIC_ID_PATTERN}")
-    if origin not in _ORIGINS:
-        raise ContractError("vrc.origin", origin, "one of " + ", ".join(_ORIGINS))
-    return run_id, origin
-
-
-def _columns_of(table: pa.Table, topic: Topic) -> dict[str, object]:
-    known = {c.name: c for c in columns_of(topic.message) if not c.is_mark}
-    given = dict(zip(table.column_names, table.columns, strict=True))
-    for name in given:
-        if name not in known:
-            raise ContractError(name, "a column", "no such column")
-    identity = {"source_id": topic.source_id, "subject_id": topic.source_id}
-    columns: dict[str, object] = {}
-    for name, column in known.items():
-        if name in given:
-            columns[name] = _normalised(column, given[name].combine_chunks())
-        elif name in identity:
-            columns[name] = identity[name]
-        elif column.is_required:
-            raise ContractError(name, None, f"a column ({column.description})")
-        elif column.default is not None and column.kind != "f32_list":
-            columns[name] = column.default
-    return columns
-
-
-def _is_ours(column: Column, array: pa.Array) -> bool:
-    """Whether an array has the contract's very type and no nulls, so that nothing need change."""
-    if array.type != column.arrow_type or array.null_count:
-        return False
-    if column.kind == "text":
-        return not array.dictionary.null_count
-    return column.kind != "f32_list" or not array.values.null_count
-
-
-def _normalised(column: Column, array: pa.Array) -> object:
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if _is_ours(column, array):
-        return array
-    if column.kind == "text":
-        words = (
-            array.cast(pa.utf8())
-            if not pa.types.is_dictionary(array.type)
-            else array.dictionary_decode()
-        )
-        return words.cast(pa.utf8()).fill_null("").to_pylist()
-    if column.kind == "f32_list":
-        flat = array.cast(pa.list_(pa.float32())).fill_null([])
-        offsets = flat.offsets.to_numpy()
-        values = flat.values.fill_null(float("nan")).to_numpy(zero_copy_only=False)
-        return values[offsets[0] : offsets[-1]], (offsets - offsets[0]).astype(np.int32)
-    if column.kind == "code":
-        if pa.types.is_boolean(array.type):
-            array = array.cast(pa.int8())
-        if not pa.types.is_integer(array.type):
-            return array.cast(pa.utf8()).to_pylist()
-        return array.cast(pa.int8()).fill_null(-1).to_numpy()
-    if column.kind == "i64":
-        return array.cast(pa.int64()).fill_null(ABSENT_I64).to_numpy()
-    wide = pa.float64() if column.kind == "f64" else pa.float32()
-    return pc.fill_null(array.cast(wide), float("nan")).to_numpy(zero_copy_only=False)
-
-
-def split_bad_rows(batch: Batch, source_id: str) -> Decoded:
-    """Rows inside every range as one Batch; each other row a Reject with its first reason."""
-    verdict: dict[int, tuple[Reason, str]] = {}
-    same = np.array([word == source_id for word in batch.dictionary("source_id")], np.bool_)
-    for row in np.flatnonzero(~same[batch.codes("source_id")]):
-        verdict[int(row)] = (
-            Reason.ID_MISMATCH,
-            f"source_id differs from {source_id!r} of the topic",
-        )
-    for column in columns_of(batch.message):
-        if column.is_mark:
-            continue
-        for reason, mask in bad_rows(column, batch):
-            for row in np.flatnonzero(mask):
-                expected = f"{column.low} to {column.high} {column.unit}".strip()
-                verdict.setdefault(
-                    int(row), (reason, f"{column.name}: {reason}, expected {expected}")
-                )
-    if not verdict:
-        return Decoded((batch,) if batch.n_rows else ())
-    keep = np.ones(batch.n_rows, np.bool_)
-    keep[list(verdict)] = False
-    rejects = tuple(_reject(batch, row, *why, source_id) for row, why in sorted(verdict.items()))
-    good = batch.filter(keep)
-    return Decoded((good,) if good.n_rows else (), rejects)
-
-
-def _reject(batch: Batch, row: int, reason: Reason, detail: str, source_id: str) -> Reject:
-    def number(name: str) -> int | None:
-        value = int(batch.column(name)[row])
-        return value if 0 <= value <= 2**62 else None
-
-    one = batch.slice(row, 1)
-    return Reject(
-        reason,
-        detail,
-        source_id,
-        subject_id=one.texts("subject_id")[0][:96],
-        session=number("session"),
-        seq=number("seq"),
-        sampled_at_ns=number("sampled_at_ns"),
-        run_id=batch.run_id,
-        origin=batch.origin,
-        payload=json.dumps({n: _plain(one, n) for n in ("sampled_at_ns", "seq")}).encode(),
-    )
-
-
-def _plain(one: Batch, name: str) -> object:
-    return one.column(name)[0].item()
 
 
 PLUGIN = ArrowCodec()

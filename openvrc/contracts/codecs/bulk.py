@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch, concat
 from openvrc.contracts.codecs.base import Bulk, BulkCodec, Codec, Decoded, Part, Reject
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
+
+Places = npt.NDArray[np.int32]
 
 KEPT_BYTES = 4096
 """How much of a payload a reject keeps."""
@@ -42,13 +46,10 @@ def one_by_one(
     codec: Codec, topics: Sequence[Topic], payloads: Sequence[bytes], received_at_ns: Sequence[int]
 ) -> Bulk:
     """`decode` of each payload, joined by run. Raises nothing."""
-    parts: list[tuple[int, Batch]] = []
-    rejects: list[tuple[int, Reject]] = []
+    read = Pieces()
     for place, given in enumerate(zip(topics, payloads, received_at_ns, strict=True)):
-        decoded = decode_one(codec, *given)
-        parts += [(place, batch) for batch in decoded.batches]
-        rejects += [(place, reject) for reject in decoded.rejects]
-    return Bulk(joined(parts), tuple(rejects))
+        read.add(place, decode_one(codec, *given))
+    return read.bulk()
 
 
 def decode_one(codec: Codec, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:
@@ -65,18 +66,48 @@ def decode_one(codec: Codec, topic: Topic, payload: bytes, received_at_ns: int) 
     return decoded
 
 
-def joined(pieces: Sequence[tuple[int, Batch]]) -> tuple[Part, ...]:
-    """Batches with the places of their payloads, as one Part for each (run_id, origin)."""
-    groups: dict[tuple[str, str], list[tuple[int, Batch]]] = {}
-    for place, batch in pieces:
-        if batch.n_rows:
-            groups.setdefault((batch.run_id, batch.origin), []).append((place, batch))
-    parts = []
-    for members in groups.values():
-        places = np.array([place for place, _ in members], np.int32)
-        n_rows = [batch.n_rows for _, batch in members]
-        parts.append(Part(concat([batch for _, batch in members]), np.repeat(places, n_rows)))
-    return tuple(parts)
+@dataclass
+class Pieces:
+    """What came out of payloads so far, each row and reject with the place of its payload.
+
+    The rows and rejects of one payload are added in their order; payloads may come in any order.
+    """
+
+    batches: list[tuple[Batch, Places]] = field(default_factory=list)
+    rejects: list[tuple[int, Reject]] = field(default_factory=list)
+
+    def add(self, place: int, decoded: Decoded) -> None:
+        """All of one payload."""
+        for batch in decoded.batches:
+            self.batches.append((batch, np.full(batch.n_rows, place, np.int32)))
+        self.rejects += [(place, reject) for reject in decoded.rejects]
+
+    def bulk(self) -> Bulk:
+        """One Part for each (run_id, origin), all in the payloads' order."""
+        runs: dict[tuple[str, str], list[tuple[Batch, Places]]] = {}
+        for batch, places in sorted(self._filled(), key=lambda piece: piece[1][0]):
+            runs.setdefault((batch.run_id, batch.origin), []).append((batch, places))
+        parts = tuple(_part(members) for members in runs.values())
+        return Bulk(parts, tuple(sorted(self.rejects, key=lambda pair: pair[0])))
+
+    def _filled(self) -> list[tuple[Batch, Places]]:
+        return [piece for piece in self.batches if piece[0].n_rows]
+
+
+def _part(members: Sequence[tuple[Batch, Places]]) -> Part:
+    batch = concat([batch for batch, _ in members])
+    places = np.concatenate([places for _, places in members])
+    if (np.diff(places) < 0).any():
+        order = np.argsort(places, kind="stable")
+        batch, places = batch.take(order), places[order]
+    return Part(batch, places)
+
+
+def coded(words: Sequence[str], n_rows: Sequence[int]) -> tuple[Places, list[str]]:
+    """Text of payloads as text of rows: codes (sum of n_rows,) into distinct words."""
+    codes = {word: code for code, word in enumerate(dict.fromkeys(words))}
+    by_payload = np.array([codes[word] for word in words], np.int32)
+    return np.repeat(by_payload, n_rows), list(codes)
 
 
 def _fits(batch: Batch, topic: Topic) -> bool:
