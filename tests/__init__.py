@@ -1,1 +1,1 @@
-"""Ours: a package of this name in site-packages (gmqtt 0.8 brings one) would else be found first."""
+"""Ours: gmqtt 0.8 brings a package of this name, which would else be found first."""
