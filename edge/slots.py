@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.text_index import TextIndex, Texts
 
 Spec = Mapping[str, tuple[Any, Any, int]]
 """Field name to (numpy dtype, value of a new key, width; 0 is a plain column)."""
@@ -37,95 +38,74 @@ class Slots:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = dict(spec)
-        self._slot_of: dict[str, int] = {}
-        self._free: list[int] = []
-        self.keys: list[str] = []
-        """Key of each slot; "" is a free one."""
+        self._index = TextIndex()
         self._store = {name: _fresh(row, _FIRST_CAPACITY) for name, row in spec.items()}
 
     def __len__(self) -> int:
         """Keys held now."""
-        return len(self._slot_of)
+        return len(self._index)
+
+    @property
+    def end(self) -> int:
+        """One more than the highest slot."""
+        return self._index.end
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """The field's array (n_slots, ...): writable, valid until the next new key."""
-        return self._store[name][: len(self.keys)]
+        return self._store[name][: self._index.end]
 
-    def of(self, keys: Sequence[str]) -> Places:
+    def key(self, slot: int) -> str:
+        """The key of a slot, "" of a free one."""
+        return self._index.text(slot)
+
+    def of(self, keys: Texts) -> Places:
         """Slot of each key; a new key gets a fresh one."""
-        found = np.fromiter(map(self._slot_of.get, keys, repeat(-1)), np.int64, len(keys))
-        for place in np.flatnonzero(found < 0).tolist():
-            slot = self._slot_of.get(keys[place])
-            found[place] = self._add(keys[place]) if slot is None else slot
-        return found
+        slots = self._index.add(keys)
+        self._reserve(self._index.end)
+        return slots
 
     def of_batch(self, batch: Batch, column: str = "subject_id") -> Places:
         """Slot (n_rows,) of each row's id: one look-up per distinct id."""
-        codes, words = batch.codes(column), batch.dictionary(column)
+        codes, words = batch.codes(column), batch.data.column(column).dictionary
         is_used = np.zeros(len(words), np.bool_)
         is_used[codes] = True
         if is_used.all():
             return self.of(words)[codes]
         used = np.flatnonzero(is_used)
         slot_of_word = np.empty(len(words), np.int64)
-        slot_of_word[used] = self.of([words[code] for code in used.tolist()])
+        slot_of_word[used] = self.of(words.take(pa.array(used)))
         return slot_of_word[codes]
-
-    def _add(self, key: str) -> int:
-        if self._free:
-            slot = self._free.pop()
-            self.keys[slot] = key
-        else:
-            slot = len(self.keys)
-            self.keys.append(key)
-            self._reserve(slot + 1)
-        self._slot_of[key] = slot
-        return slot
 
     def _reserve(self, n_slots: int) -> None:
         for name, row in self._spec.items():
             array = self._store[name]
             if len(array) < n_slots:
-                self._store[name] = np.concatenate([array, _fresh(row, len(array))])
+                more = max(n_slots, 2 * len(array)) - len(array)
+                self._store[name] = np.concatenate([array, _fresh(row, more)])
 
     def free(self, slots: Places) -> None:
         """Forget the keys of these slots; the slots go to the next new keys."""
-        for slot in slots.tolist():
-            del self._slot_of[self.keys[slot]]
-            self.keys[slot] = ""
-            self._free.append(slot)
+        self._index.remove(slots)
         for name, (_, fill, _width) in self._spec.items():
             self._store[name][slots] = fill
 
     def older_than(self, name: str, limit: int) -> Places:
         """Slots in use whose field is below `limit`."""
-        below = np.flatnonzero(self[name] < limit)
-        return below[[bool(self.keys[slot]) for slot in below.tolist()]] if below.size else below
+        return np.flatnonzero((self[name] < limit) & self._index.is_held())
 
     def snapshot(self) -> dict[str, Any]:
         """Copies of all fields, keys and free slots, for a checkpoint."""
         fields = {name: self[name].copy() for name in self._spec}
-        # As one text: a list of 100,000 would cost a hundred times as much to write.
-        keys = np.frombuffer("\n".join(self.keys).encode(), np.uint8)
-        return {
-            "n_slots": len(self.keys),
-            "fields": fields,
-            "keys": keys,
-            "free": np.array(self._free, np.int64),
-        }
+        return {"fields": fields, "index": self._index.snapshot()}
 
     @classmethod
     def restore(cls, spec: Spec, tree: Mapping[str, Any]) -> Slots:
         """What `snapshot` wrote."""
         state = cls(spec)
-        n_slots = int(tree["n_slots"])
-        state.keys = tree["keys"].tobytes().decode().split("\n") if n_slots else []
-        state._free = tree["free"].tolist()
-        state._slot_of = {key: slot for slot, key in enumerate(state.keys) if key}
-        for name, row in spec.items():
-            array = _fresh(row, max(n_slots, _FIRST_CAPACITY))
-            array[:n_slots] = tree["fields"][name]
-            state._store[name] = array
+        state._index = TextIndex.restore(tree["index"])
+        state._reserve(state._index.end)
+        for name in spec:
+            state[name][:] = tree["fields"][name]
         return state
 
 

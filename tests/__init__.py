@@ -1,1 +1,1 @@
-"""Ours: gmqtt 0.8 brings a package of this name, which would else be found first."""
+"""Ours: one of this name in site-packages (gmqtt 0.8 brings it) would else be found first."""

@@ -67,7 +67,7 @@ def first_times(
 
 def _of_clean_slots(subjects: Slots, rows: Grouped, newer: Bools) -> Bools:
     """Rows of the slots whose rows are all newer than what was before them."""
-    is_odd = np.zeros(len(subjects.keys), np.bool_)
+    is_odd = np.zeros(subjects.end, np.bool_)
     is_odd[rows.slots[~newer]] = True
     clean: Bools = ~is_odd[rows.slots]
     return clean

@@ -58,7 +58,9 @@ class Skew:
         """The mark of each row's source (n,); notes when it was heard, in event time."""
         marks = self.sources["mark"]
         new = np.unique(slots[marks[slots] == 0])
-        marks[new] = np.array([text_mark(self.sources.keys[slot]) for slot in new], np.uint64)
+        marks[new] = np.array(
+            [text_mark(self.sources.key(slot)) for slot in new.tolist()], np.uint64
+        )
         np.maximum.at(self.sources["heard_ns"], slots, at_ns)
         return marks[slots]
 
