@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge.group_log import Opening
 from openvrc.contracts.batch import Batch, concat
 
 
@@ -21,6 +22,8 @@ class Arrivals:
     topics: tuple[str, ...]
     topic_of_row: npt.NDArray[np.int32]
     """(n_rows,) place in `topics`."""
+    openings: tuple[Opening, ...] = ()
+    """The doors they came through."""
 
     @property
     def n_rows(self) -> int:
@@ -38,7 +41,18 @@ class Arrivals:
             self.received_at_ns[mask],
             self.topics,
             self.topic_of_row[mask],
+            self.openings,
         )
+
+    def doubt(self) -> None:
+        """Not every record is admitted: their payloads have to be kept."""
+        for opening in self.openings:
+            opening.is_clean = False
+
+    def became(self, batch: Batch) -> None:
+        """All of them were admitted, as this batch."""
+        for opening in self.openings:
+            opening.batches.append(batch)
 
 
 def of_batch(batch: Batch, received_at_ns: int, topic: str) -> Arrivals:
@@ -46,6 +60,12 @@ def of_batch(batch: Batch, received_at_ns: int, topic: str) -> Arrivals:
     n_rows = batch.n_rows
     received = np.full(n_rows, received_at_ns, np.int64)
     return Arrivals(batch, received, (topic,), np.zeros(n_rows, np.int32))
+
+
+def of_admitted(batch: Batch) -> Arrivals:
+    """An admitted batch as it came: its marks say when."""
+    received = batch.column("edge_received_at_ns")
+    return Arrivals(batch, received, ("",), np.zeros(batch.n_rows, np.int32))
 
 
 def joined(parts: Sequence[Arrivals]) -> Arrivals:
@@ -59,4 +79,6 @@ def joined(parts: Sequence[Arrivals]) -> Arrivals:
         topics += part.topics
     received = np.concatenate([part.received_at_ns for part in parts])
     batch = concat([part.batch for part in parts])
-    return Arrivals(batch, received, tuple(topics), np.concatenate(places).astype(np.int32))
+    places_of_rows = np.concatenate(places).astype(np.int32)
+    openings = tuple(opening for part in parts for opening in part.openings)
+    return Arrivals(batch, received, tuple(topics), places_of_rows, openings)

@@ -8,13 +8,14 @@ Outputs: `take_group`, and `take_ledger` for the accounts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from edge import dead_letters
-from edge.arrivals import Arrivals, of_batch
+from edge.arrivals import Arrivals, of_admitted, of_batch
 from edge.dead_letters import Letter, letter_batches, row_letter, topic_id
 from edge.doors import Doors, Payload
+from edge.group_log import UNNUMBERED, GroupLog, Step
 from edge.ledger import NO_SESSION, Ledger
 from edge.ledger_rows import ledger_batches
 from edge.run import Output
@@ -54,6 +55,8 @@ class Group:
     batches: list[Batch] = field(default_factory=list)
     n_records: int = 0
     """Numbered records among them: what counts as pending until the cloud has it."""
+    steps: list[Step] = field(default_factory=list)
+    """What of the inputs, and of `batches`, a journal has to keep."""
 
     @property
     def ticks(self) -> list[Batch]:
@@ -82,18 +85,24 @@ class EdgeCore:
         self._ledgers: dict[tuple[str, str], Ledger] = {}
         self._runs = Runs(zones, edge_id, self._ledger)
         self._out = Output()
+        self._log = GroupLog()
         self._freed: list[tuple[str, str]] = []
         """Runs that are over, whose accounts wait for their last row to go up."""
 
-    def on_payload(self, topic_text: str, payload: bytes, received_at_ns: int) -> None:
-        """One MQTT message. Whatever is wrong with it becomes a dead letter; raises nothing."""
+    def on_payload(
+        self, topic_text: str, payload: bytes, received_at_ns: int, number: int = UNNUMBERED
+    ) -> bool:
+        """One MQTT message. Whatever is wrong with it becomes a dead letter; raises nothing.
+
+        False if it waits to be decoded with its like; `number` is its place in the group's inputs.
+        """
         topic = self._topics.get(topic_text)
         if topic is None:
             try:
                 topic = parse_topic(topic_text)
             except ContractError as error:
                 self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
-                return
+                return True
             if len(self._topics) >= MAX_KNOWN_TOPICS:
                 self._topics.clear()
             self._topics[topic_text] = topic
@@ -101,10 +110,10 @@ class EdgeCore:
             if topic.message != "tick":  # ticks are our own, or another edge's
                 text = f"{topic.message} is said by edges to the cloud, not by MQTT"
                 self._reject_unparsed(topic_text, payload, text, received_at_ns)
-            return
+            return True
         if topic.message == "zone_announce" and not payload:
-            return  # MQTT's way of taking a retained message back, not a statement
-        given = Payload(topic, topic_text, payload, received_at_ns)
+            return True  # MQTT's way of taking a retained message back, not a statement
+        given = Payload(topic, topic_text, payload, received_at_ns, number)
         problem = self._problem(given)
         if problem is not None:
             self._reject(given, problem)
@@ -112,6 +121,16 @@ class EdgeCore:
             self._on_control_payload(given)
         else:
             self._doors.add(given)
+            return False
+        return True
+
+    def on_folded(self, batch: Batch) -> None:
+        """Records that were admitted before, after a crash (`Group.steps`)."""
+        self._take(of_admitted(batch))
+
+    def note(self, number: int) -> None:
+        """The input of this place in the group has taken effect."""
+        self._log.input(number)
 
     def _problem(self, given: Payload) -> Reject | None:
         """Why a payload is not even looked into."""
@@ -138,7 +157,7 @@ class EdgeCore:
         """Decode what waits, and hand it to its runs."""
         if self._doors.is_empty:
             return
-        opened = self._doors.open(zone)
+        opened = self._doors.open(self._log, zone)
         for arrivals in opened.arrivals:
             self._take(arrivals)
         for given, reject in opened.rejects:
@@ -146,19 +165,32 @@ class EdgeCore:
 
     def on_batch(self, batch: Batch, received_at_ns: int, topic_text: str = "") -> None:
         """Records that need no decoding (`vrc analyse`, tests); the door behind `on_payload`."""
-        text = topic_text or f"vrc/v1/{batch.zone}/batch/{batch.message}"
-        if not batch.n_rows:
-            return
-        if batch.message in _CONTROL:
-            self._on_control(batch, received_at_ns, text)
-        else:
-            self._open_doors(batch.zone)  # what came before comes first
-            self._take(of_batch(batch, received_at_ns, text))
+        self.on_batches([batch], received_at_ns, topic_text)
+
+    def on_batches(
+        self,
+        batches: Sequence[Batch],
+        received_at_ns: int,
+        topic_text: str = "",
+        number: int = UNNUMBERED,
+    ) -> None:
+        """Several at once, as one input of the group; do not `note` its number."""
+        openings = () if number == UNNUMBERED else (self._log.opening([number]),)
+        for batch in batches:
+            text = topic_text or f"vrc/v1/{batch.zone}/batch/{batch.message}"
+            if batch.n_rows and batch.message in _CONTROL:
+                for opening in openings:
+                    opening.is_clean = False
+                self._on_control(batch, received_at_ns, text)
+            elif batch.n_rows:
+                self._open_doors(batch.zone)  # what came before comes first
+                self._take(replace(of_batch(batch, received_at_ns, text), openings=openings))
 
     def _take(self, arrivals: Arrivals) -> None:
         batch, at_ns = arrivals.batch, int(arrivals.received_at_ns[0])
         run = self._runs.find(batch.zone, batch.run_id, batch.origin, at_ns, self._out)
         if run is None:
+            arrivals.doubt()
             self._reject_homeless(arrivals)
         else:
             run.add(arrivals)
@@ -223,14 +255,16 @@ class EdgeCore:
         self._open_doors()
         self._runs.flush(self._out)
         out, self._out = self._out, Output()
+        log, self._log = self._log, GroupLog()
         batches = out.batches + letter_batches(out.letters)
+        steps = log.steps(batches)
         if pending_records is not None:
             batches = [
                 b.with_columns({"pending_records": pending_records}) if b.message == "tick" else b
                 for b in batches
             ]
         numbered = (b.n_rows for b in batches if MESSAGES[b.message].is_numbered)
-        return Group(batches, sum(numbered))
+        return Group(batches, sum(numbered), steps)
 
     def take_ledger(self, limit: int, now_ns: int) -> list[Batch]:
         """At most `limit` accounts that changed, as `source_ledger` batches."""

@@ -14,6 +14,7 @@ from itertools import groupby
 import numpy as np
 
 from edge.arrivals import Arrivals
+from edge.group_log import UNNUMBERED, GroupLog, Opening
 from openvrc.contracts.codecs.base import Codec, Reject
 from openvrc.contracts.codecs.bulk import decode_many
 from openvrc.contracts.topics import Topic
@@ -27,6 +28,8 @@ class Payload:
     topic_text: str
     data: bytes
     received_at_ns: int
+    number: int = UNNUMBERED
+    """Its place among the group's inputs."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,17 @@ class Doors:
         """Whether nothing waits."""
         return not self._waiting
 
-    def open(self, zone: str | None = None) -> Opened:
-        """Decode what waits for a zone, or for all of them."""
+    def open(self, log: GroupLog, zone: str | None = None) -> Opened:
+        """Decode what waits for a zone, or for all of them; `log` is told what is opened."""
         zones = list(self._waiting) if zone is None else [zone]
         opened = Opened()
         for name in zones:
             for payloads in self._waiting.pop(name, {}).values():
                 for alike in _by_codec(payloads):
-                    self._decode(alike, opened)
+                    self._decode(alike, opened, log.opening([p.number for p in alike]))
         return opened
 
-    def _decode(self, payloads: list[Payload], opened: Opened) -> None:
+    def _decode(self, payloads: list[Payload], opened: Opened, opening: Opening) -> None:
         bulk = decode_many(
             self._codecs[payloads[0].topic.codec],
             [payload.topic for payload in payloads],
@@ -75,7 +78,9 @@ class Doors:
         topics = tuple(payload.topic_text for payload in payloads)
         for part in bulk.parts:
             places = part.payload_of_row
-            opened.arrivals.append(Arrivals(part.batch, received_at_ns[places], topics, places))
+            received = received_at_ns[places]
+            opened.arrivals.append(Arrivals(part.batch, received, topics, places, (opening,)))
+        opening.is_clean = not bulk.rejects
         opened.rejects.extend((payloads[place], reject) for place, reject in bulk.rejects)
 
 

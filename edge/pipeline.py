@@ -54,7 +54,7 @@ class Pipeline:
     def give(self, entry: Input) -> None:
         """One input for the core, to be committed with the group."""
         self._inputs.append(entry)
-        entry.apply(self.core)
+        entry.apply(self.core, len(self._inputs) - 1)
 
     def give_refused(self, done: Sequence[Done], now_ns: int) -> None:
         """Records the cloud refused become dead letters, one by one."""
@@ -67,10 +67,11 @@ class Pipeline:
         inputs, self._inputs = self._inputs, []
         group = self.core.take_group(self._spool.pending_records)
         if inputs or done:
+            blob = pack(group.batches) if group.batches else None
             self._spool.commit(
-                blob=pack(group.batches) if group.batches else None,
+                blob=blob,
                 n_records=group.n_records,
-                journal=journal.write(inputs) if inputs else b"",
+                journal=journal.write(inputs, group.steps, blob) if inputs else b"",
                 confirmed=[entry.counter for entry in done],
                 now_ns=now_ns,
             )

@@ -92,6 +92,7 @@ class Run:
         if may_wait:
             early = arrivals.batch.column("sampled_at_ns") > self._latest_ns()
             if early.any():
+                arrivals.doubt()
                 waits = arrivals.filter(early)
                 self._waiting.append(waits)
                 self._n_waiting += waits.n_rows
@@ -118,9 +119,13 @@ class Run:
             receipt.reject(row, reason)
             at_ns, topic = int(received_ns[row]), arrivals.topic(row)
             out.letters.append(row_letter(batch, row, reason, refusal.detail, at_ns, topic))
+        if len(admitted.rows) < batch.n_rows:
+            arrivals.doubt()
         if len(admitted.rows):
             receipt.forward(admitted.rows)
-            out.batches.append(self._aggregate(admitted.batch))
+            done = self._aggregate(admitted.batch)
+            arrivals.became(done)
+            out.batches.append(done)
 
     def _clock(self, received_ns: npt.NDArray[np.int64]) -> Clock:
         is_wall = self.facts.clock == "wall"

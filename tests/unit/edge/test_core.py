@@ -8,7 +8,8 @@ import pytest
 
 from edge import journal
 from edge.core import EdgeCore
-from edge.journal import PAYLOAD, WALL_CLOCK, Input
+from edge.group_log import Kept
+from edge.journal import FOLDED, GROUP, PAYLOAD, WALL_CLOCK, Input
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.arrow_codec import ArrowCodec
 from openvrc.contracts.codecs.base import Decoded
@@ -255,19 +256,49 @@ def test_groups_checkpoints_and_journals_change_nothing(size: int) -> None:
     assert fold(groups, lambda core, _: core) == reference
     assert fold(groups, restored) == reference
 
-    def crashed(_core: EdgeCore, number: int) -> EdgeCore:
-        """A process that lost everything but its journal."""
-        fresh = EdgeCore({}, "edge-1", 1)
-        journal.replay(fresh, [journal.write(group) for group in groups[: number + 1]])
-        return fresh
+    assert fold_over_crashes(groups) == reference[:2]
 
-    if size >= 50:  # quadratic
-        assert fold(groups, crashed) == reference
+
+def fold_over_crashes(groups: list[list[Input]]) -> Any:
+    """A process that loses everything but its journal after each group."""
+    core, out, blobs = EdgeCore({}, "edge-1", 1), list[Batch](), list[bytes]()
+    for number, group in enumerate(groups):
+        for place, entry in enumerate(group):
+            entry.apply(core, place)
+        taken = core.take_group()
+        out += taken.batches
+        blobs.append(journal.write(group, taken.steps, pack(taken.batches)))
+        if number % max(len(groups) // 6, 1) == 0:  # each crash folds everything again
+            core = EdgeCore({}, "edge-1", 1)
+            journal.replay(core, blobs)
+    return records(out), core.totals()
+
+
+def test_a_journal_keeps_payloads_only_where_not_every_record_was_admitted() -> None:
+    codec, topic = JsonCodec(), f"vrc/v1/{ZONE}/rsu/rsu-1/vehicle_state"
+
+    def journal_of(payloads: list[bytes]) -> list[int]:
+        core = driven_core()
+        group = [Input(PAYLOAD, T0, topic, payload) for payload in payloads]
+        for place, entry in enumerate(group):
+            entry.apply(core, place)
+        taken = core.take_group()
+        blob = journal.write(group, taken.steps, pack(taken.batches))
+        return [entry.kind for entry in journal.read(blob)]
+
+    first = codec.encode(vehicles([("v", 1, 0), ("w", 1, 0)], seqs=[0, 1]))
+    second = codec.encode(vehicles([("v", 2, 10)], seqs=[2]))
+    assert journal_of([first, second]) == [GROUP, FOLDED]
+    assert journal_of([first, first]) == [PAYLOAD, PAYLOAD]
+    assert journal_of([first, b"{"]) == [PAYLOAD, PAYLOAD]
+    ahead = codec.encode(vehicles([("v", 9000, 10)], seqs=[2]))
+    assert journal_of([first, ahead]) == [PAYLOAD, PAYLOAD]
 
 
 def test_an_input_survives_the_journal_byte_for_byte() -> None:
     entries = [Input(PAYLOAD, 2**62, "tö/pic", bytes(range(256))), Input(WALL_CLOCK, -1)]
-    assert list(journal.read(journal.write(entries))) == entries
+    steps = [Kept(0), Kept(1)]
+    assert list(journal.read(journal.write(entries, steps, None))) == entries
     with pytest.raises(journal.JournalError, match="cannot be read"):
         list(journal.read(b"\x09" * 30))
 
