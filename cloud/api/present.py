@@ -172,15 +172,15 @@ def vehicle(run: RunLatest, slot: int, *, is_present: bool) -> Json:
     numbers = {name: _number(value[name], digits) for name, digits in _DIGITS.items()}
     lane = int(value["lane_index"])
     return run_facts(run) | {
-        "vehicle_id": table.ids[slot],
+        "vehicle_id": table.vehicle_id(slot),
         "id_kind": _code("id_kind", value["id_kind"]),
         "is_present": is_present,
         "sampled_at": at(value["sampled_at_ns"]),
         "vehicle_class": _code("vehicle_class", value["vehicle_class"]),
         "brake_on": None if value["brake_on"] < 0 else bool(value["brake_on"]),
-        "segment_id": table.words["segment_id"][slot] or None,
+        "segment_id": table.word("segment_id", slot) or None,
         "lane_index": None if lane < 0 else lane,
-        "source_id": table.words["source_id"][slot] or None,
+        "source_id": table.word("source_id", slot) or None,
         "battery_at": at(value["battery_at_ns"]),
         **numbers,
     }

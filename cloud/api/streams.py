@@ -132,7 +132,7 @@ def _who(parts: CloudParts, client: LiveClient, slot: int) -> present.Json:
         run = parts.latest.runs.get((client.zone, client.run_id)) or parts.latest.newest_run(
             client.zone
         )
-        if run is None or slot >= len(run.vehicles.ids) or not run.vehicles.ids[slot]:
+        if run is None or not run.vehicles.vehicle_id(slot):
             return {"who": slot, "vehicle": None}
         return {"who": slot, "vehicle": present.vehicle(run, slot, is_present=True)}
 

@@ -130,7 +130,7 @@ def _find(
     others = [] if run_id else sorted(parts.latest.runs.values(), key=lambda r: -r.appeared)
     for candidate in [*chosen, *others]:
         is_in_zone = zone is None or candidate.zone == zone
-        if is_in_zone and vehicle_id in candidate.vehicles.slot_of:
+        if is_in_zone and candidate.vehicles.slot(vehicle_id) is not None:
             profile = candidate.tables["vehicle_profile"].records.get(vehicle_id)
             return _vehicle(candidate, vehicle_id, set(_present(candidate))) | {
                 "profile": present.public(profile)
@@ -139,7 +139,7 @@ def _find(
 
 
 def _keys(run: RunLatest) -> list[Key]:
-    return [(run.zone, run.run_id, vehicle_id) for vehicle_id in run.vehicles.slot_of]
+    return [(run.zone, run.run_id, vehicle_id) for vehicle_id in run.vehicles.vehicle_ids()]
 
 
 def _present(run: RunLatest) -> list[int]:
@@ -148,5 +148,6 @@ def _present(run: RunLatest) -> list[int]:
 
 
 def _vehicle(run: RunLatest, vehicle_id: str, present_slots: set[int]) -> dict[str, Any]:
-    slot = run.vehicles.slot_of[vehicle_id]
+    slot = run.vehicles.slot(vehicle_id)
+    assert slot is not None
     return present.vehicle(run, slot, is_present=slot in present_slots)

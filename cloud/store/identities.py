@@ -7,58 +7,108 @@ keys in memory that the database does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
-import pyarrow as pa
 
 from cloud.store.columns import sql_columns
 from cloud.store.sql import statement
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.messages import MESSAGES
+from openvrc.contracts.words import Words, WordTable, words_of
 
 Kind = Literal["zone", "source", "subject"]
 Keys = npt.NDArray[np.int64]
 
 NO_KEY = 0
 """Stands for "" (nobody); identity columns start at 1."""
+_caches = count()
+
+
+class _Names:
+    """Names of one kind with the keys that the database gave them."""
+
+    def __init__(self) -> None:
+        self._table = WordTable([""])
+        self._keys = np.full(2, NO_KEY, np.int64)  # (n_names + 1,), the last for an unknown name
+
+    def find(self, words: Words) -> npt.NDArray[np.int64]:
+        """Number (n,) of each word here; negative without a key."""
+        return self._table.find(words)
+
+    def keys(self, numbers: npt.NDArray[np.int64]) -> Keys:
+        """Key (n,) of each number, `NO_KEY` for what was not learned."""
+        keys: Keys = self._keys[numbers]
+        return keys
+
+    def add(self, names: list[str], keys: list[int]) -> None:
+        """Note what the database said."""
+        numbers = self._table.add(words_of(names))
+        grown = np.full(len(self._table) + 1, NO_KEY, np.int64)
+        grown[: len(self._keys) - 1] = self._keys[:-1]
+        grown[numbers] = keys
+        self._keys = grown
 
 
 class Identities:
     """A cache of the identity tables; a key never changes, so it never goes stale."""
 
     def __init__(self) -> None:
-        self._keys: dict[Kind, dict[str, int]] = {
-            "zone": {"": NO_KEY},
-            "source": {"": NO_KEY},
-            "subject": {"": NO_KEY},
+        self._names: dict[Kind, _Names] = {
+            "zone": _Names(),
+            "source": _Names(),
+            "subject": _Names(),
         }
         self._runs: dict[tuple[str, str], int] = {}
+        self._of_whom = next(_caches)
 
     def learn(self, connection: psycopg.Connection[Any], batches: Sequence[Batch]) -> None:
         """Give every name of these batches a key. Commits what it adds."""
-        self.learn_names(connection, "zone", (b.zone for b in batches))
+        self.learn_names(connection, "zone", {b.zone for b in batches})
         for batch in batches:
             self.learn_run(connection, batch.run_id, batch.origin)
         for kind in ("source", "subject"):
-            words = [used_words(batch, name)[0] for batch, name in _keyed_columns(batches, kind)]
-            self.learn_names(connection, kind, chain.from_iterable(words))
+            new: set[str] = set()
+            for batch, name in _keyed_columns(batches, kind):
+                new.update(self._new_names(kind, batch, name))
+            self._learn(connection, kind, new)
+
+    def _new_names(self, kind: Kind, batch: Batch, name: str) -> list[str]:
+        words, place = batch.used_words(name)
+        numbers = self._names[kind].find(words)
+        if (numbers >= 0).all():
+            batch.once(self._remembered(name), lambda: self._names[kind].keys(numbers)[place])
+            return []
+        return words.take(numbers < 0).to_list()
+
+    def _remembered(self, name: str) -> str:
+        """The keys of a batch's column, once they are all known; another database has others."""
+        return f"keys of {name} by {self._of_whom}"
 
     def learn_names(
         self, connection: psycopg.Connection[Any], kind: Kind, names: Iterable[str]
     ) -> None:
-        """Give names a key, in one round trip for the new ones."""
-        known = self._keys[kind]
-        new = sorted(name for name in set(names).difference(known) if "\0" not in name)
+        """Give names a key."""
+        asked = list(names)
+        is_new = (self._names[kind].find(words_of(asked)) < 0).tolist()
+        self._learn(connection, kind, {n for n, new in zip(asked, is_new, strict=True) if new})
+
+    def _learn(self, connection: psycopg.Connection[Any], kind: Kind, names: Iterable[str]) -> None:
+        """In one round trip for those that nobody knew, in two for what the database knew."""
+        new = sorted(name for name in names if "\0" not in name)
         if not new:
             return
-        with connection.transaction():
-            connection.execute(statement(f"intern_{kind}"), {"names": new})
-            found = connection.execute(statement(f"keys_of_{kind}"), {"names": new}).fetchall()
-        known.update(found)
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            cursor.execute(statement(f"intern_{kind}"), {"names": new})
+            found = dict(cursor.fetchall())
+            rest = [name for name in new if name not in found]
+            if rest:
+                cursor.execute(statement(f"keys_of_{kind}"), {"names": rest})
+                found |= dict(cursor.fetchall())
+        self._names[kind].add(list(found), list(found.values()))
 
     def learn_run(self, connection: psycopg.Connection[Any], run_id: str, origin: str) -> None:
         """Give a run a key."""
@@ -83,8 +133,12 @@ class Identities:
         self.learn_run(connection, *run)
 
     def key(self, kind: Kind, name: str) -> int:
-        """The key of a name that was learned."""
-        return self._keys[kind][name]
+        """The key of a name that was learned. Raises KeyError for any other."""
+        names = self._names[kind]
+        key = int(names.keys(names.find(words_of([name])))[0])
+        if key == NO_KEY and name:
+            raise KeyError(name)
+        return key
 
     def run(self, batch: Batch) -> int:
         """The key of a batch's run."""
@@ -92,24 +146,13 @@ class Identities:
 
     def column(self, kind: Kind, batch: Batch, name: str) -> Keys:
         """Keys (n_rows,) of a text column; `NO_KEY` for "" and for names nothing can store."""
-        known = self._keys[kind]
-        words, place = used_words(batch, name)
-        keys = np.fromiter(map(known.get, words, repeat(NO_KEY)), np.int64, len(words))
-        column: Keys = keys[place]
-        return column
 
+        def look_up() -> Keys:
+            words, place = batch.used_words(name)
+            keys: Keys = self._names[kind].keys(self._names[kind].find(words))[place]
+            return keys
 
-def used_words(batch: Batch, name: str) -> tuple[list[str], npt.NDArray[np.signedinteger[Any]]]:
-    """Words of a text column that cover its rows, and each row's place in them.
-
-    A slice of a large batch keeps the whole dictionary: then only the used words are looked at.
-    """
-    codes = batch.codes(name)
-    array = batch.data.column(name)
-    if len(array.dictionary) <= len(codes):
-        return batch.dictionary(name), codes
-    used, place = np.unique(codes, return_inverse=True)
-    return array.dictionary.take(pa.array(used)).to_pylist(), place
+        return batch.once(self._remembered(name), look_up)
 
 
 def key_kind(column: str) -> Kind:

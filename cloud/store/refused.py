@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cloud.store.columns import SqlColumn
 from openvrc.contracts.batch import Batch, from_columns
@@ -78,8 +79,8 @@ def _faults(columns: Sequence[SqlColumn], batch: Batch) -> Iterator[tuple[str, s
     for column in columns:
         name = column.contract.name
         if column.kind in ("text", "key"):
-            odd = [place for place, word in enumerate(batch.dictionary(name)) if "\0" in word]
-            if odd:
+            if _has_nul(batch.data.column(name).dictionary):
+                odd = [place for place, word in enumerate(batch.dictionary(name)) if "\0" in word]
                 yield name, "a NUL character, expected text", np.isin(batch.codes(name), odd)
         elif column.kind == "list":
             is_odd = _rows_with_wide_values(column, batch)
@@ -91,6 +92,12 @@ def _faults(columns: Sequence[SqlColumn], batch: Batch) -> Iterator[tuple[str, s
             is_odd = ((array < -limit) | (array >= limit)) & (array != ABSENT_I64)
             if is_odd.any():
                 yield name, f"expected a number from {-limit} to {limit - 1}", is_odd
+
+
+def _has_nul(words: pa.Array) -> bool:
+    """Whether any of the words may have a NUL: one look at all their bytes."""
+    text = words.buffers()[2]
+    return text is not None and b"\0" in text.to_pybytes()
 
 
 def _rows_with_wide_values(column: SqlColumn, batch: Batch) -> Bools:

@@ -1,6 +1,6 @@
 """Rows of one body into their tables: sorted, copied in binary, repeats found and counted.
 
-Rows are sorted by the unique index's columns before COPY: for 100,000 vehicles in random order
+Rows are sorted by subject before COPY, as the unique index is: for 100,000 vehicles in random order
 that halves the index's cost. The common case is one COPY per message; only when it meets a
 repeated row is the same data staged and inserted with ON CONFLICT DO NOTHING (3 times the cost).
 """
@@ -181,12 +181,13 @@ class Writer:
             for column in columns
             if column.kind == "key"
         }
-        order = np.lexsort((keys["source"], batch.column("sampled_at_ns"), keys["subject"]))
-        if not np.array_equal(order, np.arange(len(order))):
+        # One subject's rows stay as they came, which is in order of time but for late ones.
+        order = np.argsort(keys["subject"], kind="stable")
+        if (np.diff(order) != 1).any():
             batch = batch.take(order)
             keys = {name: values[order] for name, values in keys.items()}
         n_rows = batch.n_rows
-        fields = [key_field(np.full(n_rows, run)), key_field(np.full(n_rows, zone))]
+        fields = [key_field(np.full(n_rows, key)) for key in (run, zone)]
         for column in columns:
             is_key = column.kind == "key"
             fields.append(key_field(keys[column.name]) if is_key else field_of(column, batch))

@@ -6,10 +6,10 @@ only at the door. Views are zero copy and read-only; an input Batch is never cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from openvrc.contracts.columns import ARROW_TYPE, Column, arrow_schema, column_of, columns_of
 from openvrc.contracts.units import ABSENT_I64
+from openvrc.contracts.words import Words, words_of
 
+Made = TypeVar("Made")
 _NUMPY = {"i64": np.int64, "f64": np.float64, "f32": np.float32, "code": np.int8}
 
 Lists = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
@@ -33,6 +35,8 @@ class Batch:
     run_id: str
     origin: str
     data: pa.RecordBatch
+    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was once made from `data`, which never changes; a changed batch begins with nothing."""
 
     @property
     def n_rows(self) -> int:
@@ -48,8 +52,32 @@ class Batch:
         return self.data.column(name).indices.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
 
     def dictionary(self, name: str) -> list[str]:
-        """The distinct strings a text column refers to (some may be unused)."""
-        return self.data.column(name).dictionary.to_pylist()  # type: ignore[no-any-return]
+        """The strings a text column refers to (some may be unused); a list for all to share."""
+        return self.once(f"dictionary of {name}", self.data.column(name).dictionary.to_pylist)
+
+    def used_words(self, name: str) -> tuple[Words, npt.NDArray[np.signedinteger[Any]]]:
+        """The words that rows of a text column hold, and each row's place (n_rows,) in them.
+
+        Made once for everybody who looks words up in a `WordTable`.
+        """
+        return self.once(f"words of {name}", lambda: self._used_words(name))
+
+    def _used_words(self, name: str) -> tuple[Words, npt.NDArray[np.signedinteger[Any]]]:
+        codes, words = self.codes(name), self.data.column(name).dictionary
+        is_used = np.zeros(len(words), np.bool_)
+        is_used[codes] = True
+        if is_used.all():
+            return words_of(words), codes
+        # A slice keeps the dictionary of the batch it was cut from.
+        used = np.flatnonzero(is_used)
+        return words_of(words.take(pa.array(used))), (np.cumsum(is_used) - 1)[codes]
+
+    def once(self, what: str, make: Callable[[], Made]) -> Made:
+        """What `make` makes of this batch, made at the first call under this name."""
+        if what not in self._found:
+            self._found[what] = make()
+        made: Made = self._found[what]
+        return made
 
     def texts(self, name: str) -> list[str]:
         """Strings (n_rows,) of a text column, "" where absent. A Python list: not for hot paths."""

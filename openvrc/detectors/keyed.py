@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, pack_words
+from openvrc.contracts.detection import Arrays
+from openvrc.contracts.words import Words, WordTable, words_of
 
 Spec = Mapping[str, tuple[Any, Any]]
 """Field name to (numpy dtype, value of a new key)."""
@@ -18,11 +19,11 @@ _FIRST_CAPACITY = 64
 
 
 class Keyed:
-    """Growing arrays, one slot per key in order of first appearance.
+    """Growing arrays, one slot per key.
 
     >>> state = Keyed({"speed_mps": (np.float32, np.nan)})
-    >>> state.slots(["a", "b", "a"]).tolist()
-    [0, 1, 0]
+    >>> state.slots(["a", "a"]).tolist()
+    [0, 0]
     >>> state["speed_mps"][state.slots(["b"])] = 3.0
     >>> state["speed_mps"].tolist()
     [nan, 3.0]
@@ -30,15 +31,14 @@ class Keyed:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = dict(spec)
-        self._slot_of: dict[str, int] = {}
-        self.keys: list[str] = []
+        self.keys = WordTable()
         self._store = {n: np.full(_FIRST_CAPACITY, fill, dt) for n, (dt, fill) in spec.items()}
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._slot_of
+        return key in self.keys
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """View (n_keys,) of a field; writable; valid until the next new key."""
@@ -46,30 +46,24 @@ class Keyed:
 
     def slots(self, keys: Iterable[str]) -> npt.NDArray[np.int64]:
         """Slot of each key; new keys get new slots with the spec's values."""
-        slot_of = self._slot_of
-        found = []
-        for key in keys:
-            slot = slot_of.get(key)
-            if slot is None:
-                slot = slot_of[key] = len(self.keys)
-                self.keys.append(key)
-            found.append(slot)
-        self._reserve(len(self.keys))
-        return np.array(found, np.int64)
+        return self._slots(words_of(keys))
 
     def batch_slots(self, batch: Batch, column: str = "subject_id") -> npt.NDArray[np.int64]:
-        """Slot (n_rows,) of each row's id: one dictionary look-up per distinct id."""
-        codes = batch.codes(column)
-        used, place = np.unique(codes, return_inverse=True)
-        words = batch.dictionary(column)
-        return self.slots([words[code] for code in used])[place]
+        """Slot (n_rows,) of each row's id: one look-up per distinct id."""
+        words, place = batch.used_words(column)
+        slots: npt.NDArray[np.int64] = self._slots(words)[place]
+        return slots
+
+    def _slots(self, words: Words) -> npt.NDArray[np.int64]:
+        slots = self.keys.add(words)
+        self._reserve(len(self.keys))
+        return slots
 
     def evict(self, drop: npt.NDArray[np.bool_]) -> None:
         """Forget the keys where `drop` (n_keys,) is true; slots are renumbered."""
         keep = np.flatnonzero(~drop)
         n_keys = len(self.keys)
-        self.keys = [self.keys[slot] for slot in keep]
-        self._slot_of = {key: slot for slot, key in enumerate(self.keys)}
+        self.keys.keep(~drop)
         for name, (_, fill) in self._spec.items():
             array = self._store[name]
             array[: len(keep)] = array[:n_keys][keep]
@@ -86,13 +80,14 @@ class Keyed:
     def snapshot(self, prefix: str = "") -> Arrays:
         """Copies of all fields and the keys, for a checkpoint."""
         arrays = {f"{prefix}{name}": self[name].copy() for name in self._spec}
-        return arrays | {f"{prefix}keys": pack_words(self.keys)}
+        return arrays | {f"{prefix}keys": self.keys.to_array()}
 
     @classmethod
     def restore(cls, spec: Spec, arrays: Arrays, prefix: str = "") -> Keyed:
         """What `snapshot` wrote."""
         state = cls(spec)
-        state.slots(arrays[f"{prefix}keys"].tolist())
+        state.keys = WordTable.from_array(arrays[f"{prefix}keys"])
+        state._reserve(len(state.keys))
         for name in spec:
             state[name][:] = arrays[f"{prefix}{name}"]
         return state

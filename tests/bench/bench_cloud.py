@@ -35,8 +35,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from cloud import committer, pipeline
+from cloud.engine import Engine
 from cloud.latest import Latest
 from cloud.pipeline import Pipeline
+from cloud.ports import PostgresLog
 from cloud.service import DETECTORS
 from cloud.store import writer
 from openvrc.cli.benchmark.procfs import cpu_s, rss_mb
@@ -278,11 +280,11 @@ def _wrap(stages: Stages, subject: Pipeline) -> None:
     stages.wrap(pipeline, "require_in_range", "ranges")
     stages.wrap(one, "commit", "commit")
     stages.wrap(one, "checkpoint", "checkpoint")
-    stages.wrap(committer.Engine, "process", "engine")
+    stages.wrap(Engine, "process", "engine")
     stages.wrap(committer, "write_alerts", "alerts")
     stages.wrap(committer, "write_ledgers", "ledgers")
     stages.wrap(committer, "write_zone_facts", "zone facts")
-    stages.wrap(committer.PostgresLog, "append", "log")
+    stages.wrap(PostgresLog, "append", "log")
     stages.wrap(one._identities, "learn", "learn")
     stages.wrap(one, "_fold", "latest")
     stages.wrap(one.meter, "committed", "meter")
@@ -357,7 +359,7 @@ def main() -> None:
     parser.add_argument("--vehicles", type=int, default=100_000)
     parser.add_argument("--detectors", default=SIX)
     parser.add_argument("--app", action="store_true", help="through vrc cloud")
-    parser.add_argument("--profile", default="", help="cProfile of the pipeline's worker, to a file")
+    parser.add_argument("--profile", default="", help="file for a cProfile of the worker")
     given = parser.parse_args()
 
     def say(text: str) -> None:

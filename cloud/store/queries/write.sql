@@ -1,22 +1,22 @@
 -- name: intern_source
--- Gives new senders a key. %(names)s: text[].
-INSERT INTO source (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING;
+-- Gives new senders a key, and says which; those that are known are left out. %(names)s: text[].
+INSERT INTO source (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING RETURNING name, id;
 
 -- name: keys_of_source
 -- Keys of senders. %(names)s: text[].
 SELECT name, id FROM source WHERE name = ANY (%(names)s::text[]);
 
 -- name: intern_subject
--- Gives new subjects a key. %(names)s: text[].
-INSERT INTO subject (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING;
+-- Gives new subjects a key, and says which; those that are known are left out. %(names)s: text[].
+INSERT INTO subject (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING RETURNING name, id;
 
 -- name: keys_of_subject
 -- Keys of subjects. %(names)s: text[].
 SELECT name, id FROM subject WHERE name = ANY (%(names)s::text[]);
 
 -- name: intern_zone
--- Gives new zones a key. %(names)s: text[].
-INSERT INTO zone (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING;
+-- Gives new zones a key, and says which; those that are known are left out. %(names)s: text[].
+INSERT INTO zone (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING RETURNING name, id;
 
 -- name: keys_of_zone
 -- Keys of zones. %(names)s: text[].

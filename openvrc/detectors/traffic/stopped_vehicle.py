@@ -184,7 +184,7 @@ def _raised(fleet: Keyed, road_map: RoadMap, around: Standing, chosen: IndexArra
         or fleet["is_unknown"][around.slot[row]]
     ]
     findings = []
-    for row in sorted(news, key=lambda row: fleet.keys[around.slot[row]]):
+    for row in sorted(news, key=lambda row: fleet.keys[int(around.slot[row])]):
         slot = int(around.slot[row])
         if fleet["open_since_ns"][slot] == ABSENT_I64:
             fleet["open_since_ns"][slot] = fleet["standing_since_ns"][slot]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cloud.latest import Latest
-from cloud.latest_tables import PSEUDONYM_IDLE_NS, newest_rows
+from cloud.latest_tables import PSEUDONYM_IDLE_NS, VehicleTable, newest_rows
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.units import NS_PER_S
 
@@ -42,7 +42,9 @@ def tick(at_s: float) -> Batch:
 
 def speed_of(latest: Latest, vehicle_id: str) -> float:
     table = latest.runs[("z", "live")].vehicles
-    return float(table.columns["speed_mps"][table.slot_of[vehicle_id]])
+    slot = table.slot(vehicle_id)
+    assert slot is not None
+    return float(table.columns["speed_mps"][slot])
 
 
 def test_late_data_does_not_move_a_vehicle_back() -> None:
@@ -53,7 +55,7 @@ def test_late_data_does_not_move_a_vehicle_back() -> None:
 
 def test_of_one_batch_the_newest_row_of_each_vehicle_counts() -> None:
     batch = states(["a", "b", "a", "b"], [2, 1, 1, 3], [1.0, 2.0, 3.0, 4.0])
-    assert newest_rows(batch).tolist() == [0, 3]
+    assert newest_rows(np.array([5, 2, 5, 2]), batch.column("sampled_at_ns")).tolist() == [3, 0]
     latest = Latest()
     latest.fold([batch])
     assert (speed_of(latest, "a"), speed_of(latest, "b")) == (1.0, 4.0)
@@ -72,7 +74,7 @@ def test_any_split_of_the_records_gives_the_same_values() -> None:
 def test_a_record_without_a_place_is_left_out() -> None:
     latest = Latest()
     latest.fold([states(["a", "b"], [1, 1], [1.0, 2.0], lat_deg=[np.nan, 52.0])])
-    assert set(latest.runs[("z", "live")].vehicles.slot_of) == {"b"}
+    assert latest.runs[("z", "live")].vehicles.vehicle_ids() == ["b"]
 
 
 def test_a_silent_vehicle_is_absent_after_three_of_its_own_intervals() -> None:
@@ -80,19 +82,21 @@ def test_a_silent_vehicle_is_absent_after_three_of_its_own_intervals() -> None:
     latest.fold([states(["fast", "slow"], [0, 0], [1.0, 1.0])])
     latest.fold([states(["fast", "slow"], [2, 20], [1.0, 1.0]), tick(25)])
     run = latest.runs[("z", "live")]
-    present = {run.vehicles.ids[slot] for slot in run.vehicles.present(run.zone_time_ns)}
+    present = {run.vehicles.vehicle_id(slot) for slot in run.vehicles.present(run.zone_time_ns)}
     assert present == {"slow"}
 
 
 def test_a_pseudonym_is_forgotten_and_its_slot_used_again() -> None:
     latest = Latest()
     latest.fold([states(["p1", "v1"], [0, 0], [1.0, 1.0], id_kind=["pseudonym", "permanent"])])
-    slot = latest.runs[("z", "live")].vehicles.slot_of["p1"]
+    slot = latest.runs[("z", "live")].vehicles.slot("p1")
     latest.fold([tick(PSEUDONYM_IDLE_NS / NS_PER_S + 1)])
     table = latest.runs[("z", "live")].vehicles
-    assert set(table.slot_of) == {"v1"}
+    assert table.vehicle_ids() == ["v1"]
+    assert table.slot("p1") is None
     latest.fold([states(["p2"], [400], [3.0])])
-    assert table.slot_of["p2"] == slot
+    assert table.slot("p2") == slot
+    assert len(table) == 2
 
 
 def test_ticks_move_zone_time_and_a_fast_clock_does_not() -> None:
@@ -114,7 +118,7 @@ def test_a_battery_is_known_without_any_position() -> None:
     )
     latest.fold([battery])
     table = latest.runs[("z", "live")].vehicles
-    slot, bare = table.slot_of["car"], table.slot_of["bare"]
+    slot, bare = table.slot("car"), table.slot("bare")
     assert table.columns["cell_voltage_min_v"][slot] == np.float32(3.5)
     assert table.columns["probe_temperature_max_degc"][slot] == 31.0
     assert np.isnan(table.columns["cell_voltage_min_v"][bare])
@@ -229,11 +233,36 @@ def test_a_snapshot_restores_everything() -> None:
         other = again.runs[key]
         assert other.announced == run.announced
         assert other.zone_time_ns == run.zone_time_ns
-        assert other.vehicles.slot_of == run.vehicles.slot_of
+        for vehicle_id in run.vehicles.vehicle_ids():
+            assert other.vehicles.slot(vehicle_id) == run.vehicles.slot(vehicle_id)
         for name, column in run.vehicles.snapshot().items():
             np.testing.assert_array_equal(column, other.vehicles.snapshot()[name])
     again.fold([states(["a"], [9], [8.5])])
     assert speed_of(again, "a") == 8.5
+
+
+def test_pseudonyms_that_come_and_go_leave_nothing_behind() -> None:
+    latest = Latest()
+    for turn in range(12):
+        ids = [f"p{turn}-{number}" for number in range(5)]
+        at_s = turn * (PSEUDONYM_IDLE_NS / NS_PER_S + 1)
+        latest.fold([states(ids, [at_s] * 5, [1.0] * 5, id_kind=["pseudonym"] * 5), tick(at_s)])
+    table = latest.runs[("z", "live")].vehicles
+    assert sorted(table.vehicle_ids()) == [f"p11-{number}" for number in range(5)]
+    assert len(table.snapshot()["ids"]) <= 10
+    assert len(table.snapshot()["id_of"]) <= 10
+
+
+def test_a_snapshot_with_a_text_for_each_slot_is_read() -> None:
+    latest = Latest()
+    latest.fold([states(["a", "b"], [1, 2], [1.5, 2.5])])
+    table = latest.runs[("z", "live")].vehicles
+    older = {name: column[:3] for name, column in table.columns.items()}
+    older |= {"vehicle_id": np.array(["a", "", "b"]), "source_id": np.array(["r1", "", "r2"])}
+    again = VehicleTable.restore(older | {"segment_id": np.array(["", "", "e1"])})
+    assert (again.slot("a"), again.slot("b"), again.vehicle_id(1)) == (0, 2, "")
+    assert [again.word("source_id", slot) for slot in (0, 2)] == ["r1", "r2"]
+    assert [again.word("segment_id", slot) for slot in (0, 2)] == ["", "e1"]
 
 
 @pytest.mark.parametrize("message", ["source_ledger", "dead_letter"])

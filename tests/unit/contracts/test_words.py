@@ -1,0 +1,72 @@
+"""Words to numbers: what a dict of strings would say, whatever the words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openvrc.contracts.words import UNKNOWN, WordTable, words_of
+
+WORDS = st.lists(st.text(max_size=20) | st.sampled_from(["", "a", "a\0", "ab", "Straße", "x" * 70]))
+
+
+@given(st.lists(WORDS, max_size=6), WORDS)
+def test_a_table_says_what_a_dict_would(added: list[list[str]], asked: list[str]) -> None:
+    table, known = WordTable(), dict[str, int]()
+    for words in added:
+        for word, number in zip(words, table.add(words_of(words)).tolist(), strict=True):
+            assert known.setdefault(word, number) == number
+    assert sorted(known.values()) == list(range(len(table)))
+    assert {word: number for number, word in enumerate(table)} == known
+    assert table.find(words_of(asked)).tolist() == [known.get(word, UNKNOWN) for word in asked]
+    assert [table[number] for number in known.values()] == list(known)
+
+
+def test_a_table_grows_far_beyond_its_first_places() -> None:
+    names = [f"vehicle-{number}" for number in range(20_000)]
+    table = WordTable()
+    for first in range(0, len(names), 700):
+        table.add(words_of(names[first : first + 700]))
+    assert [table[number] for number in table.find(words_of(names))] == names
+    assert (table.find(words_of([f"car-{number}" for number in range(1000)])) == UNKNOWN).all()
+
+
+def test_forgotten_words_are_unknown_and_the_others_are_renumbered_in_order() -> None:
+    table = WordTable.from_array(np.array(["a", "b", "c", "d"]))
+    table.keep(np.array([True, False, False, True]))
+    assert list(table) == ["a", "d"]
+    assert table.find(words_of(["a", "b", "c", "d"])).tolist() == [0, UNKNOWN, UNKNOWN, 1]
+    assert table.add(words_of(["b"])).tolist() == [2]
+
+
+@given(WORDS)
+def test_a_table_comes_back_from_its_array(words: list[str]) -> None:
+    table = WordTable(words)
+    again = WordTable.from_array(table.to_array())
+    assert list(again) == list(table)
+    assert again.find(words_of(words)).tolist() == table.find(words_of(words)).tolist()
+
+
+def test_an_array_of_text_is_read_too() -> None:
+    assert list(WordTable.from_array(np.array(["b", "a"]))) == ["b", "a"]
+    assert list(WordTable.from_array(np.empty(0, "<U1"))) == []
+
+
+def test_a_slice_of_an_arrow_array_gives_its_own_words() -> None:
+    sliced = pa.array(["one", "two", "three", "four"]).slice(1, 2)
+    table = WordTable()
+    table.add(words_of(sliced))
+    assert sorted(table) == ["three", "two"]
+
+
+def test_a_word_longer_than_any_id_is_refused() -> None:
+    with pytest.raises(ValueError, match="5000 bytes"):
+        words_of(["x" * 5000])
+
+
+def test_a_number_that_nobody_has_is_refused() -> None:
+    with pytest.raises(IndexError):
+        WordTable(["a"])[1]
