@@ -8,14 +8,15 @@ group is taken; the order of arrival within a message type is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
 
 from edge.arrivals import Arrivals
 from edge.group_log import UNNUMBERED, GroupLog, Opening
-from openvrc.contracts.codecs.base import Codec, Reject
+from openvrc.contracts.codecs.base import Bulk, Codec, Reject
 from openvrc.contracts.codecs.bulk import decode_many
 from openvrc.contracts.topics import Topic
 
@@ -68,20 +69,39 @@ class Doors:
         return opened
 
     def _decode(self, payloads: list[Payload], opened: Opened, opening: Opening) -> None:
-        bulk = decode_many(
-            self._codecs[payloads[0].topic.codec],
-            [payload.topic for payload in payloads],
-            [payload.data for payload in payloads],
-            [payload.received_at_ns for payload in payloads],
-        )
-        received_at_ns = np.array([payload.received_at_ns for payload in payloads], np.int64)
-        topics = tuple(payload.topic_text for payload in payloads)
-        for part in bulk.parts:
-            places = part.payload_of_row
-            received = received_at_ns[places]
-            opened.arrivals.append(Arrivals(part.batch, received, topics, places, (opening,)))
-        opening.is_clean = not bulk.rejects
-        opened.rejects.extend((payloads[place], reject) for place, reject in bulk.rejects)
+        """Decode payloads of one codec; those of a foreign one for each message it carries."""
+        codec, message = self._codecs[payloads[0].topic.codec], payloads[0].topic.message
+        carried: tuple[str, ...] = getattr(codec, "messages", ())
+        messages = carried if message in carried else (message,)
+        for asked in messages:
+            bulk = _decoded(codec, asked, payloads)
+            _add_arrivals(bulk, payloads, opened, opening)
+            if asked == messages[0]:  # what is bad is told once
+                opening.is_clean &= not bulk.rejects
+                opened.rejects.extend((payloads[place], reject) for place, reject in bulk.rejects)
+
+
+def _decoded(codec: Codec, message: str, payloads: list[Payload]) -> Bulk:
+    return decode_many(
+        codec,
+        [_with_message(payload.topic, message) for payload in payloads],
+        [payload.data for payload in payloads],
+        [payload.received_at_ns for payload in payloads],
+    )
+
+
+def _add_arrivals(bulk: Bulk, payloads: list[Payload], opened: Opened, opening: Opening) -> None:
+    received_at_ns = np.array([payload.received_at_ns for payload in payloads], np.int64)
+    topics = tuple(payload.topic_text for payload in payloads)
+    for part in bulk.parts:
+        places = part.payload_of_row
+        received = received_at_ns[places]
+        opened.arrivals.append(Arrivals(part.batch, received, topics, places, (opening,)))
+
+
+@lru_cache(maxsize=100_000)
+def _with_message(topic: Topic, message: str) -> Topic:
+    return topic if topic.message == message else replace(topic, message=message)
 
 
 def _by_codec(payloads: list[Payload]) -> Iterator[list[Payload]]:

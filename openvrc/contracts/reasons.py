@@ -29,6 +29,17 @@ class Reason(StrEnum):
     IMPLAUSIBLE_JUMP = "implausible_jump"
     IMPLAUSIBLE_VALUE = "implausible_value"
     REFUSED_BY_STORE = "refused_by_store"
+    BAD_START = "bad_start"
+    BAD_CHECKSUM = "bad_checksum"
+    TRUNCATED = "truncated"
+    TRAILING_BYTES = "trailing_bytes"
+    BAD_VIN = "bad_vin"
+    BAD_TIME = "bad_time"
+    UNKNOWN_COMMAND = "unknown_command"
+    UNKNOWN_BODY = "unknown_body"
+    ENCRYPTED = "encrypted"
+    BAD_SIGNATURE = "bad_signature"
+    NOT_LOGGED_IN = "not_logged_in"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -53,4 +64,15 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.IMPLAUSIBLE_JUMP: "the position is further from the last one than a vehicle can drive",
     Reason.IMPLAUSIBLE_VALUE: "fields contradict each other beyond what a sensor fault explains",
     Reason.REFUSED_BY_STORE: "the cloud's store refused this record",
+    Reason.BAD_START: "bytes that begin no frame, skipped up to the next one",
+    Reason.BAD_CHECKSUM: "the frame's check byte does not fit its bytes",
+    Reason.TRUNCATED: "a frame, body or list ends before its own length says",
+    Reason.TRAILING_BYTES: "bytes are left behind the last field; what came before was taken",
+    Reason.BAD_VIN: "the vehicle id is not 17 capital letters and digits",
+    Reason.BAD_TIME: "the time is none that a calendar has",
+    Reason.UNKNOWN_COMMAND: "the command is none that this edition defines for vehicles",
+    Reason.UNKNOWN_BODY: "a body type without a stated length; what came before it was taken",
+    Reason.ENCRYPTED: "the data unit is encrypted and no key for it is at hand",
+    Reason.BAD_SIGNATURE: "the signature does not fit the data unit and the vehicle's key",
+    Reason.NOT_LOGGED_IN: "a report of a vehicle that has not logged in on this connection",
 }

@@ -18,7 +18,12 @@ from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
 from tests.support.bulk import assert_same_as_one_by_one
 
-CODECS = discover("openvrc.contracts.codecs")
+ALL_CODECS = discover("openvrc.contracts.codecs")
+CODECS = {name: c for name, c in ALL_CODECS.items() if not hasattr(c, "messages")}
+"""Those that carry every message whole. A foreign protocol (`messages` says what it carries) has
+less to say and another resolution; its own tests show what comes back, these that it keeps to the
+port."""
+FOREIGN = {name: c for name, c in ALL_CODECS.items() if name not in CODECS}
 N_ROWS = 3
 
 
@@ -150,3 +155,17 @@ def test_damaged_payloads_among_others_give_what_each_gives_alone(
     for which, place, value in damages:
         payloads[which] = _damaged(payloads[which], place, value)
     assert_same_as_one_by_one(codec, [topic_of("vehicle_state")] * 5, payloads)
+
+
+@pytest.mark.parametrize("codec", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_foreign_codec_makes_rows_of_the_topics_message_or_says_why_not(
+    codec: Any, message: str
+) -> None:
+    assert set(codec.messages) <= set(MESSAGES)
+    for payload in (b"", b"\xff\xfe", b"{}", b"##" * 40):
+        decoded = codec.decode(topic_of(message), payload, 0)
+        assert decoded.batches == ()
+        assert [reject.reason in Reason for reject in decoded.rejects]
+        assert decoded.rejects
+    assert_same_as_one_by_one(codec, [topic_of(message)] * 3, [b"", b"junk", b""])

@@ -103,3 +103,13 @@ class BulkCodec(Codec, Protocol):
         All topics have one message and one zone. One bad payload or record costs only itself.
         """
         ...
+
+
+class ForeignCodec(Codec, Protocol):
+    """A codec of a protocol whose one frame speaks of several of our messages; optional.
+
+    `decode` gives the rows of its topic's message; an edge asks for each of `messages`, whichever
+    of them the topic names, and takes the rejects of the first.
+    """
+
+    messages: tuple[str, ...]

@@ -168,6 +168,12 @@ class BatteryState(Record):
     bms_alarm_bits: int | None = quantity(
         "Alarm bits of the BMS, bit 0 least significant", low=0, high=2**62, default=None
     )
+    quality_bits: int | None = quantity(
+        "What the sender's protocol says is wrong with this frame, see contracts/quality.py",
+        low=0,
+        high=2**62,
+        default=None,
+    )
 
 
 class VehicleProfile(Record):
@@ -182,4 +188,17 @@ class VehicleProfile(Record):
     probe_count: int | None = quantity("Temperature probes", low=0, high=1000, default=None)
     mass_kg: float | None = quantity(
         "Mass ready to drive", unit="kg", low=0, high=100000, decimals=0, default=None
+    )
+    report_period_s: float | None = quantity(
+        "Longest time between two reports of the driving vehicle that was agreed",
+        unit="s",
+        low=0.01,
+        high=86400,
+        decimals=2,
+        default=None,
+    )
+    pack_codes: str | None = quantity(
+        "Codes of the battery packs as the vehicle states them, comma separated",
+        max_length=4000,
+        default=None,
     )
