@@ -28,6 +28,7 @@ COMMANDS = {
     "zone": ("openvrc.cli.zone", "Make a zone from a map"),
     "schema": ("openvrc.cli.schema", "Write JSON Schema and AsyncAPI of every message"),
     "config": ("openvrc.cli.config", "Show each setting and where its value came from"),
+    "inspect": ("openvrc.cli.inspect", "Show what every byte of a foreign frame means"),
     "trace": ("openvrc.cli.trace", "Tell where one message went"),
     "doctor": ("openvrc.cli.doctor", "Check what this machine and its servers offer"),
 }
