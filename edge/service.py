@@ -13,8 +13,9 @@ import threading
 import time
 from types import FrameType
 
+from edge.inbox import Delivery
 from edge.ingest_client import IngestClient
-from edge.intake import Delivery, Intake
+from edge.intake import open_intake
 from edge.journal import PAYLOAD, WALL_CLOCK, Input
 from edge.json_log import log_to_stderr
 from edge.pipeline import Pipeline
@@ -84,9 +85,7 @@ class EdgeService:
         )
         client = IngestClient(settings.cloud_url, settings.api_key, settings.edge_id)
         self._uplink = Uplink(path, self._spool.epoch, client, settings.edge_id)
-        self._intake = Intake(
-            settings.broker_url, settings.edge_id, settings.edge_zone, settings.edge_queue_messages
-        )
+        self._intake = open_intake(settings)
         self._is_full = False
         self._wall_second = 0
         self._ticks_due_s = self._status_due_s = 0.0

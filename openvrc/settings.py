@@ -7,7 +7,7 @@ to every process. `vrc config show` prints each value and where it came from.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -45,6 +45,9 @@ class Settings(BaseSettings):
 
     edge_id: str = Field("edge-1", pattern=TOPIC_ID_PATTERN, description="Name of this edge")
     edge_zone: str = Field("+", description="Zone this edge serves, + for every zone")
+    edge_mqtt_client: Literal["gmqtt", "paho"] = Field(
+        "gmqtt", description="Library of the intake: gmqtt costs a quarter, paho is the older one"
+    )
     edge_max_payload_bytes: int = Field(4_000_000, gt=0, description="Larger payloads are rejected")
     edge_queue_messages: int = Field(5_000, gt=0, description="Bound of the intake queue")
     edge_commit_every_ms: int = Field(50, gt=0, description="Group commit of the spool")

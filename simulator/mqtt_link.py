@@ -8,69 +8,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Iterable
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from openvrc.contracts.errors import VrcError
+from openvrc.mqtt.address import parse_broker_url
+from simulator.link import CONNECT_TIMEOUT_S, POLL_S, LinkError, OnMessage, Stopped
 
 MAX_IN_FLIGHT = 100
-CONNECT_TIMEOUT_S = 10.0
 MAX_RECONNECT_DELAY_S = 5
 KEEPALIVE_S = 30
-DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883}
-
-OnMessage = Callable[[str, bytes], None]
-
-
-class LinkError(VrcError):
-    """The broker cannot be reached or refuses us."""
-
-    retryable = True
-
-
-class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
-    """The wait was given up because `is_stopped` said so."""
-
-
-@dataclass(frozen=True)
-class BrokerAddress:
-    """Parts of a broker URL."""
-
-    host: str
-    port: int
-    has_tls: bool
-    user: str | None
-    password: str | None
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """The parts of mqtt[s]://[user:password@]host[:port]. Raises LinkError."""
-    parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORT or not parts.hostname:
-        raise LinkError(f"broker {url!r}, expected mqtt[s]://[user:password@]host[:port]")
-    return BrokerAddress(
-        parts.hostname,
-        parts.port or DEFAULT_PORT[parts.scheme],
-        parts.scheme == "mqtts",
-        unquote(parts.username) if parts.username else None,
-        unquote(parts.password) if parts.password else None,
-    )
 
 
 class MqttLink:
-    """A connection as publisher, with one subscription. Its methods are for one thread."""
+    """The link by paho; see the port in `simulator/link.py`."""
 
     def __init__(
         self, url: str, *, subscription: str, on_message: OnMessage, is_stopped: Callable[[], bool]
     ) -> None:
-        """`on_message(topic, payload)` is called on the network thread.
-
-        Waits end with `Stopped` when `is_stopped` is true.
-        """
+        """`on_message(topic, payload)` is called on the network thread. Raises BrokerUrlError."""
         self._address = parse_broker_url(url)
         self._subscription = subscription
         self._is_stopped = is_stopped
@@ -89,13 +46,13 @@ class MqttLink:
         )
         if self._address.user is not None:
             client.username_pw_set(self._address.user, self._address.password)
-        if self._address.has_tls:
-            client.tls_set()
+        if (context := self._address.tls_context()) is not None:
+            client.tls_set_context(context)
         self._client = client
 
     def open(self) -> None:
         """Connect and subscribe. Raises LinkError after `CONNECT_TIMEOUT_S`."""
-        where = f"{self._address.host}:{self._address.port}"
+        where = str(self._address)
         try:
             self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
         except OSError as error:
@@ -119,6 +76,11 @@ class MqttLink:
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             raise LinkError(f"publishing to {topic} failed: {mqtt.error_string(info.rc)}")
 
+    def publish_all(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Send all of them with QoS 1, in order."""
+        for topic, payload in messages:
+            self.publish(topic, payload)
+
     def drain(self) -> None:
         """Wait until the broker has acknowledged everything."""
         self._wait_below(1)
@@ -138,7 +100,7 @@ class MqttLink:
             while self._in_flight >= limit:
                 if self._is_stopped():
                     raise Stopped
-                self._changed.wait(0.5)
+                self._changed.wait(POLL_S)
 
     def _on_connect(
         self, client: mqtt.Client, _data: object, _flags: object, reason: object, _p: object

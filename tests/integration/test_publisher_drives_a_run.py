@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from openvrc.contracts.topics import parse_topic
 from openvrc.embedded.broker import RunningBroker, start_broker
 from openvrc.settings import Settings, load_settings
-from simulator.mqtt_link import LinkError
+from simulator.link import LinkError
 from simulator.publisher import MAX_TICKS_AHEAD, Publisher, PublishError
 from simulator.replay import open_recording
 from simulator.service import run_world

@@ -1,0 +1,1 @@
+"""MQTT connections that rooms share: addresses, and a fast client that hides its library."""
