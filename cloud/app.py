@@ -34,6 +34,7 @@ from cloud.maps import ZoneMaps
 from cloud.metrics import CloudCollector, CommitCounter
 from cloud.pipeline import Pipeline
 from cloud.store import reads
+from cloud.store.minute_keeper import MinuteKeeper
 from cloud.stream import StreamHub
 from openvrc.settings import Settings
 
@@ -75,7 +76,7 @@ def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: Connect
         docs_url=None,
         redoc_url=None,
         responses={"default": _PROBLEM, 422: _PROBLEM},
-        lifespan=_lifespan(pipeline, parts.hub, broadcaster),
+        lifespan=_lifespan(settings, pipeline, parts.hub, broadcaster),
     )
     app.state.parts = parts
     app.state.broadcaster = broadcaster
@@ -103,11 +104,13 @@ def _parts(settings: Settings, keys: Keys, pipeline: Pipeline, pool: ConnectionP
 
 
 def _lifespan(
-    pipeline: Pipeline, hub: StreamHub, broadcaster: Broadcaster
+    settings: Settings, pipeline: Pipeline, hub: StreamHub, broadcaster: Broadcaster
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await pipeline.start()
+        minutes = MinuteKeeper(settings.database_url, every_s=settings.cloud_minutes_every_s)
+        minutes.start()
         task = asyncio.create_task(broadcaster.run())
         try:
             yield
@@ -116,6 +119,7 @@ def _lifespan(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            await asyncio.to_thread(minutes.stop)
             await pipeline.stop()
 
     return lifespan

@@ -86,6 +86,18 @@ class Settings(BaseSettings):
         0.0, ge=0, description="Age at which dead letters go, 0 never"
     )
 
+    cloud_retention_minutes_days: float = Field(
+        0.0, ge=0, description="Age at which minutes of vehicles and segments go, 0 never"
+    )
+    cloud_minutes_every_s: float = Field(
+        60.0, ge=0, description="How often new rows are summed up into minutes, 0 never"
+    )
+    cloud_columnstore_keys: str = Field(
+        "",
+        description="Other keys of columns than the measured ones: 'message = segment columns / "
+        "order columns; ...'",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

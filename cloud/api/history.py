@@ -21,15 +21,19 @@ def read_history(
     to_ns: int | None,
     cursor: str | None,
     limit: int,
+    step_s: int | None = None,
 ) -> dict[str, Any]:
-    """A page of records, newest first; empty for a subject that never reported."""
+    """A page of records, newest first, or of steps; empty for a subject that never reported."""
     check_order(from_ns, to_ns)
+    where: dict[str, Any] = {"run_id": run, "zone": zone, "from_ns": from_ns, "to_ns": to_ns}
+    where |= {"cursor": cursor, "limit": limit}
     with parts.database() as connection:
         try:
-            page = reads.history(
-                connection, message, subject_id, run_id=run, zone=zone, from_ns=from_ns,
-                to_ns=to_ns, cursor=cursor, limit=limit,
-            )  # fmt: skip
+            page = (
+                reads.history(connection, message, subject_id, **where)
+                if step_s is None
+                else reads.steps(connection, message, subject_id, step_s=step_s, **where)
+            )
         except ValueError as error:
             raise bad_cursor(error) from error
     return {

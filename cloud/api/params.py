@@ -78,6 +78,13 @@ To = Annotated[TimeNs | None, Query(alias="to", description="Before this time (I
 Cursor = Annotated[
     str | None, Query(pattern=CURSOR_PATTERN, description="`next_cursor` of the page before")
 ]
+StepS = Annotated[
+    int | None,
+    Query(
+        ge=60, le=604_800, multiple_of=60,
+        description="Sums by steps of whole minutes instead of records, for long spans",
+    ),
+]  # fmt: skip
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items in one page")]
 
 

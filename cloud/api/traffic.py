@@ -15,6 +15,7 @@ from cloud.api.params import (
     From,
     Limit,
     Run,
+    StepS,
     SubjectPath,
     To,
     Zone,
@@ -75,11 +76,16 @@ def segment_history(
     to_ns: To = None,
     cursor: Cursor = None,
     limit: Limit = 1000,
+    step_s: StepS = None,
 ) -> dict[str, Any]:
-    """`segment_state` records, newest first."""
+    """`segment_state` records, newest first; with `step_s` one sum a step and length of window.
+
+    Steps are summed up from minutes, which are a minute or two behind (VRC_CLOUD_MINUTES_EVERY_S)
+    and outlive the records.
+    """
     return read_history(
         parts, "segment_state", segment_id, zone=zone, run=run, from_ns=from_ns, to_ns=to_ns,
-        cursor=cursor, limit=limit,
+        cursor=cursor, limit=limit, step_s=step_s,
     )  # fmt: skip
 
 

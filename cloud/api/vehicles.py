@@ -14,6 +14,7 @@ from cloud.api.params import (
     From,
     Limit,
     Run,
+    StepS,
     SubjectPath,
     To,
     Zone,
@@ -67,11 +68,16 @@ def vehicle_history(
     to_ns: To = None,
     cursor: Cursor = None,
     limit: Limit = 1000,
+    step_s: StepS = None,
 ) -> dict[str, Any]:
-    """`vehicle_state` records, newest first."""
+    """`vehicle_state` records, newest first; with `step_s` speeds and newest place of each step.
+
+    Steps are summed up from minutes, which are a minute or two behind (VRC_CLOUD_MINUTES_EVERY_S)
+    and outlive the records.
+    """
     return read_history(
         parts, "vehicle_state", vehicle_id, zone=zone, run=run, from_ns=from_ns, to_ns=to_ns,
-        cursor=cursor, limit=limit,
+        cursor=cursor, limit=limit, step_s=step_s,
     )  # fmt: skip
 
 

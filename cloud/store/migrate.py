@@ -2,6 +2,9 @@
 
 On a server that offers TimescaleDB the message tables become hypertables, elsewhere native range
 partitions; which of the two, and how long a part is, is decided once and kept in the database.
+
+A file may hold sections behind lines "-- only: own", "-- only: continuous" and "-- only: any": for
+databases whose minutes the service sums up, and for those with TimescaleDB's continuous aggregates.
 """
 
 from __future__ import annotations
@@ -22,10 +25,16 @@ from openvrc.contracts.errors import VrcError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x56524301
-US_PER_DAY = 86_400_000_000
+US_PER_MINUTE = 60_000_000
+MINUTES_PER_DAY = 1440
 
 Partitioning = Literal["native", "timescale"]
+MINUTE_TABLES = ("vehicle_minute_kept", "segment_minute_kept")
+"""Tables of minutes that are cut by time as messages are."""
+MINUTE_TIME = "minute_start"
+CONTINUOUS = ("vehicle_minute_fresh", "segment_minute_fresh")
 _PARTITION_BY = re.compile(r"\) PARTITION BY RANGE \(\w+\);")
+_SECTION = re.compile(r"^-- only: (own|continuous|any)$", re.MULTILINE)
 
 
 class MigrationError(VrcError):
@@ -38,10 +47,14 @@ class StoreLayout:
 
     partitioning: Partitioning
     chunk_us: int
+    has_aggregates: bool = False
+    """Minutes are TimescaleDB's continuous aggregates, not ours."""
 
 
 def migrate(connection: psycopg.Connection[Any], *, chunk_days: float) -> StoreLayout:
     """Bring the schema up to date; `chunk_days` counts only when the database is new.
+
+    A part is a whole number of minutes long, so that a minute lies in one part.
 
     Raises MigrationError for a changed or unknown migration.
     """
@@ -55,12 +68,24 @@ def migrate(connection: psycopg.Connection[Any], *, chunk_days: float) -> StoreL
             "CREATE TABLE IF NOT EXISTS store_layout "
             "(partitioning text NOT NULL, chunk_us bigint NOT NULL)"
         )
-        layout = _layout(connection, round(chunk_days * US_PER_DAY))
+        chunk_us = max(round(chunk_days * MINUTES_PER_DAY), 1) * US_PER_MINUTE
+        layout = _layout(connection, chunk_us)
         known = dict(connection.execute("SELECT number, sha256 FROM schema_migration").fetchall())
         _refuse_unknown(known)
         for number, path in migrations():
             _apply(connection, number, path, known.get(number), layout)
-    return layout
+    return layout_of(connection)
+
+
+def layout_of(connection: psycopg.Connection[Any]) -> StoreLayout:
+    """The layout of a migrated database."""
+    row = connection.execute(
+        "SELECT partitioning, chunk_us, to_regclass(%s) IS NOT NULL FROM store_layout",
+        [CONTINUOUS[0]],
+    ).fetchone()
+    if row is None:
+        raise MigrationError("the database is not migrated")
+    return StoreLayout(*row)
 
 
 def migrations() -> Iterator[tuple[int, Path]]:
@@ -122,6 +147,7 @@ def _apply(
             f"migration {path.name} was changed after this database applied it: "
             "restore the file and add a new migration instead"
         )
+    text = _sections_for(connection, text, layout)
     created = _PARTITION_BY.findall(text)
     if layout.partitioning == "timescale":
         text = _PARTITION_BY.sub(");", text)
@@ -134,16 +160,41 @@ def _apply(
     )
 
 
+def _sections_for(connection: psycopg.Connection[Any], text: str, layout: StoreLayout) -> str:
+    """A migration without the sections that are for other databases."""
+    always, *sections = _SECTION.split(text)
+    if not sections:
+        return text
+    kind = "own"
+    if layout.partitioning == "timescale":
+        row = connection.execute("SELECT current_setting('timescaledb.license')").fetchone()
+        kind = "continuous" if row == ("timescale",) else "own"
+    chosen = zip(sections[::2], sections[1::2], strict=True)
+    return always + "".join(part for word, part in chosen if word in (kind, "any"))
+
+
 def _make_hypertables(connection: psycopg.Connection[Any], layout: StoreLayout) -> None:
     made = connection.execute("SELECT hypertable_name FROM timescaledb_information.hypertables")
     names = {name for (name,) in made.fetchall()}
-    for message in stored_messages():
-        if message not in names:
+    wanted = [(message, time_column(message)) for message in stored_messages()]
+    wanted += [(table, MINUTE_TIME) for table in MINUTE_TABLES]
+    for table, time in wanted:
+        found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
+        if table not in names and found == (True,):
             connection.execute(
                 "SELECT create_hypertable(%s::regclass, by_range(%s, make_interval(secs => %s)), "
                 "create_default_indexes => false)",
-                [message, time_column(message), layout.chunk_us / 1e6],
+                [table, time, layout.chunk_us / 1e6],
             )
+    aggregates = connection.execute(
+        "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+    )
+    for (view,) in aggregates.fetchall():
+        # Their chunks go with those of their rows: the same length, the same bounds.
+        connection.execute(
+            "SELECT set_chunk_time_interval(%s::regclass, make_interval(secs => %s))",
+            [view, layout.chunk_us / 1e6],
+        )
 
 
 def make_partition(

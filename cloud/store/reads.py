@@ -9,6 +9,7 @@ from __future__ import annotations
 from cloud.store.read_accounts import accounting, dead_letters, trace
 from cloud.store.read_alerts import add_action, alert, alerts
 from cloud.store.read_records import export, history
+from cloud.store.read_steps import steps
 from cloud.store.read_types import (
     Account,
     Accounting,
@@ -48,6 +49,7 @@ __all__ = [
     "export",
     "history",
     "runs",
+    "steps",
     "trace",
     "zones",
 ]

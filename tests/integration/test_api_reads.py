@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 import pytest
 
+from cloud.store import minutes
+from cloud.store.migrate import layout_of
 from openvrc.contracts.columns import columns_of
 from tests.support.cloud_server import OPERATOR, RunningCloud, temporary_cloud
 from tests.support.town import START_NS, Town
@@ -63,6 +65,20 @@ def test_one_vehicle_tells_where_it_is_and_what_is_wrong(cloud: RunningCloud, to
     assert found["speed_mps"] == 0.0
     assert found["segment_id"] == "north_in"
     assert [a["rule"] for a in found["alerts"]] == ["traffic.stopped_vehicle"]
+
+
+def test_long_histories_come_in_steps_of_whole_minutes(cloud: RunningCloud) -> None:
+    with cloud.app.state.parts.pool.connection() as connection:
+        minutes.refresh(connection, layout_of(connection))
+    records = cloud.json("/v1/vehicles/car-1/history")["items"]
+    (step,) = cloud.json("/v1/vehicles/car-1/history", params={"step_s": 600})["items"]
+    assert (step["step_start_at"], step["step_s"]) == ("2026-01-01T08:00:00.000Z", 600)
+    assert step["record_count"] == len(records)
+    assert step["speed_max_mps"] == max(row["speed_mps"] for row in records)
+    assert step["newest_at"] == records[0]["sampled_at"]
+    windows = cloud.json("/v1/traffic/segments/east_in/history", params={"step_s": 60})["items"]
+    assert {row["window_s"] for row in windows} >= {10.0}
+    assert all(row["step_start_at"].endswith(":00.000Z") for row in windows)
 
 
 def test_history_is_newest_first_in_iso_times_and_cut_by_from_and_to(cloud: RunningCloud) -> None:
@@ -207,6 +223,8 @@ def test_health_readiness_and_metrics_need_no_key(cloud: RunningCloud) -> None:
         ("/v1/vehicles?zone=unknown", 404),
         ("/v1/vehicles/nobody", 404),
         ("/v1/vehicles/%00/history", 422),
+        ("/v1/vehicles/car-1/history?step_s=90", 422),
+        ("/v1/traffic/segments/east_in/history?step_s=1", 422),
         ("/v1/vehicles/a/history?cursor=x", 422),
         ("/v1/traffic/segments?window_s=NaN", 422),
         ("/v1/traffic/segments?window_s=inf", 422),

@@ -11,7 +11,7 @@ from cloud.committer import Body, Committer
 from cloud.store.columns import stored_messages
 from cloud.store.migrate import migrate
 from cloud.store.read_types import Connection
-from cloud.store.upkeep import DATA_CLASS, StorePolicy, drop_expired
+from cloud.store.upkeep import DATA_CLASS, MINUTES_CLASS, StorePolicy, drop_expired
 from openvrc.contracts.wire import pack
 from openvrc.settings import Settings
 from tests.support.aged_rows import day, store_days, stored_days
@@ -78,7 +78,7 @@ def test_a_part_that_a_reader_holds_is_left_to_the_next_time(
 def test_every_message_has_a_class_and_every_class_a_setting() -> None:
     assert set(DATA_CLASS) == set(stored_messages())
     policy = StorePolicy.of(Settings(cloud_retention_traffic_days=3.0))
-    assert set(policy.retention_days) == set(DATA_CLASS.values())
+    assert set(policy.retention_days) == {*DATA_CLASS.values(), MINUTES_CLASS}
     assert {name for name, days in policy.retention_days.items() if days} == {"traffic"}
 
 

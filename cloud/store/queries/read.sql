@@ -125,3 +125,72 @@ JOIN run r ON r.id = zr.run
 JOIN zone z ON z.id = zr.zone
 WHERE %(zone)s::text IS NULL OR z.name = %(zone)s
 ORDER BY zr.changed_at DESC, r.run_id;
+
+-- name: vehicle_steps
+-- What a vehicle did in each step, newest first. %(subject)s, %(step_s)s, %(limit)s; %(run_id)s,
+-- %(zone)s, %(from)s, %(to)s and the place of a cursor %(after_0)s (step), %(after_1)s (run),
+-- %(after_2)s (zone) may be NULL.
+SELECT s.step_start, z.name AS zone, r.run_id, r.origin, s.record_count,
+       s.speed_sum_mps / s.record_count AS speed_mean_mps, s.speed_min_mps, s.speed_max_mps,
+       to_timestamp(s.newest[1]) AS newest_at, s.newest[2] AS lat_deg, s.newest[3] AS lon_deg,
+       s.run, s.zone AS zone_key
+FROM (
+    SELECT date_bin(make_interval(secs => %(step_s)s), minute_start, to_timestamp(0)) AS step_start,
+           run, zone, sum(record_count)::bigint AS record_count,
+           sum(speed_sum_mps) AS speed_sum_mps, min(speed_min_mps) AS speed_min_mps,
+           max(speed_max_mps) AS speed_max_mps, max(newest) AS newest
+    FROM vehicle_minute
+    WHERE subject = (SELECT id FROM subject WHERE name = %(subject)s)
+      AND run = ANY (ARRAY(
+          SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s
+      ))
+      AND zone = ANY (ARRAY(SELECT id FROM zone WHERE %(zone)s::text IS NULL OR name = %(zone)s))
+      AND minute_start >= coalesce(%(from)s::timestamptz, '-infinity')
+      AND minute_start <= coalesce(%(to)s::timestamptz, 'infinity')
+      AND minute_start < coalesce(
+          %(after_0)s::timestamptz + make_interval(secs => %(step_s)s), 'infinity')
+    GROUP BY 1, 2, 3
+) AS s
+JOIN run r ON r.id = s.run
+JOIN zone z ON z.id = s.zone
+WHERE %(after_0)s::timestamptz IS NULL
+   OR (s.step_start, s.run, s.zone) < (%(after_0)s, %(after_1)s::integer, %(after_2)s::integer)
+ORDER BY s.step_start DESC, s.run DESC, s.zone DESC
+LIMIT %(limit)s;
+
+-- name: segment_steps
+-- How a segment flowed in each step, newest first, by length of its windows. Parameters as above,
+-- and %(after_3)s (window_s).
+SELECT s.step_start, z.name AS zone, r.run_id, r.origin, s.window_s, s.window_count,
+       s.density_vpkm, s.flow_vph, s.distance_m / nullif(s.vehicle_s, 0) AS speed_mps,
+       s.vehicle_s, s.distance_m, s.vehicle_count_max, s.coverage_ratio,
+       s.run, s.zone AS zone_key
+FROM (
+    SELECT date_bin(make_interval(secs => %(step_s)s), minute_start, to_timestamp(0)) AS step_start,
+           run, zone, window_s, sum(window_count)::bigint AS window_count,
+           sum(density_vpkm * window_count)
+               / sum(window_count) FILTER (WHERE density_vpkm IS NOT NULL) AS density_vpkm,
+           sum(flow_vph * window_count)
+               / sum(window_count) FILTER (WHERE flow_vph IS NOT NULL) AS flow_vph,
+           sum(vehicle_s) AS vehicle_s, sum(distance_m) AS distance_m,
+           max(vehicle_count_max) AS vehicle_count_max,
+           sum(coverage_ratio * window_count) / sum(window_count) AS coverage_ratio
+    FROM segment_minute
+    WHERE subject = (SELECT id FROM subject WHERE name = %(subject)s)
+      AND run = ANY (ARRAY(
+          SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s
+      ))
+      AND zone = ANY (ARRAY(SELECT id FROM zone WHERE %(zone)s::text IS NULL OR name = %(zone)s))
+      AND minute_start >= coalesce(%(from)s::timestamptz, '-infinity')
+      AND minute_start <= coalesce(%(to)s::timestamptz, 'infinity')
+      AND minute_start < coalesce(
+          %(after_0)s::timestamptz + make_interval(secs => %(step_s)s), 'infinity')
+    GROUP BY 1, 2, 3, 4
+) AS s
+JOIN run r ON r.id = s.run
+JOIN zone z ON z.id = s.zone
+WHERE %(after_0)s::timestamptz IS NULL
+   OR (s.step_start, s.run, s.zone, s.window_s)
+      < (%(after_0)s, %(after_1)s::integer, %(after_2)s::integer, %(after_3)s::real)
+ORDER BY s.step_start DESC, s.run DESC, s.zone DESC, s.window_s DESC
+LIMIT %(limit)s;

@@ -32,8 +32,17 @@ SELECT format('%%I.%%I', chunk_schema, chunk_name), range_start, range_end
 FROM timescaledb_information.chunks
 WHERE hypertable_schema = current_schema AND hypertable_name = %(table)s ORDER BY range_end;
 
+-- name: aggregate_chunks
+-- The same of a continuous aggregate. %(table)s.
+SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name), c.range_start, c.range_end
+FROM timescaledb_information.chunks c
+JOIN timescaledb_information.continuous_aggregates a
+  ON a.materialization_hypertable_schema = c.hypertable_schema
+ AND a.materialization_hypertable_name = c.hypertable_name
+WHERE a.view_schema = current_schema AND a.view_name = %(table)s ORDER BY c.range_end;
+
 -- name: drop_chunk
--- One chunk by its bounds. %(table)s, %(start)s, %(end)s.
+-- One chunk of a hypertable or a continuous aggregate by its bounds. %(table)s, %(start)s, %(end)s.
 SELECT drop_chunks(%(table)s::regclass, older_than => %(end)s::timestamptz,
                    newer_than => %(start)s::timestamptz);
 

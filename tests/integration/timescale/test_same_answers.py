@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
-from cloud.store import reads
+from cloud.store import minutes, reads
 from cloud.store.columns import stored_messages
 from cloud.store.identities import Identities
-from cloud.store.migrate import migrate
+from cloud.store.migrate import layout_of, migrate
 from cloud.store.read_types import Connection, Page
 from cloud.store.writer import Writer, Written
 from openvrc.contracts.batch import Batch
@@ -65,8 +66,12 @@ def filled(connection: Connection) -> tuple[str, list[Written]]:
     """The kind of partitions, and what the writer said of each body."""
     layout = migrate(connection, chunk_days=1.0)
     writer = Writer(layout, Identities())
-    written = [write(connection, writer, batches) for batches in bodies()]
+    written = []
+    for batches in bodies():
+        written.append(write(connection, writer, batches))
+        minutes.refresh(connection, layout_of(connection))
     grafana_rows.fill(connection, layout)
+    minutes.refresh(connection, layout_of(connection))
     reads.add_action(connection, "b", "bert", "snooze", {"until_ns": START_NS})
     reads.add_action(connection, "b", "bert", "assign", {"to": "anna"})
     return layout.partitioning, written
@@ -122,6 +127,27 @@ def alerts_where(**facts: Any) -> Question:
     return lambda c: pages(lambda cursor: reads.alerts(c, where, cursor=cursor, limit=1))
 
 
+def steps_of(message: str, subject: str, **facts: Any) -> Question:
+    return lambda connection: pages(
+        lambda cursor: reads.steps(connection, message, subject, cursor=cursor, limit=2, **facts)
+    )
+
+
+def rows_of(view: str) -> Question:
+    """Every row of a view but for when it was stored; sums of floats to ten digits."""
+
+    def ask(connection: Connection) -> list[Any]:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(f"SELECT * FROM {view}".encode()).fetchall()
+        for row in rows:
+            del row["stored_at"]
+            for name, value in row.items():
+                row[name] = float(f"{value:.10g}") if isinstance(value, float) else value
+        return sorted((list(row.items()) for row in rows), key=str)
+
+    return ask
+
+
 SPAN = {"from_ns": START_NS + NS_PER_S // 2, "to_ns": START_NS + 2 * DAY_NS}
 QUESTIONS: dict[str, Question] = {
     **{f"export of {message}": export_of(message) for message in stored_messages()},
@@ -132,6 +158,11 @@ QUESTIONS: dict[str, Question] = {
     "history of a run": history_of("vehicle_state", "car-1", run_id="run-2"),
     "history of a segment": history_of("segment_state", "edge-1"),
     "history of nobody": history_of("vehicle_state", "nobody"),
+    "steps of a vehicle": steps_of("vehicle_state", "car-7", step_s=60),
+    "steps of an hour": steps_of("vehicle_state", "car-1", step_s=3600, run_id="run-1"),
+    "steps of a segment": steps_of("segment_state", "edge-1", step_s=60, **SPAN),
+    "minutes of vehicles": rows_of("v_vehicle_minute"),
+    "minutes of segments": rows_of("v_segment_minute"),
     "dead letters": lambda c: sorted(map(str, known(reads.dead_letters(c, limit=100).items))),
     "dead letters of a reason": lambda c: reads.dead_letters(c, reason="refused_by_store").items,
     "trace of a sender": lambda c: reads.trace(c, "rsu-1", 7, 710),
@@ -182,7 +213,7 @@ def test_every_function_of_reads_is_asked() -> None:
     functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
     assert functions == {
         "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
-        "runs", "trace", "zones",
+        "runs", "steps", "trace", "zones",
     }  # fmt: skip
 
 
