@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from edge import dead_letters
 from edge.arrivals import Arrivals, of_admitted, of_batch
@@ -364,14 +365,17 @@ class EdgeCore:
 
     def snapshot(self) -> bytes:
         """The whole state, for a checkpoint; take it right after `take_group`."""
+        return pack_state(self.state_tree())
+
+    def state_tree(self) -> dict[str, Any]:
+        """The whole state as a copy that `pack_state` takes, also in another thread."""
         ledgers = [[*key, ledger.snapshot()] for key, ledger in self._ledgers.items()]
-        tree = {
+        return {
             "version": STATE_VERSION,
             "ledgers": ledgers,
-            "freed": self._freed,
+            "freed": list(self._freed),
             "runs": self._runs.snapshot(),
         }
-        return pack_state(tree)
 
     def restore(self, data: bytes) -> None:
         """Go on from a checkpoint. Raises StateError."""

@@ -11,13 +11,13 @@ import struct
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from openvrc.contracts.errors import VrcError
 
 MAGIC = b"VRCS"
 _ARRAY = "__array__"
-_LEVEL = 1  # higher levels of zstd saved 5 % of a checkpoint and took three times as long
 
 
 class StateError(VrcError):
@@ -25,17 +25,20 @@ class StateError(VrcError):
 
 
 def pack_state(tree: Any) -> bytes:
-    """The tree as bytes. Dict keys must be strings; arrays must hold numbers or bools."""
-    blobs: list[bytes] = []
+    """The tree as bytes. Dict keys must be strings; arrays must hold numbers or bools.
+
+    The arrays stream into the compressor as they stand: joined first, those of 100,000 vehicles
+    would take their size twice more.
+    """
+    arrays: list[npt.NDArray[Any]] = []
     place = 0
 
     def plain(node: Any) -> Any:
         nonlocal place
         if isinstance(node, np.ndarray):
-            raw = np.ascontiguousarray(node).tobytes()
-            blobs.append(raw)
+            arrays.append(np.ascontiguousarray(node))
             facts = [node.dtype.str, list(node.shape), place]
-            place += len(raw)
+            place += node.nbytes
             return {_ARRAY: facts}
         if isinstance(node, dict):
             return {key: plain(value) for key, value in node.items()}
@@ -44,9 +47,13 @@ def pack_state(tree: Any) -> bytes:
         return node
 
     header = json.dumps(plain(tree), separators=(",", ":")).encode()
-    body = struct.pack("<I", len(header)) + header + b"".join(blobs)
-    packed: bytes = pa.Codec("zstd", _LEVEL).compress(body, asbytes=True)
-    return MAGIC + struct.pack("<Q", len(body)) + packed
+    sink = pa.BufferOutputStream()
+    sink.write(MAGIC + struct.pack("<Q", 4 + len(header) + place))
+    with pa.CompressedOutputStream(sink, "zstd") as out:  # level 1
+        out.write(struct.pack("<I", len(header)) + header)
+        for array in arrays:
+            out.write(pa.py_buffer(array))
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
 def _is_flat(node: Any) -> bool:
