@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from cloud.api import (
     accounts,
     alerts,
+    edges,
     export,
     guards,
     ingest,
@@ -31,7 +32,7 @@ from cloud.broadcast import Broadcaster
 from cloud.latest import Latest
 from cloud.live import PositionsCache
 from cloud.maps import ZoneMaps
-from cloud.metrics import CloudCollector, CommitCounter
+from cloud.metrics import MAX_SOURCES, CloudCollector, CommitCounter
 from cloud.pipeline import Pipeline
 from cloud.store import reads
 from cloud.store.minute_keeper import MinuteKeeper
@@ -55,7 +56,9 @@ _PROBLEM = {
         }
     },
 }
-_ROUTERS = (ingest, alerts, vehicles, traffic, zones, accounts, export, streams, ops, page)
+_ROUTERS = (
+    ingest, alerts, vehicles, traffic, zones, accounts, edges, export, streams, ops, page,
+)  # fmt: skip
 
 
 def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: ConnectionPool) -> FastAPI:
@@ -129,7 +132,10 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
     def accounting() -> reads.Accounting | None:
         try:
             with parts.database() as connection:
-                return reads.accounting(connection, parts.pipeline.counts)
+                counts = parts.pipeline.counts
+                zones = reads.zone_sums(connection, counts)
+                worst = reads.most_rejected(connection, counts, MAX_SOURCES)
+                return reads.Accounting(reads.Account(), worst, zones=zones)
         except ProblemError:
             return None  # the other figures are still true while the database is away
 

@@ -110,12 +110,12 @@ class CloudCollector(Collector):
 
 def account_families(found: Accounting) -> Iterator[Metric]:
     """The accounting by zone: outcomes, and rejections by reason."""
-    zones = sorted({source.zone for source in found.sources})[:MAX_ZONES]
+    zones = sorted(found.zones)[:MAX_ZONES]
     outcomes: Counter[tuple[str, str]] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
-    for source in found.sources:
-        zone = source.zone if source.zone in zones else OTHER
-        account: Account = source.account
+    account: Account
+    for name, account in found.zones.items():
+        zone = name if name in zones else OTHER
         for outcome in _OUTCOMES:
             outcomes[(zone, outcome)] += getattr(account, outcome)
         for reason, count in account.rejected.items():

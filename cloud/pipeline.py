@@ -71,7 +71,14 @@ class PipelineFullError(VrcError):
 
 
 class EdgeConflictError(VrcError):
-    """Another edge with this id was active a moment ago: 409."""
+    """Another edge with this id was active a moment ago: 409.
+
+    After `retry_after_s` it counts as gone, should it stay silent.
+    """
+
+    def __init__(self, text: str, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)
@@ -251,7 +258,8 @@ class Pipeline:
         if known != epoch and now_s - seen_at_s < EDGE_ACTIVE_S:
             raise EdgeConflictError(
                 f"edge {edge_id!r} with epoch {known} was active {now_s - seen_at_s:.0f} s ago; "
-                "give this edge another id, or stop that one"
+                "give this edge another id, or stop that one",
+                retry_after_s=EDGE_ACTIVE_S - (now_s - seen_at_s),
             )
         self._active_edges[edge_id] = (epoch, now_s)
 

@@ -2,12 +2,14 @@
 
 The same inputs in the same order give the same outputs and state, however they are divided into
 groups: that is what a restart relies on (spool.py) and why `vrc analyse` gives a live run's
-alerts. Inputs: `on_payload` (or `on_batch` for a ready Batch), `on_wall_clock`, `on_refused`.
+alerts. Inputs: `on_payload` (or `on_batch` for a ready Batch), `on_wall_clock`, `on_refused`,
+`on_given_up`.
 Outputs: `take_group`, and `take_ledger` for the accounts.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +18,7 @@ from edge import dead_letters
 from edge.arrivals import Arrivals, of_admitted, of_batch
 from edge.dead_letters import Letter, letter_batches, row_letter, topic_id
 from edge.doors import Doors, Payload
+from edge.giving_up import Loss
 from edge.group_log import UNNUMBERED, GroupLog, Step
 from edge.ledger import NO_SESSION, Ledger
 from edge.ledger_rows import ledger_batches
@@ -248,6 +251,13 @@ class EdgeCore:
             ledger.refuse(ledger.slot(source_id, session, batch.origin, now_ns), reason)
             self._out.letters.append(row_letter(batch, row, reason, detail, now_ns, "v1/ingest"))
 
+    def on_given_up(self, losses: Sequence[Loss], cause: str, now_ns: int) -> None:
+        """Forwarded records left the spool unsent; `cause` is "dropped" or "expired"."""
+        for loss in losses:
+            ledger = self._ledger(loss.zone, loss.run_id)
+            slot = ledger.slot(loss.source_id, loss.session, loss.origin, now_ns)
+            ledger.give_up(slot, cause, loss.n_records)
+
     def take_group(self, pending_records: int | None = None) -> Group:
         """Process what was taken in and hand out everything made since the last take.
 
@@ -301,6 +311,14 @@ class EdgeCore:
         """The terms of the accounting's sum over everything, for the log."""
         each = [ledger.totals() for ledger in (Ledger(), *self._ledgers.values())]
         return {name: sum(totals[name] for totals in each) for name in each[0]}
+
+    def rejected(self) -> Mapping[str, int]:
+        """Rejected units by reason over everything."""
+        counts: Counter[str] = Counter()
+        for ledger in self._ledgers.values():
+            for reasons in ledger.rejected.values():
+                counts.update(reasons)
+        return dict(sorted(counts.items()))
 
     def _ledger(self, zone: str, run_id: str) -> Ledger:
         key = (zone, run_id)

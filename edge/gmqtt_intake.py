@@ -47,6 +47,11 @@ class GmqttIntake:
         """Deliveries of up to `gather_s` after the first, for which `wait_s` is waited."""
         return self._inbox.take(wait_s, gather_s, most, most_bytes)
 
+    @property
+    def queued_messages(self) -> int:
+        """Messages that wait to be drained."""
+        return self._inbox.n_messages
+
     def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge what is durable; deliveries of an earlier connection come again anyway."""
         if deliveries:

@@ -56,6 +56,11 @@ class Inbox:
         return self._put_bytes - self._taken_bytes
 
     @property
+    def n_messages(self) -> int:
+        """Messages in the queue."""
+        return len(self._deliveries)
+
+    @property
     def is_full(self) -> bool:
         """Whether a bound is reached."""
         return len(self._deliveries) >= self._most_messages or self.n_bytes >= self._most_bytes

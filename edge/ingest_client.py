@@ -1,4 +1,4 @@
-"""`POST /v1/ingest` over one kept-open connection, and what its answers mean.
+"""The edge's requests to the cloud over one kept-open connection, and what its answers mean.
 
 http.client on purpose: 118 us for a 90 kB request where httpx takes 560.
 """
@@ -9,12 +9,13 @@ import http.client
 import json
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.wire import CONTENT_TYPE
 
 PATH = "/v1/ingest"
+REPORT_PATH = "/v1/edges"
 TIMEOUT_S = 60.0
 """A commit of a large group on a busy database; a cloud that hangs is tried anew after it."""
 
@@ -56,14 +57,17 @@ class Answer:
 class IngestClient:
     """One connection to the cloud; used by one thread."""
 
-    def __init__(self, cloud_url: str, api_key: str, edge_id: str) -> None:
+    def __init__(
+        self, cloud_url: str, api_key: str, edge_id: str, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
         """Connects at the first `post`. Raises SettingsError for a URL of another kind."""
         parts = urlsplit(cloud_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"cloud_url is {cloud_url!r}, expected http[s]://host[:port]")
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        self._connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
-        self._path = parts.path.rstrip("/") + PATH
+        self._connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=timeout_s)
+        root = parts.path.rstrip("/")
+        self._path, self._report_path = root + PATH, f"{root}{REPORT_PATH}/{quote(edge_id)}"
         self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": CONTENT_TYPE,
@@ -73,8 +77,16 @@ class IngestClient:
     def post(self, body: bytes, batch_id: str | None) -> Answer:
         """Send one body; `batch_id` None is an idempotent one without an id. Raises nothing."""
         headers = self._headers | ({"X-VRC-Batch": batch_id} if batch_id else {})
+        return self._send(self._path, body, headers)
+
+    def report(self, status: bytes) -> Answer:
+        """Tell how this edge is: an `EdgeStatus` as JSON. Raises nothing."""
+        headers = self._headers | {"Content-Type": "application/json"}
+        return self._send(self._report_path, status, headers)
+
+    def _send(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         try:
-            self._connection.request("POST", self._path, body, headers)
+            self._connection.request("POST", path, body, headers)
             response = self._connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:

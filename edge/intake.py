@@ -44,6 +44,11 @@ class Intake(Protocol):
         """Deliveries of up to `gather_s` after the first, for which `wait_s` is waited."""
         ...
 
+    @property
+    def queued_messages(self) -> int:
+        """Messages that wait to be drained."""
+        ...
+
     def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge what is durable; deliveries of an earlier connection come again anyway."""
         ...

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from edge.core import EdgeCore
+from edge.giving_up import losses_from
 from edge.group_log import UNNUMBERED, Kept, Step
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.wire import unpack
 
-PAYLOAD, WALL_CLOCK, REFUSED = range(3)
+PAYLOAD, WALL_CLOCK, REFUSED, GIVEN_UP = range(4)
 GROUP, FOLDED = 100, 101
 """Written by `write` only: a copy of the group's blob, and the place of a batch in it."""
 MAX_BLOB_BYTES = 1 << 30
@@ -35,7 +36,7 @@ class JournalError(VrcError):
 
 @dataclass(frozen=True)
 class Input:
-    """One input of the core: a payload by topic, a wall-clock time, or a refused record."""
+    """One input of the core: a payload by topic, a wall-clock time, refused or lost records."""
 
     kind: int
     at_ns: int
@@ -49,6 +50,8 @@ class Input:
                 return
         elif self.kind == WALL_CLOCK:
             core.on_wall_clock(self.at_ns)
+        elif self.kind == GIVEN_UP:
+            core.on_given_up(losses_from(self.payload), self.text, self.at_ns)
         else:
             for batch in unpack(self.payload):
                 core.on_refused(batch, self.text, self.at_ns)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from edge import journal
+from edge import giving_up, journal
 from edge.core import EdgeCore, Group
+from edge.giving_up import DROPPED, EXPIRED, Policy
 from edge.journal import Input
-from edge.spool import Spool
+from edge.spool import Spool, SpoolWriteError
 from edge.uplink import Done
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.wire import pack
+from openvrc.contracts.wire import pack, unpack
 from openvrc.contracts.zone import Zone
 
 LOG = logging.getLogger("edge.pipeline")
@@ -26,18 +27,35 @@ CHECKPOINT_EVERY_S = 5.0
 CHECKPOINT_SHARE = 20.0
 """A checkpoint is taken no more often than its own duration times this: at most 5 % of the time,
 however large the state; the journal in between grows a little instead."""
+AGE_EVERY_S = 1.0
+"""How often the spool is looked through for what is too old."""
 
 Zones = Mapping[str, tuple[Zone, RoadMap]]
+NO_POLICY = Policy()
 
 
 class Pipeline:
     """Feeds the core and keeps the spool in step with it."""
 
-    def __init__(self, spool: Spool, zones: Zones, edge_id: str, *, max_payload_bytes: int) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        zones: Zones,
+        edge_id: str,
+        *,
+        max_payload_bytes: int,
+        policy: Policy = NO_POLICY,
+    ) -> None:
         """Restores the core: checkpoint first, then the inputs since."""
         self._spool = spool
+        self._policy = policy
         self._inputs: list[Input] = []
+        self._gone: list[int] = []
+        self._kept: list[tuple[int, bytes]] = []
+        self._write: Callable[[], Group] | None = None
+        """A group that the disk would not take."""
         self._checkpoint_due_s = time.monotonic() + CHECKPOINT_EVERY_S
+        self._age_due_s = 0.0
         self._has_new_state = False
         self.core = EdgeCore(zones, edge_id, spool.epoch, max_payload_bytes=max_payload_bytes)
         self._recover()
@@ -62,31 +80,98 @@ class Pipeline:
             LOG.error("cloud refused one %s of %s: %s", batch.message, batch.run_id, detail)
             self.give(Input(journal.REFUSED, now_ns, detail, pack([batch])))
 
+    @property
+    def must_give_up(self) -> bool:
+        """Whether it is time to look for entries to give up."""
+        if self._policy.is_none:
+            return False
+        is_full = self._policy.drops_oldest and self._spool.is_full
+        return is_full or (self._policy.max_age_ns > 0 and time.monotonic() >= self._age_due_s)
+
+    def give_up(self, held_to: int, now_ns: int) -> None:
+        """Choose entries behind `held_to` that go unsent with the next commit, counted."""
+        self._age_due_s = time.monotonic() + AGE_EVERY_S
+        spool, policy = self._spool, self._policy
+        waiting = spool.waiting(held_to, giving_up.MOST_AT_ONCE)
+        old = policy.too_old(waiting, now_ns)
+        young = [entry for entry in waiting if entry.counter not in set(old)]
+        self._lose(EXPIRED, old, now_ns)
+        self._lose(DROPPED, policy.too_many(young, spool.n_bytes, spool.max_bytes), now_ns)
+
+    def _lose(self, cause: str, counters: Sequence[int], now_ns: int) -> None:
+        gone: list[Batch] = []
+        for counter in counters:
+            batches = unpack(self._spool.blob(counter))
+            kept = giving_up.announcements(batches)
+            if kept and len(kept) == len(batches):
+                continue  # all that is left of one given up before
+            gone += batches
+            if kept:
+                self._kept.append((counter, pack(kept)))
+            else:
+                self._gone.append(counter)
+        lost = giving_up.losses(gone)
+        if lost:
+            self.give(Input(journal.GIVEN_UP, now_ns, cause, giving_up.losses_to(lost)))
+            n_records = sum(loss.n_records for loss in lost)
+            LOG.warning("spool: %d records of %d senders %s", n_records, len(lost), cause)
+
     def commit(self, done: Sequence[Done], now_ns: int) -> Group:
-        """Close the group durably, and forget entries the cloud has. Raises SpoolError."""
+        """Close the group durably, and forget entries the cloud has.
+
+        Raises SpoolWriteError: the group waits, call `write_again`; SpoolError.
+        """
         inputs, self._inputs = self._inputs, []
+        gone = [counter for entry in done for counter in entry.counters] + self._gone
+        kept, self._kept, self._gone = self._kept, [], []
         group = self.core.take_group(self._spool.pending_records)
-        if inputs or done:
-            blob = pack(group.batches) if group.batches else None
+        if not (inputs or gone or kept):
+            return group
+        blob = pack(group.batches) if group.batches else None
+        inputs_blob = journal.write(inputs, group.steps, blob) if inputs else b""
+
+        def write() -> Group:
             self._spool.commit(
                 blob=blob,
                 n_records=group.n_records,
-                journal=journal.write(inputs, group.steps, blob) if inputs else b"",
-                confirmed=[entry.counter for entry in done],
+                journal=inputs_blob,
+                gone=gone,
+                kept=kept,
                 now_ns=now_ns,
             )
-            self._has_new_state |= bool(inputs)
+            return group
+
+        self._has_new_state |= bool(inputs)
+        self._write = write
+        return self._written()
+
+    def _written(self) -> Group:
+        assert self._write is not None
+        group, self._write = self._write(), None
         return group
+
+    def write_again(self, done: Sequence[Done]) -> Group:
+        """Try the group again that the disk would not take.
+
+        First forgets what the cloud has (`done`, nothing refused among it), which makes room.
+        Raises SpoolWriteError as long as it does not work, SpoolError.
+        """
+        self._spool.make_room([counter for entry in done for counter in entry.counters])
+        return self._written()
 
     def checkpoint_if_due(self, *, now: bool = False) -> None:
         """Write the state when its time has come; call it right after `commit`."""
         start_s = time.monotonic()
         if not self._has_new_state or (start_s < self._checkpoint_due_s and not now):
             return
-        self._spool.checkpoint(self.core.snapshot())
+        try:
+            self._spool.checkpoint(self.core.snapshot())
+            self._has_new_state = False
+        except SpoolWriteError as error:
+            LOG.warning("checkpoint is put off, the journal goes on: %s", error)
         end_s = time.monotonic()
         pause_s = max(CHECKPOINT_EVERY_S, CHECKPOINT_SHARE * (end_s - start_s))
-        self._checkpoint_due_s, self._has_new_state = end_s + pause_s, False
+        self._checkpoint_due_s = end_s + pause_s
 
     def ledger(self, limit: int, now_ns: int) -> list[Batch]:
         """Accounts that changed, for the uplink; only what is committed."""

@@ -13,14 +13,17 @@ import threading
 import time
 from types import FrameType
 
+from edge.core import Group
+from edge.giving_up import Policy
+from edge.health import Health
 from edge.inbox import Delivery
 from edge.ingest_client import IngestClient
 from edge.intake import open_intake
 from edge.journal import PAYLOAD, WALL_CLOCK, Input
 from edge.json_log import log_to_stderr
 from edge.pipeline import Pipeline
-from edge.spool import Spool
-from edge.uplink import LEDGER_ROWS, Done, Uplink
+from edge.spool import Spool, SpoolWriteError
+from edge.uplink import CLAIM_TIMEOUT_S, LEDGER_ROWS, Done, NameTakenError, Uplink, claim_name
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.errors import VrcError
@@ -42,6 +45,8 @@ REPEAT_TICKS_EVERY_S = 1.0
 """A driver waits for the edge's tick; one lost to a restart must not make it wait for ever."""
 LAST_UPLINK_S = 3.0
 """After a request to stop, the uplink gets this long for what is left; the rest stays spooled."""
+DISK_RETRY_S = 0.5
+"""A full disk is tried again after this; each try costs a sync."""
 SPOOL_FILE = "spool.sqlite"
 
 
@@ -82,18 +87,37 @@ class EdgeService:
             read_zones(settings.zones_dir),
             settings.edge_id,
             max_payload_bytes=settings.edge_max_payload_bytes,
+            policy=Policy(
+                drops_oldest=settings.edge_spool_when_full == "drop_oldest",
+                max_age_ns=int(settings.edge_spool_max_age_s * NS_PER_S),
+            ),
         )
-        client = IngestClient(settings.cloud_url, settings.api_key, settings.edge_id)
-        self._uplink = Uplink(path, self._spool.epoch, client, settings.edge_id)
+        cloud = (settings.cloud_url, settings.api_key, settings.edge_id)
+        self._claimer = IngestClient(*cloud, timeout_s=CLAIM_TIMEOUT_S)
+        self._uplink = Uplink(path, self._spool.epoch, IngestClient(*cloud), settings.edge_id)
         self._intake = open_intake(settings)
+        self._health = Health(
+            settings, self._spool, self._pipeline.core, self._uplink, self._intake
+        )
         self._is_full = False
+        self._stopping = threading.Event()
         self._wall_second = 0
         self._ticks_due_s = self._status_due_s = 0.0
         self._last_status: dict[str, object] = {}
 
     def run(self, stopping: threading.Event) -> None:
-        """Until `stopping`; then commit, acknowledge, checkpoint. Raises SpoolError."""
+        """Until `stopping`; then commit, acknowledge, checkpoint.
+
+        Raises SpoolError, NameTakenError.
+        """
+        self._stopping = stopping
+        try:
+            claim_name(self._claimer, self._edge_id, self._spool.epoch, stopping)
+        except NameTakenError:
+            self._spool.close()
+            raise
         self._uplink.start()
+        self._health.start()
         self._intake.start()
         LOG.info("edge %s runs, spool epoch %d", self._edge_id, self._spool.epoch)
         try:
@@ -102,6 +126,7 @@ class EdgeService:
             self._finish()
         finally:
             self._intake.stop()
+            self._health.stop()
             self._uplink.stop(LAST_UPLINK_S)
             self._spool.close()
 
@@ -140,8 +165,10 @@ class EdgeService:
 
     def _commit(self, deliveries: list[Delivery], done: list[Done], now_ns: int) -> None:
         self._pipeline.give_refused(done, now_ns)
-        group = self._pipeline.commit(done, now_ns)
+        group = self._committed(done, now_ns)
         self._intake.ack(deliveries)
+        self._health.acknowledged(len(deliveries))
+        self._health.look()
         self._publish(group.ticks)
         if self._uplink.wants_ledger:
             rows = self._pipeline.ledger(LEDGER_ROWS, now_ns)
@@ -150,6 +177,31 @@ class EdgeService:
         if group.batches:
             self._uplink.wake()
         self._pipeline.checkpoint_if_due()
+
+    def _committed(self, done: list[Done], now_ns: int) -> Group:
+        try:
+            if not self._pipeline.must_give_up:
+                return self._pipeline.commit(done, now_ns)
+            with self._uplink.holding() as held_to:
+                if held_to is not None:
+                    self._pipeline.give_up(held_to, now_ns)
+                return self._pipeline.commit(done, now_ns)
+        except SpoolWriteError as error:
+            return self._once_written(error)
+
+    def _once_written(self, error: SpoolWriteError) -> Group:
+        """Wait until the disk takes the group; nothing is taken in or acknowledged meanwhile."""
+        LOG.error("acknowledging nothing until this can be written: %s", error)
+        while not self._stopping.wait(DISK_RETRY_S):
+            self._health.look(str(error))
+            try:
+                group = self._pipeline.write_again(self._uplink.take_done(is_plain=True))
+            except SpoolWriteError as again:
+                error = again
+            else:
+                LOG.warning("the spool can be written again")
+                return group
+        raise error
 
     def _publish(self, ticks: list[Batch]) -> None:
         codec = JsonCodec()

@@ -2,17 +2,22 @@
 
 SQLite in WAL mode with synchronous FULL: after `commit` returns, a power cut loses nothing (NORMAL
 would not sync the log at commit; FULL costs 0.03 us a record more). One transaction holds a
-group's blob for the uplink, its inputs (journal.py) and the deletion of what the cloud confirmed,
-so that records, accounts and acknowledgements agree after a crash at any moment.
+group's blob for the uplink, its inputs (journal.py) and the deletion of what the cloud confirmed
+or what was given up, so that records, accounts and acknowledgements agree after a crash at any
+moment.
 
 | table | rows |
 |---|---|
-| entries | counter, blob for the uplink, its records; deleted when confirmed |
+| entries | counter, blob for the uplink, its records; deleted when confirmed or given up |
 | journal | inputs of each group since the checkpoint |
 | state | one row: the core's checkpoint and the journal number it covers |
+| sending | one row: the entries that the uplink sends as one parcel (spool_reader.py) |
 | meta | format, random epoch, edge id, how many damaged spools were moved aside |
 
 A spool belongs to one edge id. One process writes; the uplink reads by its own connection.
+Freed pages are used again, and given back to the disk at checkpoints, so the file stays within a
+few MB of what it holds. SQLite needs room to delete, too: a file beside the spool is a reserve,
+given up when the disk is full and made again before anything more is taken in.
 """
 
 from __future__ import annotations
@@ -37,20 +42,39 @@ CREATE TABLE IF NOT EXISTS journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state (
     id INTEGER PRIMARY KEY CHECK (id = 1), blob BLOB NOT NULL, journal_number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS sending (
+    id INTEGER PRIMARY KEY CHECK (id = 1), first INTEGER NOT NULL, last INTEGER NOT NULL);
 """
+_WAL_LIMIT_BYTES = 16 * 1024 * 1024
+"""What the log may keep on disk once its content is in the file."""
+_GIVE_BACK_PAGES = 1024
+"""Free pages (4 MB) that are kept for the next groups; more go back to the disk."""
+
+_RESERVE_BYTES = 5 * 1024 * 1024
+"""The log's usual size, 1000 pages, which may all be new to the file, and some for the deletion."""
+_RESERVE_SUFFIX = ".reserve"
+_VACUUM_PAGES = 256
+"""Moved at a time on a full disk: a megabyte of log."""
 
 
 class SpoolError(VrcError):
     """A spool that cannot be used: says which file and why."""
 
 
+class SpoolWriteError(SpoolError):
+    """The disk takes nothing now (full, failing): nothing was written, the same may work later."""
+
+    retryable = True
+
+
 @dataclass(frozen=True)
-class Entry:
-    """One blob on its way to the cloud; `counter` numbers them within the epoch."""
+class Waiting:
+    """An entry without its blob."""
 
     counter: int
-    blob: bytes
+    n_bytes: int
     n_records: int
+    created_ns: int
 
 
 class Spool:
@@ -64,7 +88,7 @@ class Spool:
         """
         self.path = path
         self.moved_aside: Path | None = None
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path)
         try:
@@ -83,6 +107,8 @@ class Spool:
             self.close()
             raise
         self._count_pending()
+        self._reserve = path.with_name(path.name + _RESERVE_SUFFIX)
+        self._has_reserve()  # without one a full disk needs a person; that is no reason not to run
 
     def _count_damage(self) -> None:
         with self._db:
@@ -114,7 +140,26 @@ class Spool:
     @property
     def is_full(self) -> bool:
         """Full means: acknowledge nothing more until the cloud has taken something."""
-        return self.n_bytes >= self._max_bytes
+        return self.n_bytes >= self.max_bytes
+
+    def oldest_ns(self) -> int | None:
+        """When the oldest entry that is still here was written; None without any."""
+        sql = "SELECT created_ns FROM entries ORDER BY counter LIMIT 1"
+        row = self._db.execute(sql).fetchone()
+        return int(row[0]) if row else None
+
+    def waiting(self, after: int, limit: int) -> list[Waiting]:
+        """The oldest entries behind a counter."""
+        sql = (
+            "SELECT counter, length(blob), n_records, created_ns FROM entries "
+            "WHERE counter > ? ORDER BY counter LIMIT ?"
+        )
+        return [Waiting(*row) for row in self._db.execute(sql, (after, limit))]
+
+    def blob(self, counter: int) -> bytes:
+        """The blob of an entry that is here."""
+        sql = "SELECT blob FROM entries WHERE counter = ?"
+        return bytes(self._db.execute(sql, (counter,)).fetchone()[0])
 
     def commit(
         self,
@@ -122,31 +167,81 @@ class Spool:
         blob: bytes | None,
         n_records: int,
         journal: bytes,
-        confirmed: Sequence[int] = (),
+        gone: Sequence[int] = (),
+        kept: Sequence[tuple[int, bytes]] = (),
         now_ns: int = 0,
     ) -> None:
-        """One group, durably.
+        """One group, durably, all of it or nothing.
 
-        Its blob (None: nothing for the cloud), its inputs, and the deletion of entries the cloud
-        confirmed. Raises SpoolError.
+        Its blob (None: nothing for the cloud), its inputs, the deletion of entries that the cloud
+        confirmed or that are given up (`gone`), and of those given up what is `kept` after all
+        (counter and blob, no numbered records). Raises SpoolWriteError, SpoolError.
         """
-        gone = [self._size_of(counter) for counter in confirmed]
+        keeps = dict(kept)
+        was = [self._size_of(counter) for counter in [*gone, *keeps]]
+        add = "INSERT INTO entries (blob, n_records, created_ns) VALUES (?, ?, ?)"
+        change = "UPDATE entries SET blob = ?, n_records = 0 WHERE counter = ?"
         try:
             with self._db:
+                deleted = [(counter,) for counter in gone]
+                self._db.executemany("DELETE FROM entries WHERE counter = ?", deleted)
+                self._db.executemany(change, [(kept_blob, c) for c, kept_blob in keeps.items()])
                 if blob is not None:
-                    self._db.execute(
-                        "INSERT INTO entries (blob, n_records, created_ns) VALUES (?, ?, ?)",
-                        (blob, n_records, now_ns),
-                    )
+                    self._db.execute(add, (blob, n_records, now_ns))
                 if journal:
                     self._db.execute("INSERT INTO journal (blob) VALUES (?)", (journal,))
-                delete = "DELETE FROM entries WHERE counter = ?"
-                self._db.executemany(delete, [(counter,) for counter in confirmed])
         except sqlite3.Error as error:
-            raise SpoolError(f"{self.path} cannot be written: {error}") from error
-        self.pending_records += n_records - sum(records for records, _ in gone)
-        self._entry_bytes += len(blob or b"") - sum(size for _, size in gone)
+            raise self._write_error(error) from error
+        self.pending_records += n_records - sum(records for records, _ in was)
+        new_bytes = len(blob or b"") + sum(map(len, keeps.values()))
+        self._entry_bytes += new_bytes - sum(size for _, size in was)
         self._journal_bytes += len(journal)
+
+    def make_room(self, gone: Sequence[int]) -> None:
+        """On a full disk: forget entries the cloud has, and give their space back to the disk.
+
+        Raises SpoolWriteError until there is a reserve again, SpoolError.
+        """
+        self._reserve.unlink(missing_ok=True)
+        self._shorten_log()
+        if gone:
+            self.commit(blob=None, n_records=0, journal=b"", gone=gone)
+        try:
+            self._db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        except sqlite3.Error as error:
+            raise self._write_error(error) from error
+        self._shorten_log()
+        if not self._has_reserve():
+            raise SpoolWriteError(
+                f"{self.path}: the disk has less than {_RESERVE_BYTES} bytes free"
+            )
+
+    def _shorten_log(self) -> None:
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._write_error(error) from error
+
+    def _has_reserve(self) -> bool:
+        """Whether there is a reserve, made now if need be."""
+        try:
+            if self._reserve.stat().st_size == _RESERVE_BYTES:
+                return True
+        except FileNotFoundError:
+            pass
+        try:
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            return False
+        return True
+
+    def _write_error(self, error: sqlite3.Error) -> SpoolError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
+        kind = (
+            SpoolWriteError if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else SpoolError
+        )
+        return kind(f"{self.path} cannot be written: {error}")
 
     def _size_of(self, counter: int) -> tuple[int, int]:
         sql = "SELECT n_records, length(blob) FROM entries WHERE counter = ?"
@@ -154,16 +249,22 @@ class Spool:
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     def checkpoint(self, state: bytes) -> None:
-        """Keep the core's state as of the newest commit; its inputs so far are not needed again."""
+        """Keep the core's state as of the newest commit; its inputs so far are not needed again.
+
+        Raises SpoolWriteError, SpoolError.
+        """
         sql = "SELECT coalesce(max(number), 0) FROM journal"
         try:
             with self._db:
                 (number,) = self._db.execute(sql).fetchone()
                 self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (state, number))
                 self._db.execute("DELETE FROM journal WHERE number <= ?", (number,))
+            self._journal_bytes = 0
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            if free > _GIVE_BACK_PAGES:
+                self._db.execute(f"PRAGMA incremental_vacuum({free - _GIVE_BACK_PAGES})").fetchall()
         except sqlite3.Error as error:
-            raise SpoolError(f"{self.path} cannot be written: {error}") from error
-        self._journal_bytes = 0
+            raise self._write_error(error) from error
 
     def recover(self) -> tuple[bytes | None, list[bytes]]:
         """The newest checkpoint, if there is one, and the inputs of all groups since."""
@@ -176,26 +277,6 @@ class Spool:
         """Close the file; what was committed stays."""
         self._db.close()
         self._lock.close()
-
-
-class SpoolReader:
-    """The uplink's view: entries in order. Make it in the thread that uses it."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path)
-
-    def after(self, counter: int) -> Entry | None:
-        """The first entry behind this counter."""
-        sql = (
-            "SELECT counter, blob, n_records FROM entries "
-            "WHERE counter > ? ORDER BY counter LIMIT 1"
-        )
-        row = self._db.execute(sql, (counter,)).fetchone()
-        return Entry(*row) if row else None
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
 
 
 def _locked(path: Path) -> IO[str]:
@@ -211,8 +292,10 @@ def _locked(path: Path) -> IO[str]:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path)
     try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; an old one stays as it is
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)

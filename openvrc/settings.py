@@ -52,7 +52,16 @@ class Settings(BaseSettings):
     edge_queue_messages: int = Field(5_000, gt=0, description="Bound of the intake queue")
     edge_commit_every_ms: int = Field(50, gt=0, description="Group commit of the spool")
     edge_spool_max_bytes: int = Field(
-        2_000_000_000, gt=0, description="Full means: acknowledge no more"
+        2_000_000_000, gt=0, description="Bytes at which the spool is full"
+    )
+    edge_spool_when_full: Literal["stop", "drop_oldest"] = Field(
+        "stop", description="A full spool acknowledges no more, or drops (and counts) its oldest"
+    )
+    edge_spool_max_age_s: float = Field(
+        0.0, ge=0, description="Records unsent for so long are given up and counted, 0 never"
+    )
+    edge_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of the edge's /metrics on 127.0.0.1, 0 off"
     )
 
     database_url: str = Field("", description="postgresql://... of the cloud's database")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +19,11 @@ from cloud.api.params import (
     SourcePath,
     Zone,
     bad_cursor,
+    decode_cursor,
+    encode_cursor,
     only_known_parameters,
 )
-from cloud.api.parts import Parts, Viewer
+from cloud.api.parts import CloudParts, Parts, Viewer
 from cloud.api.problems import ProblemError
 from cloud.store import reads
 
@@ -29,21 +32,62 @@ router = APIRouter(tags=["accounting"], dependencies=[Depends(only_known_paramet
 
 @router.get("/v1/accounting", summary="What became of every record, per sender")
 def accounting(
-    parts: Parts, _caller: Viewer, zone: Zone = None, run: AnyRun = None
+    parts: Parts,
+    _caller: Viewer,
+    zone: Zone = None,
+    run: AnyRun = None,
+    source: Source = None,
+    cursor: Cursor = None,
+    limit: Limit = 1000,
 ) -> dict[str, Any]:
     """Sent = stored + rejected + dropped + expired + thinned + pending + missing.
 
-    `rejected` counts by reason; `duplicates` stand beside the sum. `latency_ms` is measured by
-    this process since it started.
+    `totals` are those of all senders that are asked for, `sources` one page of them. `rejected`
+    counts by reason; `duplicates` stand beside the sum. `stages` says what waits where: in the
+    edges that report, and in this service. `latency_ms` is measured by this process since it
+    started.
     """
+    after = _place(cursor)
     with parts.database() as connection:
-        found = reads.accounting(connection, parts.pipeline.counts, zone=zone, run_id=run)
+        found = reads.accounting(
+            connection, parts.pipeline.counts, zone=zone, run_id=run, source=source, after=after,
+            limit=limit,
+        )  # fmt: skip
     latency = parts.pipeline.latency()
+    end = found.next_after
     return {
         "totals": present.account(found.totals),
-        "sources": [present.source_account(source) for source in found.sources],
+        "sources": [present.source_account(account) for account in found.sources],
+        "next_cursor": encode_cursor([str(key) for key in end]) if end else None,
+        "stages": _stages(parts),
         "latency_ms": {"stored": asdict(latency.stored), "alert": asdict(latency.alert)},
     }
+
+
+def _stages(parts: CloudParts) -> dict[str, Any]:
+    """What waits where, in the order of a record's way."""
+    stats = parts.pipeline.stats()
+    now_ns = time.time_ns()
+    return {
+        "edges": [present.edge(edge, now_ns) for edge in parts.edges.all()],
+        "cloud": {
+            "queued_bodies": stats.queued_bodies,
+            "queue_limit": stats.queue_limit,
+            "full_answers": stats.full_answers,
+            "is_database_connected": stats.is_database_connected,
+        },
+    }
+
+
+def _place(cursor: str | None) -> tuple[int, int, int]:
+    """Behind which sender a page begins. Raises ProblemError."""
+    if cursor is None:
+        return -1, -1, -1
+    parts = decode_cursor(cursor, 3)
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
+        raise bad_cursor(ValueError("keys"))
+    run, zone, source = map(int, parts)
+    return run, zone, source
 
 
 @router.get("/v1/dead-letters", summary="What was not taken, and why")

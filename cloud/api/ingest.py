@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -105,7 +106,8 @@ async def ingest(
     except (StoreRefusedError, ContractError) as error:
         raise ProblemError(422, str(error)) from error
     except EdgeConflictError as error:
-        raise ProblemError(409, str(error)) from error
+        retry_after = str(math.ceil(error.retry_after_s))
+        raise ProblemError(409, str(error), headers={"Retry-After": retry_after}) from error
     except PipelineFullError as error:
         raise ProblemError(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)}) from error
 

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from cloud.api.auth import SAFE_METHODS, Caller, Keys, Role, is_same_origin, key_in
 from cloud.api.problems import ProblemError, not_found
+from cloud.edges import Edges
 from cloud.latest import Latest, RunLatest
 from cloud.live import PositionsCache
 from cloud.maps import ZoneMaps
@@ -44,6 +45,7 @@ class CloudParts:
     hub: StreamHub
     positions: PositionsCache
     maps: ZoneMaps
+    edges: Edges = field(default_factory=Edges)
     live_clients: set[Any] = field(default_factory=set)
 
     @contextmanager

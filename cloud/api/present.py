@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloud.alerting import Alert
+from cloud.edges import HeardEdge
 from cloud.latest import RunLatest
 from cloud.latest_tables import NEVER_NS
 from cloud.store.reads import Account, AlertAction, AlertEvent, AlertView, SourceAccount
@@ -140,6 +141,15 @@ def account(a: Account) -> Json:
         "duplicates": a.duplicates,
         "is_closed": a.is_closed,
     }
+
+
+def edge(heard: HeardEdge, now_ns: int) -> Json:
+    """An edge's newest report."""
+    said = heard.status
+    facts = {"edge_id": heard.edge_id, "heard_at": at(heard.heard_at_ns)}
+    ratio = {"fill_ratio": round(said.fill_ratio, 4), "is_silent": heard.is_silent(now_ns)}
+    shown: Json = facts | ratio | public(said.model_dump())
+    return shown
 
 
 def source_account(s: SourceAccount) -> Json:

@@ -1,30 +1,42 @@
-"""Where every record went: accounts per sender, dead letters, the trace of one record."""
+"""What became of every record, per sender and in sum (DESIGN rule 5).
+
+The edges' accounts (`ledger`) say what was sent and what the edges made of it; `counter` and the
+pipeline's memory say what the cloud stored or refused. One sender's account is exact. The sum over
+more senders than fit a page is one pass over the tables: in it, records that overtook the account
+of them (for a second) are netted against others that are still on their way.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from psycopg.rows import dict_row
 
-from cloud.store.read_records import decoder, page_of, select
 from cloud.store.read_types import (
     Account,
     Accounting,
     Connection,
-    Page,
     Row,
     SourceAccount,
 )
 from cloud.store.sql import statement
-from openvrc.contracts.messages import MESSAGES
 from openvrc.contracts.reasons import Reason
 
 MAX_GAPS = 100
+LISTED_GAPS = 20
+"""Gaps in one account of an edge (edge/ledger.py); a list of so many may go on."""
 CONSISTENT_WITHIN_S = 2.0
 """A checkpoint moves counts from memory to the table within milliseconds."""
+ALL_SENDERS = 10_000_000
+
+_T = TypeVar("_T")
+SenderKey = tuple[int, int, int]
+"""(run, zone, source) as the store's keys."""
+Memory = dict[SenderKey, dict[int, list[int]]]
+"""What is in no table yet: [stored, repeated, refused] by sender and session."""
 
 
 class PipelineCounts(Protocol):
@@ -38,18 +50,27 @@ class PipelineCounts(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which senders are asked for; None is all."""
+
+    zone: str | None = None
+    run_id: str | None = None
+    source: str | None = None
+
+    @property
+    def facts(self) -> Row:
+        """Parameters of the statements."""
+        return {"zone": self.zone, "run_id": self.run_id, "source": self.source}
+
+
 @dataclass
 class _Session:
     """One session of a sender: its ledger rows and what the cloud made of it."""
 
     ledgers: list[Row] = field(default_factory=list)
-    stored: int = 0
-    repeated: int = 0
-    refused: int = 0
-
-
-_SessionKey = tuple[str, str, str, int]
-"""(run_id, zone, source_id, session)"""
+    settled: list[int] = field(default_factory=lambda: [0, 0, 0])
+    """[stored, repeated, refused]"""
 
 
 def accounting(
@@ -58,97 +79,156 @@ def accounting(
     *,
     zone: str | None = None,
     run_id: str | None = None,
-) -> Accounting:
-    """Accounts of all senders. `pipeline_counts` is `Pipeline.counts`, None without one."""
-    sessions: dict[_SessionKey, _Session] = {}
-    facts = {"zone": zone, "run_id": run_id}
-    counters = _read_counters(connection, pipeline_counts, facts)
-    for row in counters:
-        session = sessions.setdefault(_key(row), _Session())
-        session.stored, session.repeated = row["stored"], row["repeated"]
-        session.refused = row["refused"]
-    # After the counters: what was stored is then never ahead of what the edge said it sent, but
-    # for ledger rows that are still on their way.
-    for row in _select(connection, "ledgers", facts):
-        sessions.setdefault(_key(row), _Session()).ledgers.append(row)
-    by_source: dict[tuple[str, str, str], list[_Session]] = {}
-    for key, session in sorted(sessions.items()):
-        by_source.setdefault(key[:3], []).append(session)
-    sources = [_source_account(who, members) for who, members in by_source.items()]
-    return Accounting(_sum(source.account for source in sources), sources)
-
-
-def dead_letters(
-    connection: Connection,
-    *,
-    zone: str | None = None,
-    run_id: str | None = None,
     source: str | None = None,
-    reason: str | None = None,
-    cursor: str | None = None,
-    limit: int = 100,
-) -> Page[Row]:
-    """Newest first. Raises ValueError for a cursor that is none."""
-    where = ""
-    if source is not None:
-        where += " AND t.source = (SELECT id FROM source WHERE name = %(source)s)"
-    if reason is not None:
-        where += " AND t.reason = %(reason)s"
-    facts = {"zone": zone, "run_id": run_id, "source": source, "reason": reason}
-    facts |= {"from": None, "to": None}
-    return page_of(connection, "dead_letter", where, facts, cursor=cursor, limit=limit)
+    after: SenderKey = (-1, -1, -1),
+    limit: int = ALL_SENDERS,
+) -> Accounting:
+    """Accounts of senders behind a key, at most `limit`, and the sum over all that are asked for.
 
-
-def trace(
-    connection: Connection, source_id: str, session: int, seq: int, *, run_id: str | None = None
-) -> list[Row]:
-    """The stored rows and dead letters of one numbered record; [] if there are none.
-
-    Each with its `message`. A sender that speaks of itself is found by index; for one that
-    speaks of others (an RSU) the tables are scanned, from where the times of its session allow.
+    `pipeline_counts` is `Pipeline.counts`, None without one.
     """
-    facts = {"source": source_id, "session": session, "seq": seq, "run_id": run_id}
-    facts |= {"zone": None, "from": None, "to": None, "limit": 20}
-    sender = (
-        " AND t.source = (SELECT id FROM source WHERE name = %(source)s)"
-        " AND t.session = %(session)s AND t.seq = %(seq)s"
+    wanted = Wanted(zone, run_id, source)
+    return _consistent(
+        connection, pipeline_counts, lambda memory: _page(connection, memory, wanted, after, limit)
     )
-    itself = " AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)"
-    for where in (sender + itself, sender):
-        found: list[Row] = []
-        for message, row in MESSAGES.items():
-            if row.is_stored and (row.is_numbered or message == "dead_letter"):
-                query = select(message, where, is_newest_first=True)
-                decode = decoder(message)
-                rows = connection.execute(query, facts).fetchall()
-                found += [{"message": message} | decode(values) for values in rows]
-        if found:
-            return found
-    return []
 
 
-def _read_counters(
-    connection: Connection, pipeline_counts: PipelineCounts | None, facts: Row
-) -> list[Row]:
-    """Counts of table and memory that stand on the same checkpoint."""
+def zone_sums(connection: Connection, pipeline_counts: PipelineCounts | None) -> dict[str, Account]:
+    """The sum of each zone's accounts, over all runs."""
+    sums = _consistent(
+        connection, pipeline_counts, lambda memory: _sums(connection, memory, Wanted())
+    )
+    names = {(kind, key): name for kind, key, name in connection.execute(statement("key_names"))}
+    by_zone: dict[str, list[Account]] = {}
+    for (_, zone), account in sums.items():
+        by_zone.setdefault(names["zone", zone], []).append(account)
+    return {zone: _sum(accounts) for zone, accounts in by_zone.items()}
+
+
+def most_rejected(
+    connection: Connection, pipeline_counts: PipelineCounts | None, limit: int
+) -> list[SourceAccount]:
+    """Accounts of the senders of which the edges rejected most."""
+    facts = {"limit": limit}
+    keys = [tuple(row) for row in connection.execute(statement("most_rejected"), facts)]
+
+    def read(memory: Memory) -> list[SourceAccount]:
+        named = [row for key in keys for row in _keys(connection, {}, Wanted(), _before(key), 1)]
+        return _source_accounts(connection, memory, named)
+
+    return _consistent(connection, pipeline_counts, read)
+
+
+def _before(key: Any) -> SenderKey:
+    run, zone, source = key
+    return run, zone, source - 1
+
+
+def _consistent(
+    connection: Connection, counts: PipelineCounts | None, read: Callable[[Memory], _T]
+) -> _T:
+    """Read tables and memory that stand on the same checkpoint."""
     deadline_s = time.monotonic() + CONSISTENT_WITHIN_S
     while True:
-        position, counts = pipeline_counts.read() if pipeline_counts else (None, {})
-        keys, values = list(counts), list(counts.values())
-        arrays: Row = {
-            name: [key[place] for key in keys]
-            for place, name in enumerate(("run", "zone_key", "source", "session"))
-        }
-        for place, name in enumerate(("stored", "repeated", "refused")):
-            arrays[name] = [value[place] for value in values]
+        position, known = counts.read() if counts else (None, {})
+        memory: Memory = {}
+        for (run, zone, source, session, _), entry in known.items():
+            sums = memory.setdefault((run, zone, source), {}).setdefault(session, [0, 0, 0])
+            for place, n in enumerate(entry):
+                sums[place] += n
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             found = connection.execute(statement("checkpoint_position")).fetchone()
-            rows = _select(connection, "counters", facts | arrays)
+            result = read(memory)
         is_consistent = position is None or (found is not None and found[0] == position)
         if is_consistent or time.monotonic() > deadline_s:
-            return rows
+            return result
         time.sleep(0.005)
+
+
+def _page(
+    connection: Connection, memory: Memory, wanted: Wanted, after: SenderKey, limit: int
+) -> Accounting:
+    named = _keys(connection, memory, wanted, after, limit + 1)
+    sources = _source_accounts(connection, memory, named[:limit])
+    is_all = after == (-1, -1, -1) and len(named) <= limit
+    if is_all or wanted.source is not None:
+        return Accounting(_sum(source.account for source in sources), sources)
+    totals = _sum(_sums(connection, memory, wanted).values())
+    next_after = _key(named[limit - 1]) if len(named) > limit else None
+    return Accounting(totals, sources, next_after)
+
+
+def _keys(
+    connection: Connection, memory: Memory, wanted: Wanted, after: SenderKey, limit: int
+) -> list[Row]:
+    """Names and keys of a page of senders."""
+    new = sorted(key for key in memory if key > after)[:limit]
+    places = {"after_run": after[0], "after_zone": after[1], "after_source": after[2]}
+    return _select(
+        connection, "account_page", wanted.facts | places | _columns(new) | {"limit": limit}
+    )
+
+
+def _columns(keys: Iterable[SenderKey]) -> Row:
+    listed = list(keys)
+    names = ("runs", "zones", "sources")
+    return {name: [key[place] for key in listed] for place, name in enumerate(names)}
+
+
+def _key(row: Mapping[str, Any]) -> SenderKey:
+    return row["run"], row["zone"], row["source"]
+
+
+def _source_accounts(
+    connection: Connection, memory: Memory, named: list[Row]
+) -> list[SourceAccount]:
+    of_sender: dict[SenderKey, dict[int, _Session]] = {_key(row): {} for row in named}
+    keys = _columns(of_sender)
+    for row in _select(connection, "counters_of", keys):
+        session = of_sender[_key(row)].setdefault(row["session"], _Session())
+        _add(session.settled, (row["stored"], row["repeated"], row["refused"]))
+    for key, sessions in of_sender.items():
+        for number, entry in memory.get(key, {}).items():
+            _add(sessions.setdefault(number, _Session()).settled, entry)
+    for row in _select(connection, "ledgers_of", keys):
+        of_sender[_key(row)].setdefault(row["session"], _Session()).ledgers.append(row)
+    return [_source_account(row, list(of_sender[_key(row)].values())) for row in named]
+
+
+def _add(sums: list[int], entry: Iterable[int]) -> None:
+    for place, n in enumerate(entry):
+        sums[place] += n
+
+
+def _sums(connection: Connection, memory: Memory, wanted: Wanted) -> dict[tuple[int, int], Account]:
+    """One account by (run, zone)."""
+    names = {(kind, key): name for kind, key, name in connection.execute(statement("key_names"))}
+    settled: dict[tuple[int, int], list[int]] = {}
+    for row in _select(connection, "counter_sums", wanted.facts):
+        settled[row["run"], row["zone"]] = [row["stored"], row["repeated"], row["refused"]]
+    for (run, zone, _), sessions in memory.items():
+        is_wanted = wanted.run_id in (None, names.get(("run", run)))
+        if is_wanted and wanted.zone in (None, names.get(("zone", zone))):
+            for entry in sessions.values():
+                _add(settled.setdefault((run, zone), [0, 0, 0]), entry)
+    reasons: dict[tuple[int, int], dict[str, int]] = {}
+    for row in _select(connection, "reason_sums", wanted.facts):
+        reasons.setdefault((row["run"], row["zone"]), {})[row["reason"]] = row["n"]
+    told: dict[tuple[int, int], Account] = {}
+    for row in _select(connection, "ledger_sums", wanted.facts):
+        key = row["run"], row["zone"]
+        account = _ledger_account(row | {"rejected": reasons.get(key, {})})
+        told[key] = _corrected(connection, key, account) if row["has_epochs"] else account
+    keys = told.keys() | settled.keys()
+    return {key: _settled(told.get(key, Account()), settled.get(key, [0, 0, 0])) for key in keys}
+
+
+def _corrected(connection: Connection, key: tuple[int, int], account: Account) -> Account:
+    facts = {"run": key[0], "zone": key[1]}
+    row = connection.execute(statement("shared_sessions"), facts).fetchone()
+    twice = row[0] if row else 0
+    return replace(account, sent=account.sent - twice, missing=account.missing - twice)
 
 
 def _select(connection: Connection, name: str, facts: Row) -> list[Row]:
@@ -156,23 +236,45 @@ def _select(connection: Connection, name: str, facts: Row) -> list[Row]:
         return cursor.execute(statement(name), facts).fetchall()
 
 
-def _key(row: Row) -> _SessionKey:
-    return row["run_id"], row["zone"], row["source_id"], row["session"]
-
-
-def _source_account(who: tuple[str, str, str], sessions: list[_Session]) -> SourceAccount:
-    run_id, zone, source_id = who
-    gaps = [tuple(gap) for s in sessions for ledger in s.ledgers for gap in ledger["gaps"]]
-    ledgers = [ledger for s in sessions for ledger in s.ledgers]
+def _source_account(named: Row, sessions: list[_Session]) -> SourceAccount:
+    gaps = [gap for session in sessions for gap in _session_gaps(session.ledgers)]
+    ledgers = [ledger for session in sessions for ledger in session.ledgers]
     return SourceAccount(
-        zone=zone,
-        run_id=run_id,
-        source_id=source_id,
+        zone=named["zone_name"],
+        run_id=named["run_id"],
+        source_id=named["source_id"],
         is_sequenced=any(ledger["is_sequenced"] for ledger in ledgers),
         sessions=len(sessions),
         gaps=gaps[:MAX_GAPS],
-        account=_sum(_session_account(s) for s in sessions),
+        account=_sum(_session_account(session) for session in sessions),
     )
+
+
+Gap = tuple[int, int]
+
+
+def _session_gaps(ledgers: list[Row]) -> list[Gap]:
+    """What none of a session's accounts has.
+
+    An account knows of numbers up to its own end, and lists its first gaps only: behind the last
+    one of a full list it is taken to have everything.
+    """
+    if not ledgers:
+        return []
+    most = max(row["sent"] for row in ledgers)
+    gaps: list[Gap] | None = None
+    for row in ledgers:
+        mine = [(low, high) for low, high in row["gaps"]]
+        if len(mine) < LISTED_GAPS and row["sent"] < most and len(ledgers) > 1:
+            mine.append((row["sent"], most - 1))
+        gaps = mine if gaps is None else _common(gaps, mine)
+    return gaps or []
+
+
+def _common(one: list[Gap], other: list[Gap]) -> list[Gap]:
+    """The numbers that lie in a gap of both."""
+    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return [(low, high) for low, high in pairs if low <= high]
 
 
 def _session_account(session: _Session) -> Account:
@@ -182,33 +284,33 @@ def _session_account(session: _Session) -> Account:
     up, the sender's own count is the larger one, and what none of them has is missing.
     """
     total = _sum(_ledger_account(row) for row in session.ledgers)
-    sent, missing = total.sent, total.missing
     if len(session.ledgers) > 1 and all(row["is_sequenced"] for row in session.ledgers):
         accounted = total.sent - total.missing
         sent = max(*(row["sent"] for row in session.ledgers), accounted)
-        missing = sent - accounted
-    rejected = dict(total.rejected)
+        total = replace(total, sent=sent, missing=sent - accounted)
+    return _settled(total, session.settled)
+
+
+def _settled(told: Account, settled: list[int]) -> Account:
+    """What the edges told, and what the cloud made of it: [stored, repeated, refused]."""
+    stored, repeated, refused = settled
+    rejected = dict(told.rejected)
     for reason, count in (
-        (Reason.DUPLICATE_SAMPLE, session.repeated),
-        (Reason.REFUSED_BY_STORE, session.refused),
+        (Reason.DUPLICATE_SAMPLE, repeated),
+        (Reason.REFUSED_BY_STORE, refused),
     ):
         if count:
             rejected[str(reason)] = rejected.get(str(reason), 0) + count
-    settled = session.stored + session.repeated + session.refused
     # Records may overtake the account of them: they were sent and received all the same.
-    ahead = max(0, settled - total.forwarded)
-    return Account(
-        sent=sent + ahead,
-        received=total.received + ahead,
-        forwarded=total.forwarded + ahead,
-        stored=session.stored,
+    ahead = max(0, sum(settled) - told.forwarded)
+    return replace(
+        told,
+        sent=told.sent + ahead,
+        received=told.received + ahead,
+        forwarded=told.forwarded + ahead,
+        stored=stored,
         rejected=rejected,
-        dropped=total.dropped,
-        expired=total.expired,
-        thinned=total.thinned,
-        pending=total.forwarded + ahead - settled,
-        missing=missing,
-        duplicates=total.duplicates,
+        pending=told.forwarded + ahead - sum(settled),
     )
 
 

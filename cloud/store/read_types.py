@@ -129,10 +129,14 @@ class SourceAccount:
 
 @dataclass(frozen=True)
 class Accounting:
-    """All sources and their sum."""
+    """Some senders, and the sum over all that were asked for."""
 
     totals: Account
     sources: list[SourceAccount]
+    next_after: tuple[int, int, int] | None = None
+    """Where the next page begins; None on the last one."""
+    zones: dict[str, Account] = field(default_factory=dict)
+    """Sums by zone, where they were asked for."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ connections (autocommit). One file per kind of question; this one is their commo
 
 from __future__ import annotations
 
-from cloud.store.read_accounts import accounting, dead_letters, trace
+from cloud.store.read_accounts import accounting, most_rejected, zone_sums
 from cloud.store.read_alerts import add_action, alert, alerts
 from cloud.store.read_records import export, history
 from cloud.store.read_steps import steps
+from cloud.store.read_trace import dead_letters, trace
 from cloud.store.read_types import (
     Account,
     Accounting,
@@ -48,8 +49,10 @@ __all__ = [
     "dead_letters",
     "export",
     "history",
+    "most_rejected",
     "runs",
     "steps",
     "trace",
+    "zone_sums",
     "zones",
 ]

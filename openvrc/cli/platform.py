@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,8 @@ class Platform:
     """0 takes a free one."""
     zones_dir: Path | None = None
     extra_env: dict[str, str] = field(default_factory=dict)
+    has_edge: bool = True
+    """False leaves the edge to the caller, who may start several with `start_part`."""
     api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     broker: RunningBroker | None = None
     database: RunningDatabase | None = None
@@ -101,19 +103,29 @@ class Platform:
             self.start_part("cloud")
             api = self.api
             wait_until_ready(api.is_ready, self.processes["cloud"], CLOUD_READY_TIMEOUT_S)
-            self.start_part("edge")
+            if self.has_edge:
+                self.start_part("edge")
         except BaseException:
             self.stop()
             raise
         return self
 
     def start_part(
-        self, name: str, arguments: Iterable[str] = (), *, log: str = ""
+        self,
+        name: str,
+        arguments: Iterable[str] = (),
+        *,
+        log: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> ManagedProcess:
-        """Start `vrc NAME ARGUMENTS` as a child; `log` names its log file if not its own name."""
+        """Start `vrc NAME ARGUMENTS` as a child; `log` names its log file if not its own name.
+
+        `env` goes on top of `environment`.
+        """
         argv = [sys.executable, "-m", "openvrc.cli.main", name, *arguments]
         log_path = self.data_dir / "logs" / f"{log or name}.log"
-        process = start_process(log or name, argv, log_path=log_path, env=self.environment)
+        environment = self.environment | dict(env or {})
+        process = start_process(log or name, argv, log_path=log_path, env=environment)
         self.processes[log or name] = process
         return process
 

@@ -2,6 +2,7 @@
 
 Layout after decompression: magic b"VRC1", uint32 little-endian count, then `count` IPC streams,
 each with message, zone, run_id and origin in its schema metadata, in the order to be processed.
+Bodies put one behind the other are a body too: their batches in that order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from openvrc.contracts.messages import MESSAGES
 
 MAGIC = b"VRC1"
 CONTENT_TYPE = "application/vnd.openvrc.batches+zstd"
+_HEAD = struct.Struct("<4sI")
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 """A bound against decompression bombs; an edge sends a few MB at most."""
 _CHUNK_BYTES = 1024 * 1024
@@ -44,12 +46,17 @@ def pack(batches: Sequence[Batch]) -> bytes:
 def unpack(body: bytes) -> list[Batch]:
     """The batches of a body, each checked to fit its contract's schema. Raises WireError."""
     plain = _decompressed(body)
-    if plain[:4] != MAGIC or len(plain) < 8:
-        raise WireError(f"body starts with {plain[:4]!r}, expected {MAGIC!r}")
-    (count,) = struct.unpack("<I", plain[4:8])
     source = pa.BufferReader(plain)
-    source.seek(8)
-    return [_read_one(source, place) for place in range(count)]
+    batches: list[Batch] = []
+    while True:
+        head = source.read(_HEAD.size)
+        if head[:4] != MAGIC or len(head) < _HEAD.size:
+            where = f" behind {len(batches)} batches" if batches else ""
+            raise WireError(f"body starts with {head[:4]!r}{where}, expected {MAGIC!r}")
+        (count,) = struct.unpack("<I", head[4:])
+        batches += [_read_one(source, place) for place in range(count)]
+        if source.tell() == len(plain):
+            return batches
 
 
 def _decompressed(body: bytes) -> bytes:

@@ -304,7 +304,7 @@ def service_metrics() -> dict[str, set[str]]:
     counter.transitions["traffic.congestion", "opened"] += 1
     account = reads.Account(sent=2, stored=1, rejected={"sentinel": 1})
     source = reads.SourceAccount(ZONE, RUN, "car-1", True, 1, [], account)
-    found = reads.Accounting(account, [source])
+    found = reads.Accounting(account, [source], zones={ZONE: account})
     text = exposition(CloudCollector(counter, lambda: found, {})).decode()
     names: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):

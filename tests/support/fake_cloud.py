@@ -28,6 +28,7 @@ class FakeCloud:
         self.ledger: dict[tuple[str, str, str, int], dict[str, Any]] = {}
         self.fault: Fault = lambda _batches: 0
         self.key = KEY
+        self.retry_after_s = 0
         self.changed = threading.Condition()
         cloud = self
 
@@ -40,6 +41,8 @@ class FakeCloud:
                 text = json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
+                if cloud.retry_after_s:
+                    self.send_header("Retry-After", str(cloud.retry_after_s))
                 self.end_headers()
                 self.wfile.write(text)
 

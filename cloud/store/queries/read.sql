@@ -65,40 +65,6 @@ WHERE t.run = ANY (ARRAY(
 ORDER BY {order}
 LIMIT %(limit)s;
 
--- name: ledgers
--- The edges' accounts by name. %(zone)s, %(run_id)s may be NULL.
-SELECT z.name AS zone, r.run_id, s.name AS source_id, l.session, l.is_sequenced, l.sent,
-       l.received, l.forwarded, l.rejected, l.dropped, l.expired, l.thinned, l.missing,
-       l.duplicates, l.gaps
-FROM ledger l
-JOIN zone z ON z.id = l.zone
-JOIN run r ON r.id = l.run
-JOIN source s ON s.id = l.source
-WHERE (%(zone)s::text IS NULL OR z.name = %(zone)s)
-  AND (%(run_id)s::text IS NULL OR r.run_id = %(run_id)s)
-ORDER BY r.run_id, z.name, s.name, l.session, l.edge_id, l.edge_epoch;
-
--- name: counters
--- What the cloud stored or refused, by sender and session: the table, plus what the pipeline has
--- counted since the checkpoint (arrays of one length). %(zone)s, %(run_id)s may be NULL.
-SELECT z.name AS zone, r.run_id, s.name AS source_id, c.session,
-       sum(c.stored)::bigint AS stored, sum(c.repeated)::bigint AS repeated,
-       sum(c.refused)::bigint AS refused
-FROM (
-    SELECT run, zone, source, session, stored, repeated, refused FROM counter
-    UNION ALL
-    SELECT run, zone, source, session, stored, repeated, refused FROM unnest(
-        %(run)s::integer[], %(zone_key)s::integer[], %(source)s::integer[], %(session)s::bigint[],
-        %(stored)s::bigint[], %(repeated)s::bigint[], %(refused)s::bigint[]
-    ) AS n (run, zone, source, session, stored, repeated, refused)
-) AS c
-JOIN zone z ON z.id = c.zone
-JOIN run r ON r.id = c.run
-JOIN source s ON s.id = c.source
-WHERE (%(zone)s::text IS NULL OR z.name = %(zone)s)
-  AND (%(run_id)s::text IS NULL OR r.run_id = %(run_id)s)
-GROUP BY z.name, r.run_id, s.name, c.session;
-
 -- name: checkpoint_position
 -- The position that the table `counter` stands on.
 SELECT coalesce(max(position), 0) FROM checkpoint;

@@ -14,7 +14,8 @@ import pytest
 from edge.core import EdgeCore
 from edge.journal import PAYLOAD, Input
 from edge.pipeline import Pipeline
-from edge.spool import Spool, SpoolError, SpoolReader
+from edge.spool import Spool, SpoolError
+from edge.spool_reader import SpoolReader
 from edge.uplink import Done
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.wire import unpack
@@ -45,11 +46,9 @@ def pipeline(path: Path) -> tuple[Spool, Pipeline]:
 
 
 def entries(path: Path) -> list[bytes]:
-    reader, found, counter = SpoolReader(path), [], 0
-    while (entry := reader.after(counter)) is not None:
-        found.append(entry.blob)
-        counter = entry.counter
-    reader.close()
+    db = sqlite3.connect(path)
+    found = [blob for (blob,) in db.execute("SELECT blob FROM entries ORDER BY counter")]
+    db.close()
     return found
 
 
@@ -59,18 +58,18 @@ def test_entries_come_in_order_and_go_when_confirmed(tmp_path: Path) -> None:
     for number in range(3):
         spool.commit(blob=b"blob%d" % number, n_records=2, journal=b"j", now_ns=1)
     assert entries(path) == [b"blob0", b"blob1", b"blob2"]
-    spool.commit(blob=None, n_records=0, journal=b"", confirmed=[1, 2])
+    spool.commit(blob=None, n_records=0, journal=b"", gone=[1, 2])
     assert (entries(path), spool.pending_records) == ([b"blob2"], 2)
     spool.close()
     again = Spool(path, "edge-1", MAX)
     assert (again.pending_records, again.epoch) == (2, spool.epoch)
-    again.commit(blob=b"next", n_records=1, journal=b"", confirmed=[3])
-    again.commit(blob=None, n_records=0, journal=b"", confirmed=[4])
+    again.commit(blob=b"next", n_records=1, journal=b"", gone=[3])
+    again.commit(blob=None, n_records=0, journal=b"", gone=[4])
     again.commit(blob=b"last", n_records=1, journal=b"")
     reader = SpoolReader(path)
-    entry = reader.after(0)
-    assert entry is not None
-    assert entry.counter == 5  # a counter is never given twice, or a batch id would be
+    parcel = reader.after(0)
+    assert parcel is not None
+    assert parcel.counters == (5,)  # a counter is never given twice, or a batch id would be
     reader.close()
     again.close()
 
@@ -79,7 +78,7 @@ def test_a_full_spool_says_so_until_something_was_confirmed(tmp_path: Path) -> N
     spool = Spool(tmp_path / "s", "edge-1", 100)
     spool.commit(blob=b"x" * 101, n_records=1, journal=b"")
     before = spool.is_full
-    spool.commit(blob=None, n_records=0, journal=b"", confirmed=[1])
+    spool.commit(blob=None, n_records=0, journal=b"", gone=[1])
     assert (before, spool.is_full) == (True, False)
     spool.close()
 
@@ -152,7 +151,7 @@ def test_confirmed_entries_with_refused_records_become_dead_letters(tmp_path: Pa
     line.give(story(1))
     group = line.commit([], T0)
     (batch,) = (b for b in group.batches if b.message == "vehicle_state")
-    done = [Done(1, ((batch.slice(0, 1), "bad column"),))]
+    done = [Done((1,), ((batch.slice(0, 1), "bad column"),))]
     line.give_refused(done, T0)
     line.commit(done, T0)
     (blob,) = entries(path)

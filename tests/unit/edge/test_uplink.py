@@ -1,5 +1,6 @@
 """The uplink against a cloud that answers as documented."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from edge.ingest_client import IngestClient
 from edge.ledger import Ledger
 from edge.ledger_rows import ledger_batches
 from edge.spool import Spool
-from edge.uplink import Done, Uplink
+from edge.uplink import Done, NameTakenError, Uplink, claim_name
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.wire import pack
@@ -48,13 +49,13 @@ def fill(spool: Spool, count: int, n_vehicles: int = 4) -> None:
 
 
 def run(spool: Spool, cloud: FakeCloud, until: int) -> list[Done]:
-    """Run an uplink until so many entries are done."""
+    """Run an uplink until so many entries are done; what it said of them."""
     thread = Uplink(spool.path, spool.epoch, IngestClient(cloud.url, KEY, "edge-1"), "edge-1")
     done: list[Done] = []
     thread.start()
     for _ in range(3000):
         done += thread.take_done()
-        if len(done) >= until:
+        if sum(len(parcel.counters) for parcel in done) >= until:
             break
         thread.join(0.01)
     thread.stop(10.0)
@@ -66,20 +67,57 @@ def seqs(cloud: FakeCloud) -> list[int]:
     return [record["seq"] for record in cloud.records("vehicle_state")]
 
 
-def test_entries_arrive_in_order_under_their_ids(cloud: FakeCloud, spool: Spool) -> None:
+def test_entries_arrive_in_order_and_those_that_wait_go_as_one(
+    cloud: FakeCloud, spool: Spool
+) -> None:
     fill(spool, 5)
     done = run(spool, cloud, 5)
-    assert [entry.counter for entry in done] == [1, 2, 3, 4, 5]
+    assert [parcel.counters for parcel in done] == [(1,), (2, 3, 4, 5)]
     assert seqs(cloud) == list(range(20))
-    assert cloud.batch_ids == [f"edge-1/{spool.epoch}/{n}" for n in range(1, 6)]
+    assert cloud.batch_ids == [f"edge-1/{spool.epoch}/{n}" for n in (1, 5)]
+
+
+def test_a_parcel_under_way_at_a_crash_goes_again_as_it_was(cloud: FakeCloud, spool: Spool) -> None:
+    fill(spool, 4)
+    run(spool, cloud, 4)
+    confirmed_first = [1]
+    spool.commit(blob=None, n_records=0, journal=b"", gone=confirmed_first)
+    fill(spool, 3)  # they wait behind the parcel of 2, 3, 4, which the cloud has
+    done = run(spool, cloud, 6)
+    assert [parcel.counters for parcel in done] == [(2, 3, 4), (5, 6, 7)]
+    assert cloud.batch_ids == [f"edge-1/{spool.epoch}/{n}" for n in (1, 4, 7)]
+    assert all(len(bodies) == 1 for bodies in cloud.bodies.values())
+
+
+def test_without_a_note_the_first_entry_was_under_way_alone(cloud: FakeCloud, spool: Spool) -> None:
+    fill(spool, 1)
+    run(spool, cloud, 1)
+    fill(spool, 2)
+    done = run(spool, cloud, 3)
+    assert [parcel.counters for parcel in done] == [(1,), (2, 3)]
+    assert seqs(cloud)[:4] == list(range(4))
+    assert all(len(bodies) == 1 for bodies in cloud.bodies.values())
+
+
+def test_what_has_left_the_spool_is_known_and_held(cloud: FakeCloud, spool: Spool) -> None:
+    cloud.fault = lambda _batches: 503
+    fill(spool, 3)
+    thread = Uplink(spool.path, spool.epoch, IngestClient(cloud.url, KEY, "edge-1"), "edge-1")
+    with thread.holding() as before:
+        pass
+    thread.start()
+    cloud.wait_for(lambda: cloud.answers[503] >= 1)
+    with thread.holding() as held_to:
+        pass
+    thread.stop(10.0)
+    assert (before, held_to) == (None, 1)
 
 
 def test_a_busy_cloud_gets_the_same_bytes_again(cloud: FakeCloud, spool: Spool) -> None:
     fill(spool, 3)
-    busy = iter([503, 429, 500, 0, 0, 503])
+    busy = iter([503, 429, 500, 0, 503])
     cloud.fault = lambda _batches: next(busy, 0)
-    done = run(spool, cloud, 3)
-    assert len(done) == 3
+    run(spool, cloud, 3)
     assert seqs(cloud) == list(range(12))
     assert cloud.answers[503] == 2
     assert all(len(bodies) == 1 for bodies in cloud.bodies.values())
@@ -178,3 +216,24 @@ def test_halves_keep_order_and_every_row() -> None:
 def test_a_url_that_is_none_is_refused_at_start() -> None:
     with pytest.raises(SettingsError, match="expected http"):
         IngestClient("cloud:8080", "k", "e")
+
+
+def test_an_edge_whose_name_is_in_use_refuses_to_start(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "CLAIM_EVERY_S", 0.01)
+    monkeypatch.setattr(uplink, "CLAIM_SLACK_S", 0.05)
+    cloud.fault = lambda _batches: 409
+    cloud.retry_after_s = 15  # it does not become less: the other one lives
+    with pytest.raises(NameTakenError, match="on purpose"):
+        claim_name(IngestClient(cloud.url, KEY, "e"), "e", 1, threading.Event())
+
+
+def test_an_edge_waits_for_a_name_that_runs_out(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "CLAIM_EVERY_S", 0.01)
+    left = iter([409, 409, 409])
+    cloud.fault = lambda _batches: next(left, 0)
+    claim_name(IngestClient(cloud.url, KEY, "e"), "e", 1, threading.Event())
+    assert cloud.answers == {409: 3, 200: 1}
