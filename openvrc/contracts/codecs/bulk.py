@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from openvrc.contracts.codecs.base import Bulk, BulkCodec, Codec, Decoded, Part,
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic
 
+Word = TypeVar("Word", bound=Hashable)
 Places = npt.NDArray[np.int32]
 
 KEPT_BYTES = 4096
@@ -103,8 +105,8 @@ def _part(members: Sequence[tuple[Batch, Places]]) -> Part:
     return Part(batch, places)
 
 
-def coded(words: Sequence[str], n_rows: Sequence[int]) -> tuple[Places, list[str]]:
-    """Text of payloads as text of rows: codes (sum of n_rows,) into distinct words."""
+def coded(words: Sequence[Word], n_rows: Sequence[int]) -> tuple[Places, list[Word]]:
+    """Words of payloads as words of rows: codes (sum of n_rows,) into distinct words."""
     codes = {word: code for code, word in enumerate(dict.fromkeys(words))}
     by_payload = np.array([codes[word] for word in words], np.int32)
     return np.repeat(by_payload, n_rows), list(codes)
