@@ -1,12 +1,13 @@
-"""Writes the migrations that follow from the contracts: `python -m cloud.store.schema`.
+"""What tables and views follow from the contracts: `python -m cloud.store.schema` prints it.
 
-A released migration is never changed: after a change of the contracts this prints what a new one
-must come to, and a test compares the migrated tables with the contracts.
+A migration that is in the main branch is never changed, because there are databases that have
+applied it. After a change of the contracts a new one brings tables and views to what this prints
+(new columns stand behind the old ones), and tests compare the migrated database with it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
 
 from cloud.store.columns import (
     SqlColumn,
@@ -16,8 +17,6 @@ from cloud.store.columns import (
     unique_columns,
 )
 from openvrc.contracts.messages import message_type
-
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def table_sql(message: str) -> str:
@@ -72,12 +71,10 @@ def _shown(column: SqlColumn) -> str:
 
 
 def main() -> None:
-    """Write both generated migrations."""
-    note = "-- Generated from the contracts by python -m cloud.store.schema.\n\n"
-    tables = "\n".join(map(table_sql, stored_messages()))
-    views = "\n".join(map(view_sql, stored_messages()))
-    (MIGRATIONS / "0002_messages.sql").write_text(note + tables, encoding="utf-8")
-    (MIGRATIONS / "0003_views.sql").write_text(note + views, encoding="utf-8")
+    """Print all tables, then all views."""
+    for text in (table_sql, view_sql):
+        for message in stored_messages():
+            sys.stdout.write(text(message) + "\n")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ CREATE TABLE battery_state (
     vehicle_speed_mps real,
     bms_alarm_level smallint,
     bms_alarm_bits bigint,
-    quality_bits bigint,
     edge_received_at timestamptz NOT NULL,
     lateness smallint NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now()
@@ -82,8 +81,6 @@ CREATE TABLE vehicle_profile (
     cells_in_series smallint,
     probe_count smallint,
     mass_kg real,
-    report_period_s real,
-    pack_codes text,
     edge_received_at timestamptz NOT NULL,
     lateness smallint NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now()

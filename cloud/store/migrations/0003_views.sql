@@ -63,7 +63,6 @@ CREATE VIEW v_battery_state AS SELECT
     t.vehicle_speed_mps,
     t.bms_alarm_level,
     t.bms_alarm_bits,
-    t.quality_bits,
     t.edge_received_at,
     t.lateness,
     t.stored_at
@@ -90,8 +89,6 @@ CREATE VIEW v_vehicle_profile AS SELECT
     t.cells_in_series,
     t.probe_count,
     t.mass_kg,
-    t.report_period_s,
-    t.pack_codes,
     t.edge_received_at,
     t.lateness,
     t.stored_at
