@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from openvrc.contracts.batch import Batch
@@ -22,6 +23,11 @@ CONTENT_TYPE = "application/vnd.openvrc.batches+zstd"
 _HEAD = struct.Struct("<4sI")
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 """A bound against decompression bombs; an edge sends a few MB at most."""
+ZSTD_LEVEL = -1
+"""Against level 1: two thirds of the time for 10 % more bytes of vehicles' states, half of it for a
+quarter more of cell voltages, which hardly shrink at any level."""
+SPARE_WORDS = 64
+"""Unused words that are not worth looking for."""
 _CHUNK_BYTES = 1024 * 1024
 _META = ("message", "zone", "run_id", "origin")
 
@@ -32,15 +38,28 @@ class WireError(VrcError):
 
 def pack(batches: Sequence[Batch]) -> bytes:
     """The body of one ingest request."""
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as out:
-        out.write(MAGIC + struct.pack("<I", len(batches)))
-        for batch in batches:
-            meta = {name: getattr(batch, name) for name in _META}
-            data = batch.data.replace_schema_metadata(meta)
-            with pa.ipc.new_stream(out, data.schema) as writer:
-                writer.write_batch(data)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    plain = pa.BufferOutputStream()
+    plain.write(_HEAD.pack(MAGIC, len(batches)))
+    for batch in batches:
+        meta = {name: getattr(batch, name) for name in _META}
+        data = _with_own_words(batch).data.replace_schema_metadata(meta)
+        with pa.ipc.new_stream(plain, data.schema) as writer:
+            writer.write_batch(data)
+    zstd = pa.Codec("zstd", ZSTD_LEVEL)
+    return zstd.compress(plain.getvalue(), asbytes=True)  # type: ignore[no-any-return]
+
+
+def _with_own_words(batch: Batch) -> Batch:
+    """The batch without words it does not use, where they are many: a slice keeps its whole's."""
+    changed: dict[str, object] = {}
+    for name, array in zip(batch.data.schema.names, batch.data.columns, strict=True):
+        if not pa.types.is_dictionary(array.type):
+            continue
+        words = array.dictionary
+        if len(words) > 2 * batch.n_rows + SPARE_WORDS:
+            used, codes = np.unique(batch.codes(name), return_inverse=True)
+            changed[name] = (codes.astype(np.int32), words.take(pa.array(used)).to_pylist())
+    return batch.with_columns(changed) if changed else batch
 
 
 def unpack(body: bytes) -> list[Batch]:

@@ -82,6 +82,15 @@ def test_the_wire_returns_what_was_packed_in_order() -> None:
     assert (got[0].zone, got[0].run_id, got[0].origin) == ("z", "r", "live")
 
 
+def test_a_slice_goes_without_the_words_of_its_whole() -> None:
+    names = [f"vehicle-{number}" for number in range(10_000)]
+    whole = cells([[1.0]] * 10_000).with_columns({"subject_id": names})
+    (got,) = wire.unpack(wire.pack([whole.slice(7000, 3)]))
+    assert got.texts("subject_id") == names[7000:7003]
+    assert len(got.dictionary("subject_id")) == 3
+    assert len(wire.pack([whole.slice(7000, 3)])) < 20_000
+
+
 def test_a_wire_body_cut_or_changed_anywhere_is_refused_with_a_reason() -> None:
     body = wire.pack([cells([[1.0, 2.0]])])
     for length in range(len(body)):
