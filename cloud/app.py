@@ -21,6 +21,7 @@ from cloud.api import (
     page,
     problems,
     streams,
+    traces,
     traffic,
     vehicles,
     zones,
@@ -57,7 +58,7 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, vehicles, traffic, zones, accounts, edges, export, streams, ops, page,
+    ingest, alerts, vehicles, traffic, zones, accounts, traces, edges, export, streams, ops, page,
 )  # fmt: skip
 
 

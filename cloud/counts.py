@@ -9,11 +9,11 @@ is exact at every moment.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloud.store.identities import Identities
-from cloud.store.writer import Counts, count_by_sender
+from cloud.store.writer import CountKey, Counts, count_by_sender
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.messages import MESSAGES
 
@@ -26,21 +26,26 @@ class CountsSinceCheckpoint:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counts = {}
+        self._counts: dict[CountKey, tuple[int, int, int]] = {}
         self._position = 0
 
     def add(self, counts: Counts) -> None:
         """Add what one body brought."""
         with self._lock:
-            for key, entry in counts.items():
-                known = self._counts.setdefault(key, [0, 0, 0])
-                for place, n in enumerate(entry):
-                    known[place] += n
+            for key, (stored, repeated, refused) in counts.items():
+                known = self._counts.get(key)
+                if known is not None:
+                    stored, repeated, refused = (  # noqa: PLW2901 (the sums are the new entry)
+                        stored + known[0],
+                        repeated + known[1],
+                        refused + known[2],
+                    )
+                self._counts[key] = (stored, repeated, refused)
 
-    def read(self) -> tuple[int, Counts]:
-        """The checkpoint's position these counts stand on, and a copy of them."""
+    def read(self) -> tuple[int, dict[CountKey, tuple[int, int, int]]]:
+        """The checkpoint's position these counts stand on, and the counts as of now."""
         with self._lock:
-            return self._position, {key: list(entry) for key, entry in self._counts.items()}
+            return self._position, dict(self._counts)  # entries are never changed in place
 
     def restart(self, position: int) -> None:
         """They are in the table now, as of this position."""
@@ -70,7 +75,7 @@ def counts_of(batches: Sequence[Batch], outcome: Outcome, identities: Identities
     return counts
 
 
-def as_columns(counts: Counts) -> dict[str, list[Any]]:
+def as_columns(counts: Mapping[CountKey, Sequence[int]]) -> dict[str, list[Any]]:
     """The counts as the arrays of the statement `add_counts`."""
     names = ("run", "zone", "source", "session", "message", "stored", "repeated", "refused")
     rows = [(*key, *entry) for key, entry in counts.items()]

@@ -1,4 +1,4 @@
-"""/v1/accounting, /v1/dead-letters, /v1/trace: where every record went."""
+"""/v1/accounting, /v1/dead-letters: where every record went."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from cloud.api.params import (
     AnyRun,
     Cursor,
     Limit,
-    NumberPath,
     Reason,
     Source,
-    SourcePath,
     Zone,
     bad_cursor,
     decode_cursor,
@@ -24,7 +22,6 @@ from cloud.api.params import (
     only_known_parameters,
 )
 from cloud.api.parts import CloudParts, Parts, Viewer
-from cloud.api.problems import ProblemError
 from cloud.store import reads
 
 router = APIRouter(tags=["accounting"], dependencies=[Depends(only_known_parameters)])
@@ -38,7 +35,7 @@ def accounting(
     run: AnyRun = None,
     source: Source = None,
     cursor: Cursor = None,
-    limit: Limit = 1000,
+    limit: Limit = 100,
 ) -> dict[str, Any]:
     """Sent = stored + rejected + dropped + expired + thinned + pending + missing.
 
@@ -112,27 +109,3 @@ def dead_letters(
             raise bad_cursor(error) from error
     items = [present.public(row) for row in page.items]
     return {"items": items, "next_cursor": page.next_cursor}
-
-
-@router.get("/v1/trace/{source_id}/{session}/{seq}", summary="Where one record went")
-def trace(
-    source_id: SourcePath,
-    session: NumberPath,
-    seq: NumberPath,
-    parts: Parts,
-    _caller: Viewer,
-    run: AnyRun = None,
-) -> dict[str, Any]:
-    """The rows and dead letters that a sender's record `seq` of `session` became, with times."""
-    with parts.database() as connection:
-        rows = reads.trace(connection, source_id, session, seq, run_id=run)
-    if not rows:
-        raise ProblemError(
-            404, f"record {seq} of session {session} of {source_id!r} is neither stored nor refused"
-        )
-    return {
-        "source_id": source_id,
-        "session": session,
-        "seq": seq,
-        "items": [present.public(row) for row in rows],
-    }

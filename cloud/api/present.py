@@ -13,7 +13,14 @@ from cloud.alerting import Alert
 from cloud.edges import HeardEdge
 from cloud.latest import RunLatest
 from cloud.latest_tables import NEVER_NS
-from cloud.store.reads import Account, AlertAction, AlertEvent, AlertView, SourceAccount
+from cloud.store.reads import (
+    Account,
+    AlertAction,
+    AlertEvent,
+    AlertView,
+    SessionAccount,
+    SourceAccount,
+)
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.units import ABSENT_I64, iso_from_ns
 
@@ -141,6 +148,11 @@ def account(a: Account) -> Json:
         "duplicates": a.duplicates,
         "is_closed": a.is_closed,
     }
+
+
+def session_account(a: SessionAccount) -> Json:
+    """An edge's account of one session."""
+    return vars(a) | {"gaps": [list(gap) for gap in a.gaps]}
 
 
 def edge(heard: HeardEdge, now_ns: int) -> Json:

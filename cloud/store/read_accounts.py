@@ -9,8 +9,9 @@ of them (for a second) are netted against others that are still on their way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from typing import Any, Protocol, TypeVar
 
 from psycopg.rows import dict_row
@@ -22,7 +23,7 @@ from cloud.store.read_types import (
     Row,
     SourceAccount,
 )
-from cloud.store.sql import statement
+from cloud.store.sql import statement, statements
 from openvrc.contracts.reasons import Reason
 
 MAX_GAPS = 100
@@ -31,23 +32,57 @@ LISTED_GAPS = 20
 CONSISTENT_WITHIN_S = 2.0
 """A checkpoint moves counts from memory to the table within milliseconds."""
 ALL_SENDERS = 10_000_000
+_FILTER = """k.run = ANY (w.runs) AND k.zone = ANY (w.zones)
+    AND (%(source)s::text IS NULL OR k.source = w.source)"""
 
 _T = TypeVar("_T")
 SenderKey = tuple[int, int, int]
 """(run, zone, source) as the store's keys."""
-Memory = dict[SenderKey, dict[int, list[int]]]
-"""What is in no table yet: [stored, repeated, refused] by sender and session."""
+Counts = Mapping[tuple[int, int, int, int, str], Sequence[int]]
+"""[stored, repeated, refused] by (run, zone, source, session, message)."""
 
 
 class PipelineCounts(Protocol):
     """What a pipeline in this process has counted since its checkpoint."""
 
-    def read(self) -> tuple[int, dict[tuple[int, int, int, int, str], list[int]]]:
-        """Position of the checkpoint, and [stored, repeated, refused] by key.
-
-        A key is (run, zone, source, session, message).
-        """
+    def read(self) -> tuple[int, Counts]:
+        """Position of the checkpoint, and the counts since."""
         ...
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is in no table yet. Up to 100,000 senders: each question is one pass."""
+
+    counts: Counts
+
+    def behind(self, after: SenderKey, limit: int) -> list[SenderKey]:
+        """The first senders behind a key, in order."""
+        run, zone, source = after
+        place = (run, zone, source + 1)
+        n_keys = limit
+        while True:
+            keys = nsmallest(n_keys, (key for key in self.counts if key > place))
+            senders = list(dict.fromkeys(key[:3] for key in keys))
+            if len(senders) >= limit or len(keys) < n_keys:
+                return senders[:limit]
+            n_keys *= 4  # a sender has several sessions and messages
+
+    def of(self, senders: Collection[SenderKey]) -> list[tuple[SenderKey, int, Sequence[int]]]:
+        """Sender, session and counts of some senders."""
+        sources = {source for _, _, source in senders}
+        return [
+            (key[:3], key[3], entry)
+            for key, entry in self.counts.items()
+            if key[2] in sources and key[:3] in senders
+        ]
+
+    def sums(self) -> dict[tuple[int, int], list[int]]:
+        """[stored, repeated, refused] by run and zone."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for key, entry in self.counts.items():
+            _add(found.setdefault(key[:2], [0, 0, 0]), entry)
+        return found
 
 
 @dataclass(frozen=True)
@@ -109,19 +144,10 @@ def most_rejected(
     connection: Connection, pipeline_counts: PipelineCounts | None, limit: int
 ) -> list[SourceAccount]:
     """Accounts of the senders of which the edges rejected most."""
-    facts = {"limit": limit}
-    keys = [tuple(row) for row in connection.execute(statement("most_rejected"), facts)]
-
-    def read(memory: Memory) -> list[SourceAccount]:
-        named = [row for key in keys for row in _keys(connection, {}, Wanted(), _before(key), 1)]
-        return _source_accounts(connection, memory, named)
-
-    return _consistent(connection, pipeline_counts, read)
-
-
-def _before(key: Any) -> SenderKey:
-    run, zone, source = key
-    return run, zone, source - 1
+    named = _select(connection, "most_rejected", {"limit": limit})
+    return _consistent(
+        connection, pipeline_counts, lambda memory: _source_accounts(connection, memory, named)
+    )
 
 
 def _consistent(
@@ -131,11 +157,7 @@ def _consistent(
     deadline_s = time.monotonic() + CONSISTENT_WITHIN_S
     while True:
         position, known = counts.read() if counts else (None, {})
-        memory: Memory = {}
-        for (run, zone, source, session, _), entry in known.items():
-            sums = memory.setdefault((run, zone, source), {}).setdefault(session, [0, 0, 0])
-            for place, n in enumerate(entry):
-                sums[place] += n
+        memory = Memory(known)
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             found = connection.execute(statement("checkpoint_position")).fetchone()
@@ -163,11 +185,22 @@ def _keys(
     connection: Connection, memory: Memory, wanted: Wanted, after: SenderKey, limit: int
 ) -> list[Row]:
     """Names and keys of a page of senders."""
-    new = sorted(key for key in memory if key > after)[:limit]
+    if wanted.source is not None:
+        # Its own rows are few; what only memory knows of it is told by its key.
+        key = _one(connection, "key_of_source", wanted.facts)
+        new = [sender for sender in {k[:3] for k in memory.counts if k[2] == key} if sender > after]
+    else:
+        new = memory.behind(after, limit)
     places = {"after_run": after[0], "after_zone": after[1], "after_source": after[2]}
-    return _select(
-        connection, "account_page", wanted.facts | places | _columns(new) | {"limit": limit}
-    )
+    facts = wanted.facts | places | _columns(new) | {"limit": limit}
+    # Without a filter the index gives the page in order; with one the few that fit are sorted.
+    text = statements()["account_page"].format(filter=_FILTER if wanted != Wanted() else "true")
+    return _rows(connection, text.encode(), facts)
+
+
+def _one(connection: Connection, name: str, facts: Row) -> Any:
+    row = connection.execute(statement(name), facts).fetchone()
+    return row[0] if row else None
 
 
 def _columns(keys: Iterable[SenderKey]) -> Row:
@@ -188,17 +221,17 @@ def _source_accounts(
     for row in _select(connection, "counters_of", keys):
         session = of_sender[_key(row)].setdefault(row["session"], _Session())
         _add(session.settled, (row["stored"], row["repeated"], row["refused"]))
-    for key, sessions in of_sender.items():
-        for number, entry in memory.get(key, {}).items():
-            _add(sessions.setdefault(number, _Session()).settled, entry)
+    for key, number, entry in memory.of(of_sender):
+        _add(of_sender[key].setdefault(number, _Session()).settled, entry)
     for row in _select(connection, "ledgers_of", keys):
         of_sender[_key(row)].setdefault(row["session"], _Session()).ledgers.append(row)
     return [_source_account(row, list(of_sender[_key(row)].values())) for row in named]
 
 
-def _add(sums: list[int], entry: Iterable[int]) -> None:
-    for place, n in enumerate(entry):
-        sums[place] += n
+def _add(sums: list[int], entry: Sequence[int]) -> None:
+    sums[0] += entry[0]
+    sums[1] += entry[1]
+    sums[2] += entry[2]
 
 
 def _sums(connection: Connection, memory: Memory, wanted: Wanted) -> dict[tuple[int, int], Account]:
@@ -207,11 +240,10 @@ def _sums(connection: Connection, memory: Memory, wanted: Wanted) -> dict[tuple[
     settled: dict[tuple[int, int], list[int]] = {}
     for row in _select(connection, "counter_sums", wanted.facts):
         settled[row["run"], row["zone"]] = [row["stored"], row["repeated"], row["refused"]]
-    for (run, zone, _), sessions in memory.items():
+    for (run, zone), entry in memory.sums().items():
         is_wanted = wanted.run_id in (None, names.get(("run", run)))
         if is_wanted and wanted.zone in (None, names.get(("zone", zone))):
-            for entry in sessions.values():
-                _add(settled.setdefault((run, zone), [0, 0, 0]), entry)
+            _add(settled.setdefault((run, zone), [0, 0, 0]), entry)
     reasons: dict[tuple[int, int], dict[str, int]] = {}
     for row in _select(connection, "reason_sums", wanted.facts):
         reasons.setdefault((row["run"], row["zone"]), {})[row["reason"]] = row["n"]
@@ -226,14 +258,17 @@ def _sums(connection: Connection, memory: Memory, wanted: Wanted) -> dict[tuple[
 
 def _corrected(connection: Connection, key: tuple[int, int], account: Account) -> Account:
     facts = {"run": key[0], "zone": key[1]}
-    row = connection.execute(statement("shared_sessions"), facts).fetchone()
-    twice = row[0] if row else 0
+    twice = _one(connection, "shared_sessions", facts)
     return replace(account, sent=account.sent - twice, missing=account.missing - twice)
 
 
 def _select(connection: Connection, name: str, facts: Row) -> list[Row]:
+    return _rows(connection, statement(name), facts)
+
+
+def _rows(connection: Connection, text: bytes, facts: Row) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(name), facts).fetchall()
+        return cursor.execute(text, facts).fetchall()
 
 
 def _source_account(named: Row, sessions: list[_Session]) -> SourceAccount:

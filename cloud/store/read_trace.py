@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
 from cloud.store.read_records import decoder, page_of, select
 from cloud.store.read_types import Connection, Page, Row
+from cloud.store.sql import statement, statements
 from openvrc.contracts.messages import MESSAGES
 
 
@@ -33,24 +40,88 @@ def trace(
 ) -> list[Row]:
     """The stored rows and dead letters of one numbered record; [] if there are none.
 
-    Each with its `message`. A sender that speaks of itself is found by index; for one that
-    speaks of others (an RSU) the tables are scanned, from where the times of its session allow.
+    Each with its `message`. Looked for where it costs least: a sender that speaks of itself has an
+    index; dead letters are few; of a sender that speaks of others (an RSU) the rows between its own
+    heartbeats are scanned, which have an index and are numbered in the same session; only without
+    those, all rows, the newest parts first.
     """
-    facts = {"source": source_id, "session": session, "seq": seq, "run_id": run_id}
-    facts |= {"zone": None, "from": None, "to": None, "limit": 20}
-    sender = (
-        " AND t.source = (SELECT id FROM source WHERE name = %(source)s)"
-        " AND t.session = %(session)s AND t.seq = %(seq)s"
-    )
-    itself = " AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)"
-    for where in (sender + itself, sender):
-        found: list[Row] = []
-        for message, row in MESSAGES.items():
-            if row.is_stored and (row.is_numbered or message == "dead_letter"):
-                query = select(message, where, is_newest_first=True)
-                decode = decoder(message)
-                rows = connection.execute(query, facts).fetchall()
-                found += [{"message": message} | decode(values) for values in rows]
-        if found:
-            return found
-    return []
+    record = {"source": source_id, "session": session, "seq": seq, "run_id": run_id}
+    facts: Row = record | {"zone": None, "from": None, "to": None, "limit": 20}
+    numbered = [name for name, row in MESSAGES.items() if row.is_stored and row.is_numbered]
+    found = _find(connection, numbered, _SENDER + _ITSELF, facts)
+    found = found or _find(connection, ["dead_letter"], _SENDER, facts)
+    if found or _is_missing(connection, record):
+        return found
+    span = _span_between_own_rows(connection, numbered, facts)
+    if span is not None:
+        found = _find(connection, numbered, _SENDER, facts | span)
+    return found or _find(connection, numbered, _SENDER, facts)
+
+
+_SENDER = (
+    " AND t.source = (SELECT id FROM source WHERE name = %(source)s)"
+    " AND t.session = %(session)s AND t.seq = %(seq)s"
+)
+_ITSELF = " AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)"
+_AROUND = timedelta(seconds=60)
+"""A sender's records may differ in time from its own heartbeats by so much and are still found."""
+
+
+def _find(connection: Connection, messages: list[str], where: str, facts: Row) -> list[Row]:
+    found: list[Row] = []
+    for message in messages:
+        decode = decoder(message)
+        rows = connection.execute(select(message, where, is_newest_first=True), facts).fetchall()
+        found += [{"message": message} | decode(values) for values in rows]
+    return found
+
+
+def _span_between_own_rows(
+    connection: Connection, messages: list[str], facts: Row
+) -> dict[str, datetime] | None:
+    """When the record was sampled, by the sender's own rows before and after it in its session."""
+    lows, highs = [], []
+    for message in messages:
+        text = sql.SQL(statements()["own_rows_around"]).format(table=sql.Identifier(message))
+        low, high = connection.execute(text, facts).fetchone() or (None, None)
+        lows += [low] if low else []
+        highs += [high] if high else []
+    if not lows or not highs:
+        return None
+    return {"from": max(lows) - _AROUND, "to": min(highs) + _AROUND}
+
+
+def _is_missing(connection: Connection, record: Row) -> bool:
+    """Whether the edges' accounts say that the record never came: no row of it can be there."""
+    told = session_accounts(connection, **record)
+    return bool(told) and all(account.lacks(record["seq"]) for account in told)
+
+
+def session_accounts(
+    connection: Connection, source: str, session: int, run_id: str | None, seq: int = 0
+) -> list[SessionAccount]:
+    """What the edges say of one session of a sender, one account by run, zone and spool."""
+    del seq  # a record's facts are passed as they are
+    facts = {"source": source, "session": session, "run_id": run_id}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("session_ledgers"), facts).fetchall()
+    return [SessionAccount(**row | {"gaps": [tuple(gap) for gap in row["gaps"]]}) for row in rows]
+
+
+@dataclass(frozen=True)
+class SessionAccount:
+    """An edge's account of one session, as far as a single record's fate shows in it."""
+
+    zone: str
+    run_id: str
+    edge_id: str
+    sent: int
+    forwarded: int
+    dropped: int
+    expired: int
+    missing: int
+    gaps: list[tuple[int, int]]
+
+    def lacks(self, seq: int) -> bool:
+        """Whether this number is listed as one that never came, or lies behind the last one."""
+        return seq >= self.sent or any(low <= seq <= high for low, high in self.gaps)

@@ -10,7 +10,7 @@ from cloud.store.read_accounts import accounting, most_rejected, zone_sums
 from cloud.store.read_alerts import add_action, alert, alerts
 from cloud.store.read_records import export, history
 from cloud.store.read_steps import steps
-from cloud.store.read_trace import dead_letters, trace
+from cloud.store.read_trace import SessionAccount, dead_letters, session_accounts, trace
 from cloud.store.read_types import (
     Account,
     Accounting,
@@ -40,6 +40,7 @@ __all__ = [
     "Page",
     "Row",
     "RunRow",
+    "SessionAccount",
     "SourceAccount",
     "ZoneRow",
     "accounting",
@@ -51,6 +52,7 @@ __all__ = [
     "history",
     "most_rejected",
     "runs",
+    "session_accounts",
     "steps",
     "trace",
     "zone_sums",

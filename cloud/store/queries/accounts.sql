@@ -1,29 +1,26 @@
 -- name: account_page
 -- Keys of senders that have an account or rows, in order: the first %(limit)s behind
 -- (%(after_run)s, %(after_zone)s, %(after_source)s). %(zone)s, %(run_id)s, %(source)s may be NULL;
--- the arrays are keys that only the pipeline's memory knows yet.
+-- the arrays are keys that only the pipeline's memory knows yet. {filter} is a condition on k and w.
 WITH wanted AS (
     SELECT ARRAY(SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s) AS runs,
            ARRAY(SELECT id FROM zone WHERE %(zone)s::text IS NULL OR name = %(zone)s) AS zones,
            (SELECT id FROM source WHERE name = %(source)s::text) AS source
 ), found AS (
-    (SELECT DISTINCT l.run, l.zone, l.source FROM ledger l, wanted w
-     WHERE l.run = ANY (w.runs) AND l.zone = ANY (w.zones)
-       AND (%(source)s::text IS NULL OR l.source = w.source)
-       AND (l.run, l.zone, l.source) > (%(after_run)s, %(after_zone)s, %(after_source)s)
-     ORDER BY l.run, l.zone, l.source LIMIT %(limit)s)
+    (SELECT DISTINCT k.run, k.zone, k.source FROM ledger k, wanted w
+     WHERE (k.run, k.zone, k.source) > (%(after_run)s, %(after_zone)s, %(after_source)s)
+       AND {filter}
+     ORDER BY k.run, k.zone, k.source LIMIT %(limit)s)
     UNION
-    (SELECT DISTINCT c.run, c.zone, c.source FROM counter c, wanted w
-     WHERE c.run = ANY (w.runs) AND c.zone = ANY (w.zones)
-       AND (%(source)s::text IS NULL OR c.source = w.source)
-       AND (c.run, c.zone, c.source) > (%(after_run)s, %(after_zone)s, %(after_source)s)
-     ORDER BY c.run, c.zone, c.source LIMIT %(limit)s)
+    (SELECT DISTINCT k.run, k.zone, k.source FROM counter k, wanted w
+     WHERE (k.run, k.zone, k.source) > (%(after_run)s, %(after_zone)s, %(after_source)s)
+       AND {filter}
+     ORDER BY k.run, k.zone, k.source LIMIT %(limit)s)
     UNION
-    SELECT n.run, n.zone, n.source
+    SELECT k.run, k.zone, k.source
     FROM unnest(%(runs)s::integer[], %(zones)s::integer[], %(sources)s::integer[])
-        AS n (run, zone, source), wanted w
-    WHERE n.run = ANY (w.runs) AND n.zone = ANY (w.zones)
-      AND (%(source)s::text IS NULL OR n.source = w.source)
+        AS k (run, zone, source), wanted w
+    WHERE {filter}
 )
 SELECT f.run, f.zone, f.source, r.run_id, z.name AS zone_name, s.name AS source_id
 FROM found f
@@ -31,6 +28,10 @@ JOIN run r ON r.id = f.run
 JOIN zone z ON z.id = f.zone
 JOIN source s ON s.id = f.source
 ORDER BY f.run, f.zone, f.source LIMIT %(limit)s;
+
+-- name: key_of_source
+-- A sender's key. %(source)s.
+SELECT id FROM source WHERE name = %(source)s::text;
 
 -- name: ledgers_of
 -- The edges' accounts of some senders. Arrays of one length: %(runs)s, %(zones)s, %(sources)s.
@@ -92,8 +93,38 @@ SELECT 'run' AS kind, id, run_id AS name FROM run
 UNION ALL SELECT 'zone', id, name FROM zone;
 
 -- name: most_rejected
--- The %(limit)s senders of which the edges rejected most.
-SELECT run, zone, source
-FROM ledger, jsonb_each_text(rejected) e
-WHERE rejected <> '{}'
-GROUP BY run, zone, source ORDER BY sum(e.value::bigint) DESC LIMIT %(limit)s;
+-- Keys and names of the %(limit)s senders of which the edges rejected most.
+SELECT f.run, f.zone, f.source, r.run_id, z.name AS zone_name, s.name AS source_id
+FROM (
+    SELECT l.run, l.zone, l.source
+    FROM ledger l, jsonb_each_text(l.rejected) e
+    WHERE l.rejected <> '{}'
+    GROUP BY l.run, l.zone, l.source ORDER BY sum(e.value::bigint) DESC LIMIT %(limit)s
+) AS f
+JOIN run r ON r.id = f.run
+JOIN zone z ON z.id = f.zone
+JOIN source s ON s.id = f.source;
+
+-- name: session_ledgers
+-- The edges' accounts of one session of a sender. %(source)s, %(session)s; %(run_id)s may be NULL.
+SELECT z.name AS zone, r.run_id, l.edge_id, l.sent, l.forwarded, l.dropped, l.expired, l.missing,
+       l.gaps
+FROM ledger l
+JOIN zone z ON z.id = l.zone
+JOIN run r ON r.id = l.run
+WHERE l.run = ANY (ARRAY(SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s))
+  AND l.zone = ANY (ARRAY(SELECT id FROM zone))
+  AND l.source = (SELECT id FROM source WHERE name = %(source)s)
+  AND l.session = %(session)s
+ORDER BY r.run_id, z.name;
+
+-- name: own_rows_around
+-- When a sender said something of itself last before, and first after, its record %(seq)s of
+-- %(session)s; NULL where it did not. %(source)s; %(run_id)s may be NULL. {table}.
+SELECT max(t.sampled_at) FILTER (WHERE t.seq < %(seq)s),
+       min(t.sampled_at) FILTER (WHERE t.seq > %(seq)s)
+FROM {table} t
+WHERE t.run = ANY (ARRAY(SELECT id FROM run WHERE %(run_id)s::text IS NULL OR run_id = %(run_id)s))
+  AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)
+  AND t.source = (SELECT id FROM source WHERE name = %(source)s)
+  AND t.session = %(session)s;
