@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 from edge import giving_up, journal
 from edge.core import EdgeCore, Group
 from edge.giving_up import DROPPED, EXPIRED, Policy
 from edge.journal import Input
 from edge.spool import Spool, SpoolWriteError
+from edge.state_file import pack_state
 from edge.uplink import Done
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import RoadMap
@@ -25,13 +29,22 @@ LOG = logging.getLogger("edge.pipeline")
 
 CHECKPOINT_EVERY_S = 5.0
 CHECKPOINT_SHARE = 20.0
-"""A checkpoint is taken no more often than its own duration times this: at most 5 % of the time,
+"""A checkpoint is taken no more often than its own duration times this: at most 5 % of a core,
 however large the state; the journal in between grows a little instead."""
 AGE_EVERY_S = 1.0
 """How often the spool is looked through for what is too old."""
 
 Zones = Mapping[str, tuple[Zone, RoadMap]]
 NO_POLICY = Policy()
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A checkpoint on its way to disk."""
+
+    journal_number: int
+    file: Future[Path]
+    began_s: float
 
 
 class Pipeline:
@@ -55,6 +68,8 @@ class Pipeline:
         self._write: Callable[[], Group] | None = None
         """A group that the disk would not take."""
         self._checkpoint_due_s = time.monotonic() + CHECKPOINT_EVERY_S
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: _Writing | None = None
         self._age_due_s = 0.0
         self._has_new_state = False
         self.core = EdgeCore(zones, edge_id, spool.epoch, max_payload_bytes=max_payload_bytes)
@@ -160,17 +175,32 @@ class Pipeline:
         return self._written()
 
     def checkpoint_if_due(self, *, now: bool = False) -> None:
-        """Write the state when its time has come; call it right after `commit`."""
-        start_s = time.monotonic()
-        if not self._has_new_state or (start_s < self._checkpoint_due_s and not now):
+        """Write the state when its time has come; call it right after `commit`.
+
+        Only the copy of the state is made here; it is packed and written beside the groups that
+        follow, and adopted behind one of them. With `now` all of it is done on return.
+        """
+        if self._writing is not None and (now or self._writing.file.done()):
+            self._adopt(self._writing)
+        is_due = now or time.monotonic() >= self._checkpoint_due_s
+        if self._writing is not None or not self._has_new_state or not is_due:
             return
+        number, tree = self._spool.journal_number, self.core.state_tree()
+        file = self._writer.submit(lambda: self._spool.write_state(pack_state(tree), number))
+        self._has_new_state = False
+        self._writing = _Writing(number, file, time.monotonic())
+        if now:
+            self._adopt(self._writing)
+
+    def _adopt(self, writing: _Writing) -> None:
+        self._writing = None
         try:
-            self._spool.checkpoint(self.core.snapshot())
-            self._has_new_state = False
+            self._spool.adopt(writing.file.result(), writing.journal_number)
         except SpoolWriteError as error:
+            self._has_new_state = True
             LOG.warning("checkpoint is put off, the journal goes on: %s", error)
         end_s = time.monotonic()
-        pause_s = max(CHECKPOINT_EVERY_S, CHECKPOINT_SHARE * (end_s - start_s))
+        pause_s = max(CHECKPOINT_EVERY_S, CHECKPOINT_SHARE * (end_s - writing.began_s))
         self._checkpoint_due_s = end_s + pause_s
 
     def ledger(self, limit: int, now_ns: int) -> list[Batch]:

@@ -144,6 +144,38 @@ def test_a_checkpoint_shortens_the_journal_and_changes_no_state(tmp_path: Path) 
     again.close()
 
 
+def test_groups_go_on_while_a_checkpoint_is_written_and_their_inputs_stay(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool, line = pipeline(path)
+    for number in range(30):
+        line.give(story(number))
+        line.commit([], T0)
+        if number == 10:
+            halfway, covered = line.core.snapshot(), spool.journal_number
+    written = spool.write_state(halfway, covered)
+    spool.write_state(b"never adopted", covered - 1)  # a process may die in between
+    spool.adopt(written, covered)
+    assert [file.name for file in tmp_path.glob("s.state-*")] == [written.name]
+    before = line.core.snapshot()
+    spool.close()
+    again, restored = pipeline(path)
+    assert restored.core.snapshot() == before
+    again.close()
+
+
+def test_a_checkpoint_that_is_gone_is_told_and_nothing_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool, line = pipeline(path)
+    line.give(story(0))
+    line.commit([], T0)
+    line.checkpoint_if_due(now=True)
+    spool.close()
+    (state,) = tmp_path.glob("s.state-*")
+    state.unlink()
+    with pytest.raises(SpoolError, match=state.name):
+        Spool(path, "edge-1", MAX)
+
+
 def test_confirmed_entries_with_refused_records_become_dead_letters(tmp_path: Path) -> None:
     path = tmp_path / "s"
     spool, line = pipeline(path)
