@@ -72,8 +72,8 @@ class Body:
 
 def bodies(group: int, n_passes: int, vehicles: int) -> Iterator[list[Body]]:
     """Pass after pass over all vehicles; the accounts stand at its end."""
-    plan = TrafficPlan(vehicles, 50, group, 1, START_NS, "bench-run", 0, vehicles // 10)
-    world = BenchWorld(plan)
+    world = BenchWorld(TrafficPlan(vehicles, 50, group, 1, START_NS, "bench-run"))
+    world.braking_every = vehicles // 10
     frames = world.frames()
     number = 0
     for _ in range(n_passes):

@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("openvrc", "paho-mqtt", "pydantic", "pyarrow", "numpy", "psycopg", "fastapi", "uvicorn")
+PACKAGES = (
+    "openvrc",
+    "gmqtt",
+    "paho-mqtt",
+    "pydantic",
+    "pyarrow",
+    "numpy",
+    "psycopg",
+    "fastapi",
+    "uvicorn",
+)
 
 
 def machine_facts() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The modes that are compared, and what one measured run came to."""
+"""The modes that are compared, what one run of a mode came to, and the medians of several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from statistics import median
 from typing import Any
 
 US_PER_S = 1e6
+SHARES = (50, 95, 99)
+"""Percentiles of latency."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ MODES = {
 
 @dataclass(frozen=True)
 class Load:
-    """One run at saturation; CPU in microseconds per record, memory in 10^6 bytes by process."""
+    """One measured stage; CPU in microseconds per record, memory in 10^6 bytes by process."""
 
     sent: int
     stored: int
@@ -44,6 +46,10 @@ class Load:
     bytes_per_row: float | None = None
     world_us: float = 0.0
     """What making up the traffic costs the sender's process; not part of `cpu_us`."""
+    encode_us: float = 0.0
+    """What encoding costs the sender; part of `cpu_us`."""
+    sender_busy: float = 0.0
+    """CPU time of the sender's process by wall time: near 1 it is what limits the rate."""
 
     @property
     def total_us(self) -> float:
@@ -58,12 +64,34 @@ class Load:
 
 @dataclass(frozen=True)
 class Waits:
-    """Percentiles in ms of one paced run; None where nothing was timed."""
+    """Percentiles (`SHARES`) in ms of a paced stage; None where nothing was timed."""
 
-    rate: float
     stored_ms: Sequence[float | None]
     alert_ms: Sequence[float | None]
     alerts: int
+
+
+@dataclass(frozen=True)
+class ModeRun:
+    """One repetition of a mode on a platform of its own, in stages."""
+
+    first_pass: Load
+    """Every vehicle for the first time, in full messages."""
+    steady: Load
+    """At saturation, after that."""
+    paced: Load
+    """At half of the saturated rate."""
+    waits: Waits
+    """Latencies of the paced stage."""
+    paho_sender: Load | None = None
+    """At saturation with paho's sender instead."""
+
+    @property
+    def stages(self) -> list[Load]:
+        """All that were measured."""
+        return [self.first_pass, self.steady, self.paced] + (
+            [self.paho_sender] if self.paho_sender else []
+        )
 
 
 def cpu_us_per_record(
@@ -79,10 +107,13 @@ def middle(loads: Sequence[Load]) -> dict[str, Any]:
     sizes = [load.bytes_per_row for load in loads if load.bytes_per_row is not None]
     return {
         "records_per_s": round(median(load.records_per_s for load in loads), 0),
+        "records_per_s_spread": _spread([load.records_per_s for load in loads], 0),
         "cpu_us_per_record": {name: round(value, 3) for name, value in parts.items()}
         | {"total": round(median(load.total_us for load in loads), 3)},
+        "cpu_us_total_spread": _spread([load.total_us for load in loads], 2),
         "world_us_per_record": round(median(load.world_us for load in loads), 3),
-        "total_us_of_each_repetition": [round(load.total_us, 2) for load in loads],
+        "encode_us_per_record": round(median(load.encode_us for load in loads), 3),
+        "sender_busy": round(median(load.sender_busy for load in loads), 2),
         "sent": sum(load.sent for load in loads),
         "stored": sum(load.stored for load in loads),
         "rejected": sum(load.rejected for load in loads),
@@ -93,12 +124,46 @@ def middle(loads: Sequence[Load]) -> dict[str, Any]:
     }
 
 
-def paced(waits: Waits) -> dict[str, Any]:
-    """Latencies of a paced run, for JSON."""
-    found: dict[str, Any] = {"paced_records_per_s": round(waits.rate), "alerts": waits.alerts}
-    for name, values in (("stored", waits.stored_ms), ("alert", waits.alert_ms)):
-        for share, value in zip((50, 95, 99), values, strict=True):
-            found[f"{name}_p{share}_ms"] = None if value is None else round(value, 1)
+def _spread(values: Sequence[float], digits: int) -> list[float]:
+    """Least and most."""
+    return [round(min(values), digits), round(max(values), digits)]
+
+
+def mode_result(name: str, runs: Sequence[ModeRun]) -> dict[str, Any]:
+    """One mode over its repetitions, for JSON.
+
+    On top the steady state at saturation, with the latencies at half of it and the counts of all
+    stages; below that the stages by themselves.
+    """
+    steady = middle([run.steady for run in runs])
+    paced = middle([run.paced for run in runs])
+    everything = [stage for run in runs for stage in run.stages]
+    counts = {
+        count: sum(getattr(stage, count) for stage in everything)
+        for count in ("sent", "stored", "rejected")
+    }
+    senders = [run.paho_sender for run in runs if run.paho_sender is not None]
+    return {
+        "name": name,
+        **steady,
+        **counts,
+        **_latencies([run.waits for run in runs]),
+        "first_pass": middle([run.first_pass for run in runs]),
+        "paced": paced,
+        "paho_sender": middle(senders) if senders else None,
+    }
+
+
+def _latencies(waits: Sequence[Waits]) -> dict[str, Any]:
+    found: dict[str, Any] = {"alerts": sum(one.alerts for one in waits)}
+    for kind in ("stored", "alert"):
+        for place, share in enumerate(SHARES):
+            values = [getattr(one, f"{kind}_ms")[place] for one in waits]
+            known = [value for value in values if value is not None]
+            name = f"{kind}_p{share}_ms"
+            found[name] = round(median(known), 1) if known else None
+            if share == SHARES[-1]:
+                found[f"{kind}_p{share}_ms_spread"] = _spread(known, 1) if known else None
     return found
 
 

@@ -59,6 +59,23 @@ def rss_mb(pids: Mapping[str, int], *, proc: Path = PROC) -> dict[str, float]:
     return found
 
 
+def rss_now_mb(pids: Mapping[str, int], *, proc: Path = PROC) -> dict[str, float]:
+    """Resident memory now, in 10^6 bytes: the sum of the shares of a process and its descendants.
+
+    Raises ProcError.
+    """
+    ticks, children = _scan(proc)
+    return {
+        name: sum(
+            _kb(proc / str(member) / "smaps_rollup", "Pss")
+            for member in _tree(pid, name, ticks, children)
+        )
+        * 1024
+        / BYTES_PER_MB
+        for name, pid in pids.items()
+    }
+
+
 def _scan(proc: Path) -> tuple[dict[int, int], dict[int, list[int]]]:
     ticks: dict[int, int] = {}
     children: dict[int, list[int]] = {}

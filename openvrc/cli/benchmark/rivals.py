@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openvrc.cli.benchmark.child import Child
-from openvrc.cli.benchmark.modes import Load, Mode, cpu_us_per_record
+from openvrc.cli.benchmark.modes import US_PER_S, Load, Mode, cpu_us_per_record
 from openvrc.cli.benchmark.procfs import cpu_s, rss_mb
 from openvrc.cli.benchmark.runs import (
     DRAIN_TIMEOUT_S,
@@ -17,10 +17,11 @@ from openvrc.cli.benchmark.runs import (
     SEND_TIMEOUT_S,
     BenchError,
     database_value,
-    saturating,
     scratch_platform,
+    send_plan,
     start_sender,
 )
+from openvrc.cli.benchmark.sender import END, Stage
 from openvrc.cli.benchmark.traffic import BenchWorld, TrafficPlan
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.units import NS_PER_S
@@ -28,15 +29,14 @@ from simulator.world import RECORDS_PER_MESSAGE
 
 SCRIPT = Path(__file__).resolve().parents[3] / "tests" / "bench" / "naive_baseline.py"
 """In a checkout; an installed wheel has no tests, and then there is no baseline."""
-US_PER_S = 1e6
-FRAME_SHARE = 4
+FRAME_SHARE = 20
 
 
 def naive(mode: Mode, *, vehicles: int, send_s: float, seed: int) -> Load:
     """The naive subscriber on the same broker, server and messages."""
     # It is slow: ten whole frames ahead of it would take a minute to store.
     smaller = replace(mode, records_per_frame=mode.records_per_frame // FRAME_SHARE)
-    plan = saturating(smaller, vehicles, seed, send_s)
+    plan = send_plan(smaller, vehicles, seed)
     with scratch_platform(with_parts=False) as platform:
         assert platform.broker is not None
         assert platform.database is not None
@@ -56,12 +56,14 @@ def naive(mode: Mode, *, vehicles: int, send_s: float, seed: int) -> Load:
                 "database": platform.database.pid,
             }
             before_s = cpu_s(pids)
-            sender.say("go")
+            sender.say(Stage(seconds=send_s).to_json())
             sent = sender.wait_for("sent", send_s + SEND_TIMEOUT_S)
             stored = _wait_for_rows(subscriber, sent["records"])
             ended_ns = time.time_ns()
             after_s = cpu_s(pids)
             memory = rss_mb(pids)
+            sender.say(END)
+            sender.wait_for("ended")
         size = database_value(platform, "SELECT pg_total_relation_size('naive')::float8")
     cpu_us = cpu_us_per_record(before_s, after_s, sent["records"])
     world_us = sent["world_cpu_s"] * US_PER_S / sent["records"]
@@ -75,6 +77,8 @@ def naive(mode: Mode, *, vehicles: int, send_s: float, seed: int) -> Load:
         rss_mb=memory,
         bytes_per_row=size / stored,
         world_us=world_us,
+        encode_us=sent["encode_cpu_s"] * US_PER_S / sent["records"],
+        sender_busy=sent["process_cpu_s"] / sent["elapsed_s"],
     )
 
 

@@ -1,8 +1,9 @@
 """The sender process: the real publisher on benchmark traffic. Started by `runs.py`.
 
-Its input is a line with a `SendPlan` as JSON, then "go"; it says "ready", then "sent" with what it
-sent. Closing its input ends it. What making up the traffic costs is measured apart: a vehicle
-measures its state, it does not compute it.
+Its input is a line with a `SendPlan` as JSON, then one `Stage` a line; it says "ready" once an edge
+has answered, and "sent" with what it sent once the broker has all of a stage. "end" ends the run;
+closing its input ends the process. What making up the traffic costs is measured apart: a vehicle
+measures its state, it does not compute it. So is encoding: the rest is what publishing costs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -19,18 +21,23 @@ from typing import Any
 
 from openvrc.cli.benchmark.traffic import BenchWorld, TrafficPlan
 from openvrc.settings import load_settings
+from simulator.gmqtt_link import GmqttLink
+from simulator.link import LinkMaker
+from simulator.mqtt_link import MqttLink
 from simulator.publisher import Publisher
-from simulator.world import Frame
+from simulator.world import RECORDS_PER_MESSAGE, Frame
+
+CLIENTS: dict[str, LinkMaker] = {"gmqtt": GmqttLink, "paho": MqttLink}
+END = "end"
 
 
 @dataclass(frozen=True)
 class SendPlan:
-    """What to send and how fast: zone seconds per second."""
+    """What to send and by which client."""
 
     traffic: TrafficPlan
     codec: str
-    send_s: float
-    speed: float
+    client: str = "gmqtt"
 
     def to_json(self) -> str:
         """One line."""
@@ -43,52 +50,126 @@ class SendPlan:
         return cls(**tree | {"traffic": TrafficPlan(**tree["traffic"])})
 
 
-class TimedWorld(BenchWorld):
-    """Benchmark traffic that knows what it costs to make up; ends after `send_s`."""
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run: ends after `records` or `seconds`, whichever is given.
 
-    def __init__(self, plan: TrafficPlan, send_s: float) -> None:
+    `rate` is records per second, 0: as many as the edge takes. `brakings` is how many vehicles
+    brake hard in it, after its first `settle_s`. Messages of a warming stage are always full.
+    """
+
+    records: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+    records_per_frame: int = 0
+    brakings: int = 0
+    settle_s: float = 0.0
+    is_warming: bool = False
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+
+class StagedWorld(BenchWorld):
+    """Benchmark traffic in stages, each told from outside; knows what it costs to make up."""
+
+    def __init__(self, plan: TrafficPlan) -> None:
         super().__init__(plan)
-        self.world_cpu_s = 0.0
-        self.first_ns = 0
-        self._timer = threading.Timer(send_s, self.stop)
-        self._timer.daemon = True
+        self.stages: queue.Queue[Stage | None] = queue.Queue()
+        self.publisher: TimedPublisher | None = None
+        self._world_cpu_s = 0.0
 
     def frames(self) -> Iterator[Frame]:
-        """The same frames."""
+        """The frames of stage after stage; then the senders' counts."""
         frames = super().frames()
-        self.first_ns = time.time_ns()
-        self._timer.start()
-        while True:
-            began_s = time.thread_time()
-            frame = next(frames, None)
-            self.world_cpu_s += time.thread_time() - began_s
-            if frame is None:
-                return
+        say("ready")
+        while (stage := self.stages.get()) is not None:
+            yield from self._stage(stage, frames)
+        self.stop()
+        yield from frames
+
+    def _stage(self, stage: Stage, frames: Iterator[Frame]) -> Iterator[Frame]:
+        plan = self._plan
+        self.records_per_frame = stage.records_per_frame or plan.records_per_frame
+        is_batched = stage.is_warming or plan.records_per_message > 1
+        self.records_per_message = RECORDS_PER_MESSAGE if is_batched else 1
+        if stage.brakings:
+            settled = int(stage.rate * stage.settle_s)
+            self.brakings_from = self.n_emitted + settled
+            rest = stage.rate * stage.seconds - settled
+            self.braking_every = max(1, int(rest / stage.brakings))
+        began_ns, began_s = time.time_ns(), time.monotonic()
+        before = self._costs()
+        sent = from_ns = 0
+        while not self._is_over(stage, sent, time.monotonic() - began_s):
+            if stage.rate:
+                time.sleep(max(began_s + sent / stage.rate - time.monotonic(), 0.0))
+            frame = self._next(frames)
+            from_ns = from_ns or int(frame.messages[0].whole.column("sampled_at_ns").min())
+            sent += sum(message.n_rows for message in frame.messages)
             yield frame
+        self.braking_every = 0
+        elapsed_s = time.monotonic() - began_s
+        costs = {name: value - before[name] for name, value in self._costs().items()}
+        say("sent", records=sent, first_ns=began_ns, from_ns=from_ns, elapsed_s=elapsed_s, **costs)
+
+    def _is_over(self, stage: Stage, sent: int, elapsed_s: float) -> bool:
+        return sent >= stage.records if stage.records else elapsed_s >= stage.seconds
+
+    def _next(self, frames: Iterator[Frame]) -> Frame:
+        began_s = time.thread_time()
+        frame = next(frames)
+        self._world_cpu_s += time.thread_time() - began_s
+        return frame
+
+    def _costs(self) -> dict[str, float]:
+        """What has been spent so far: CPU seconds, and seconds waited for the edge."""
+        assert self.publisher is not None
+        return {
+            "world_cpu_s": self._world_cpu_s,
+            "encode_cpu_s": self.publisher.encode_cpu_s,
+            "process_cpu_s": time.process_time(),
+            "waited_s": self.publisher.waited_s,
+        }
+
+
+class TimedPublisher(Publisher):
+    """The publisher, with the CPU time of encoding."""
+
+    encode_cpu_s = 0.0
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for the edge."""
+        return self._progress.slowed_s
+
+    def _encoded(self, frame: Frame) -> list[bytes]:
+        began_s = time.thread_time()
+        payloads = super()._encoded(frame)
+        self.encode_cpu_s += time.thread_time() - began_s
+        return payloads
 
 
 def main() -> None:
-    """Wait for the plan, wait for "go", send, tell, wait for the end."""
+    """Wait for the plan, send stage after stage, wait for the end of the input."""
     gc.set_threshold(100_000, 50, 50)
     plan = SendPlan.from_json(sys.stdin.readline())
-    world = TimedWorld(plan.traffic, plan.send_s)
-    publisher = Publisher(world, load_settings(), speed=plan.speed, codec=plan.codec)
-    say("ready")
-    if not sys.stdin.readline():
-        return
-    # Nobody waits for a sender whose benchmark has died.
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    summary = publisher.run()
-    say(
-        "sent",
-        records=summary["records"]["vehicle_state"],
-        messages=summary["messages"],
-        slowed_s=summary["slowed_s"],
-        first_ns=world.first_ns,
-        last_ns=time.time_ns(),
-        world_cpu_s=world.world_cpu_s,
+    world = StagedWorld(plan.traffic)
+    publisher = world.publisher = TimedPublisher(
+        world, load_settings(), speed=0.0, codec=plan.codec, make_link=CLIENTS[plan.client]
     )
+    threading.Thread(target=_listen, args=(world,), daemon=True).start()
+    publisher.run()
+    say("ended")
     threading.Event().wait()  # until the input is closed
+
+
+def _listen(world: StagedWorld) -> None:
+    for line in sys.stdin:
+        is_end = line.strip() == END
+        world.stages.put(None if is_end else Stage(**json.loads(line)))
+    os._exit(0)  # nobody waits for a sender whose benchmark has ended
 
 
 def say(event: str, **facts: Any) -> None:

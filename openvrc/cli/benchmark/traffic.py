@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrafficPlan:
-    """What is sent; from record `brakings_from` on, each `braking_every`-th vehicle brakes."""
+    """What is sent."""
 
     vehicles: int
     records_per_message: int
@@ -48,13 +48,14 @@ class TrafficPlan:
     seed: int
     start_ns: int
     run_id: str
-    brakings_from: int = 0
-    braking_every: int = 0
-    """0: nobody brakes."""
 
 
 class BenchWorld:
-    """A `World` of vehicles without a map; ends only by `stop`."""
+    """A `World` of vehicles without a map; ends only by `stop`.
+
+    Frames and messages may change their size on the way; from record `brakings_from` on, each
+    `braking_every`-th vehicle brakes (0: nobody does).
+    """
 
     zone = ZONE
     origin: Origin = "simulated"
@@ -84,7 +85,10 @@ class BenchWorld:
         self._rsus = np.array(
             [self._emitter.source("rsu", f"rsu-{n:03d}") for n in range(self._n_rsus)], np.int64
         )
-        self._n_emitted = 0
+        self.n_emitted = 0
+        self.records_per_frame = plan.records_per_frame
+        self.records_per_message = plan.records_per_message
+        self.brakings_from = self.braking_every = 0
         self._stopped = threading.Event()
 
     def _uniform(self, low: float, high: float) -> Floats:
@@ -123,8 +127,10 @@ class BenchWorld:
         rsus = np.broadcast_to(self._rsus[turns][None, :, None], by_round.shape).reshape(-1)
         at_us = np.arange(plan.vehicles, dtype=np.int64) * 1_000_000 // plan.vehicles
         at_ns = self.start_ns + second * NS_PER_S + at_us * NS_PER_US
-        for first in range(0, plan.vehicles, plan.records_per_frame):
-            rows = slice(first, first + plan.records_per_frame)
+        first = 0
+        while first < plan.vehicles:
+            rows = slice(first, first + self.records_per_frame)
+            first = rows.stop
             yield vehicles[rows], rsus[rows], at_ns[rows]
 
     def _emit(self, vehicles: Ints, rsus: Ints, at_ns: Ints) -> list[Outgoing]:
@@ -158,13 +164,12 @@ class BenchWorld:
 
     def _brake(self, vehicles: Ints, elapsed_s: Floats) -> None:
         """Let the next ones brake, a moment before they are heard; nobody brakes twice."""
-        numbers = self._n_emitted + np.arange(len(vehicles))
-        self._n_emitted += len(vehicles)
-        if not self._plan.braking_every:
+        past = self.n_emitted + np.arange(len(vehicles)) - self.brakings_from
+        self.n_emitted += len(vehicles)
+        if not self.braking_every:
             return
-        past = numbers - self._plan.brakings_from
-        chosen = vehicles[(past >= 0) & (past % self._plan.braking_every == 0)]
-        at_s = elapsed_s[(past >= 0) & (past % self._plan.braking_every == 0)] - BRAKING_BEFORE_S
+        is_chosen = (past >= 0) & (past % self.braking_every == 0)
+        chosen, at_s = vehicles[is_chosen], elapsed_s[is_chosen] - BRAKING_BEFORE_S
         self._braking_at_s[chosen] = np.minimum(self._braking_at_s[chosen], at_s)
 
     def _motion(self, vehicles: Ints, elapsed_s: Floats) -> tuple[Floats, Floats, Floats]:
@@ -177,7 +182,7 @@ class BenchWorld:
         return speed_mps * elapsed_s - lost_m, speed_mps + BRAKING_MPS2 * braked_s, accel_mps2
 
     def _as_sent(self, messages: list[Outgoing]) -> tuple[Outgoing, ...]:
-        if self._plan.records_per_message == RECORDS_PER_MESSAGE:
+        if self.records_per_message == RECORDS_PER_MESSAGE:
             return tuple(messages)
         return tuple(
             replace(message, start=row, end=row + 1)

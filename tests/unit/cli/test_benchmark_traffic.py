@@ -1,16 +1,19 @@
 """The traffic of `vrc bench`: full messages, shuffled, plausible, the same for the same seed."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
-from openvrc.cli.benchmark.sender import SendPlan
+from openvrc.cli.benchmark import sender
+from openvrc.cli.benchmark.sender import SendPlan, Stage, StagedWorld
 from openvrc.cli.benchmark.traffic import LENGTH_M_PER_DEG, BenchWorld, TrafficPlan
 from openvrc.contracts.batch import Batch, concat
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.messages import MESSAGES
+from simulator.world import Frame
 
 PLAN = TrafficPlan(
     vehicles=1000,
@@ -94,8 +97,10 @@ def test_vehicles_drive_as_fast_as_they_say() -> None:
 
 
 def test_chosen_vehicles_brake_hard_when_they_are_heard_and_nobody_else() -> None:
-    plan = replace(PLAN, brakings_from=500, braking_every=100)
-    batch = records(plan, 1)
+    world = BenchWorld(PLAN)
+    world.brakings_from, world.braking_every = 500, 100
+    frames = islice(world.frames(), FRAMES_PER_S)
+    batch = concat([batch for frame in frames for batch in frame.batches()])
     hard = np.flatnonzero(batch.column("accel_long_mps2") < -5.5)
     assert len(hard) == 5
     assert not (records(PLAN, 1).column("accel_long_mps2") < -5.5).any()
@@ -125,5 +130,50 @@ def test_a_plan_that_would_cut_messages_is_refused(change: dict[str, int]) -> No
 
 
 def test_a_plan_reaches_the_sender_as_it_was() -> None:
-    plan = SendPlan(PLAN, "arrow", 3.0, 0.5)
+    plan = SendPlan(PLAN, "arrow", "paho")
     assert SendPlan.from_json(plan.to_json()) == plan
+
+
+class FakePublisher:
+    encode_cpu_s = waited_s = 0.0
+
+
+def staged(monkeypatch: pytest.MonkeyPatch, plan: TrafficPlan, *stages: Stage) -> Iterator[Frame]:
+    """The frames of these stages; what the sender would say is dropped."""
+    monkeypatch.setattr(sender, "say", lambda *_, **__: None)
+    world = StagedWorld(plan)
+    world.publisher = FakePublisher()  # type: ignore[assignment]
+    for stage in [*stages, None]:
+        world.stages.put(stage)
+    return world.frames()
+
+
+def test_the_first_pass_comes_in_full_messages_and_the_rest_as_the_mode_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = replace(PLAN, records_per_message=1)
+    first = Stage(records=PLAN.vehicles, records_per_frame=250, is_warming=True)
+    frames = list(staged(monkeypatch, plan, first, Stage(records=500)))
+    sizes = [{message.n_rows for message in frame.messages} for frame in frames[:-1]]
+    assert sizes == [{50}] * 4 + [{1}]
+    heard = {s for frame in frames[:4] for b in frame.batches() for s in b.texts("subject_id")}
+    assert len(heard) == PLAN.vehicles
+    assert {message.message for message in frames[-1].messages} == {"source_status"}
+
+
+def test_so_many_brake_in_a_paced_stage_and_only_after_it_has_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate = 1e6  # so fast that the test does not wait
+    stage = Stage(records=2000, rate=rate, seconds=2000 / rate, brakings=10, settle_s=500 / rate)
+    frames = list(staged(monkeypatch, PLAN, stage))[:-1]
+    batches = [batch for frame in frames for batch in frame.batches()]
+    hard = [batch.column("accel_long_mps2") < -5.5 for batch in batches]
+    assert [len(frames), hard[0].sum()] == [4, 0]
+    braking = {
+        subject
+        for batch, is_hard in zip(batches, hard, strict=True)
+        for subject, brakes in zip(batch.texts("subject_id"), is_hard, strict=True)
+        if brakes
+    }
+    assert len(braking) == 10
