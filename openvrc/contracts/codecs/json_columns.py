@@ -8,12 +8,13 @@ slow path's (json_codec.py).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from openvrc.contracts.codecs.json_struct import ABSENT_CODE
 from openvrc.contracts.columns import Column
@@ -97,7 +98,11 @@ class Codes:
 
     def add(self, values: Sequence[Any]) -> None:
         """See `Collector.add`."""
-        self._parts.append(bytes(map(self._codes.__getitem__, values)))
+        try:
+            packed = bytes(values)  # False, True and ABSENT_CODE are bytes already
+        except TypeError:  # words and None are not
+            packed = bytes(map(self._codes.__getitem__, values))
+        self._parts.append(packed)
 
     def column(self) -> tuple[npt.NDArray[np.int8], Bad]:
         """See `Collector.column`."""
@@ -107,16 +112,17 @@ class Codes:
 class Texts:
     """`text`; its patterns and lengths were checked while decoding."""
 
-    def __init__(self, column: Column | None) -> None:  # noqa: ARG002 (made like the others)
-        self.values: list[str | None] = []
+    def __init__(self, column: Column) -> None:  # noqa: ARG002 (made like the others)
+        self._parts: list[pa.Array] = []
 
-    def add(self, values: Iterable[str | None]) -> None:
+    def add(self, values: Sequence[str | None]) -> None:
         """See `Collector.add`."""
-        self.values.extend(values)
+        self._parts.append(pa.array(values, pa.utf8()))
 
-    def column(self) -> tuple[list[str | None], Bad]:
+    def column(self) -> tuple[pa.Array, Bad]:
         """See `Collector.column`."""
-        return self.values, None
+        words = pa.concat_arrays(self._parts)
+        return words.fill_null("").dictionary_encode(), None
 
 
 class Lists:

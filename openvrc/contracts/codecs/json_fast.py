@@ -10,18 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.bulk import Pieces, Places, coded
-from openvrc.contracts.codecs.json_columns import COLLECTORS, Bad, Collector, Texts
+from openvrc.contracts.codecs.json_columns import COLLECTORS, Bad, Collector
 from openvrc.contracts.codecs.json_struct import CannotExpressError, struct_of
 from openvrc.contracts.columns import BATCH_LEVEL, column_of
 from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
@@ -51,7 +49,7 @@ def read_fast(topics: Sequence[Topic], payloads: Sequence[bytes], read: Pieces) 
     decoder = decoder_of(topics[0].message)
     if decoder is None:
         return range(len(payloads))
-    table = Table(topics[0].message)
+    table = Table(topics)
     refused: list[int] = []
     n_bytes = sum(map(len, payloads))
     step = max(1, CHUNK_BYTES * len(payloads) // max(n_bytes, 1))
@@ -60,7 +58,7 @@ def read_fast(topics: Sequence[Topic], payloads: Sequence[bytes], read: Pieces) 
         found, not_taken = _decoded(decoder, payloads, places)
         table.add([p for p in places if p not in not_taken] if not_taken else places, found)
         refused += not_taken
-    return sorted({*refused, *table.into(read, topics)})
+    return sorted({*refused, *table.into(read)})
 
 
 def _decoded(
@@ -82,49 +80,86 @@ def _decoded(
 class Table:
     """Records of many payloads, becoming columns."""
 
-    def __init__(self, message: str) -> None:
-        self._message = message
-        names = struct_of(message).__struct_fields__
+    def __init__(self, topics: Sequence[Topic]) -> None:
+        self._topics, self._message = topics, topics[0].message
+        self._names = struct_of(self._message).__struct_fields__
         self._collectors: dict[str, Collector] = {
-            name: Texts(None) if name in BATCH_LEVEL else _collector(message, name)
-            for name in names
+            name: _collector(self._message, name)
+            for name in self._names
+            if name not in (*BATCH_LEVEL, "source_id")
         }
         self._places: list[int] = []
         self._n_rows: list[int] = []
+        self._runs: list[tuple[str, str]] = []
+        self._run_rows: list[int] = []
+        self._is_anothers: list[npt.NDArray[np.bool_]] = []
 
     def add(self, places: Sequence[int], found: Sequence[Any]) -> None:
         """What some payloads hold: of each one record or a list of them."""
         lists = [one if type(one) is list else [one] for one in found]
+        n_rows = list(map(len, lists))
+        rows = map(_astuple, chain.from_iterable(lists))
+        values = dict(zip(self._names, zip(*rows, strict=True), strict=False))
+        if not values:  # no rows have no columns either
+            return
         self._places.extend(places)
-        self._n_rows.extend(map(len, lists))
-        by_column = zip(*map(_astuple, chain.from_iterable(lists)), strict=True)
-        for collector, values in zip(self._collectors.values(), by_column, strict=False):
-            collector.add(values)  # no rows have no columns either
+        self._n_rows.extend(n_rows)
+        self._add_runs(values.pop("run_id"), values.pop("origin"))
+        senders = [self._topics[place].source_id for place in places]
+        self._identify(values, tuple(chain.from_iterable(map(repeat, senders, n_rows))))
+        for name, collector in self._collectors.items():
+            collector.add(values[name])
 
-    def into(self, read: Pieces, topics: Sequence[Topic]) -> list[int]:
+    def _add_runs(self, runs: Sequence[str], origins: Sequence[str]) -> None:
+        one = (runs[0], origins[0])
+        if runs.count(one[0]) == origins.count(one[1]) == len(runs):
+            self._runs.append(one)
+            self._run_rows.append(len(runs))
+        else:
+            self._runs.extend(zip(runs, origins, strict=True))
+            self._run_rows.extend([1] * len(runs))
+
+    def _identify(self, values: dict[str, Any], senders: tuple[str, ...]) -> None:
+        """Put the topic's sender (n_rows,) where a record names none, and judge where it does."""
+        said = values.pop("source_id")
+        is_anothers = np.zeros(len(senders), np.bool_)
+        if said != senders:
+            pairs = zip(said, senders, strict=True)
+            is_anothers[:] = [name is not None and name != sender for name, sender in pairs]
+        self._is_anothers.append(is_anothers)
+        if None in values["subject_id"]:
+            pairs = zip(values["subject_id"], senders, strict=True)
+            values["subject_id"] = [sender if name is None else name for name, sender in pairs]
+
+    def into(self, read: Pieces) -> list[int]:
         """One piece for each run; the places of payloads with a row that may not be taken."""
-        n_rows = sum(self._n_rows)
-        if not n_rows:
+        if not self._places:
             return []
-        columns: dict[str, Any] = {}
-        bad = np.zeros(n_rows, np.bool_)
+        bad = np.concatenate(self._is_anothers)
+        senders = [self._topics[place].source_id for place in self._places]
+        columns: dict[str, Any] = {"source_id": coded(senders, self._n_rows)}
         for name, collector in self._collectors.items():
             columns[name], is_bad = collector.column()
             _mark(bad, is_bad)
-        keys = _keys(columns.pop("run_id"), columns.pop("origin"), bad)
-        senders = coded([topics[place].source_id for place in self._places], self._n_rows)
-        _mark(bad, _identify(columns, *senders))
-        topic = topics[0]
         batch = from_columns(
-            topic.message, zone=topic.zone, run_id="", origin="", columns=columns, n_rows=n_rows
+            self._message,
+            zone=self._topics[0].zone,
+            run_id="",
+            origin="",
+            columns=columns,
+            n_rows=len(bad),
         )
         _mark(bad, _bad_ids(batch))
+        codes, runs = coded(self._runs, self._run_rows)
+        legal = np.array([bool(_TOPIC_ID.fullmatch(run_id)) for run_id, _ in runs], np.bool_)
+        bad |= ~legal[codes]
         places = np.repeat(np.array(self._places, np.int32), self._n_rows)
         refused = np.unique(places[bad])
         keep = ~np.isin(places, refused) if len(refused) else None
-        for (run_id, origin), rows in keys.items():
+        for code, (run_id, origin) in enumerate(runs):
+            rows = keep if len(runs) == 1 else _both(codes == code, keep)
             whole = replace(batch, run_id=run_id, origin=origin)
-            read.batches.append(_rows(whole, places, _both(rows, keep)))
+            read.batches.append(_rows(whole, places, rows))
         return refused.tolist()  # type: ignore[no-any-return]
 
 
@@ -139,54 +174,12 @@ def _mark(bad: npt.NDArray[np.bool_], more: Bad) -> None:
         bad |= more
 
 
-def _both(rows: Bad, keep: Bad) -> Bad:
-    if rows is None or keep is None:
-        return keep if rows is None else rows
-    return rows & keep
+def _both(rows: npt.NDArray[np.bool_], keep: Bad) -> Bad:
+    return rows if keep is None else rows & keep
 
 
 def _rows(batch: Batch, places: Places, rows: Bad) -> tuple[Batch, Places]:
     return (batch, places) if rows is None else (batch.filter(rows), places[rows])
-
-
-def _keys(
-    runs: list[str], origins: list[str], bad: npt.NDArray[np.bool_]
-) -> dict[tuple[str, str], Bad]:
-    """Rows (n_rows,) of each (run_id, origin), None for all; rows of no legal run become bad."""
-    one = (runs[0], origins[0])
-    if runs.count(one[0]) == origins.count(one[1]) == len(runs) and _TOPIC_ID.fullmatch(one[0]):
-        return {one: None}
-    pairs = list(zip(runs, origins, strict=True))
-    codes, keys = coded(pairs, [1] * len(pairs))
-    found: dict[tuple[str, str], Bad] = {}
-    for code, key in enumerate(keys):
-        if _TOPIC_ID.fullmatch(key[0]):
-            found[key] = codes == code
-        else:
-            _mark(bad, codes == code)
-    return found
-
-
-def _identify(columns: dict[str, Any], codes: Places, senders: Sequence[str]) -> Bad:
-    """Put the topic's sender where a record names none; rows with another's or a bad id are bad."""
-    said = pa.array(columns["source_id"], pa.utf8())
-    subjects = pa.array(columns["subject_id"], pa.utf8())
-    bad = np.zeros(len(codes), np.bool_)
-    if said.null_count < len(said):
-        words = said.dictionary_encode()
-        place_of = {word: code for code, word in enumerate(senders)}
-        named = [place_of.get(word, -1) for word in words.dictionary.to_pylist()]
-        known = np.array([*named, -2], np.int32)[words.indices.fill_null(len(named)).to_numpy()]
-        bad = (known != codes) & (known != -2)
-    columns["source_id"] = (codes, senders)
-    if subjects.null_count == len(subjects):
-        columns["subject_id"] = (codes, senders)
-        return bad
-    if subjects.null_count:
-        source = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(senders, pa.utf8()))
-        subjects = pc.coalesce(subjects, source.dictionary_decode())
-    columns["subject_id"] = subjects.dictionary_encode()
-    return bad
 
 
 def _bad_ids(batch: Batch) -> Bad:
