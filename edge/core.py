@@ -100,33 +100,47 @@ class EdgeCore:
 
         False if it waits to be decoded with its like; `number` is its place in the group's inputs.
         """
-        topic = self._topics.get(topic_text)
-        if topic is None:
-            try:
-                topic = parse_topic(topic_text)
-            except ContractError as error:
-                self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
-                return True
-            if len(self._topics) >= MAX_KNOWN_TOPICS:
-                self._topics.clear()
-            self._topics[topic_text] = topic
+        topic = self._topics.get(topic_text) or self._learn_topic(topic_text)
+        if topic is not None and len(payload) <= self._max_payload_bytes:
+            self._doors.add(Payload(topic, topic_text, payload, received_at_ns, number))
+            return False
+        self._on_other(topic_text, payload, received_at_ns)
+        return True
+
+    def _learn_topic(self, topic_text: str) -> Topic | None:
+        """The topic of records that we can decode; None for every other."""
+        try:
+            topic = parse_topic(topic_text)
+        except ContractError:
+            return None
+        is_edge = topic.kind == "edge" and topic.message != "road_event"
+        if is_edge or topic.message in _CONTROL or topic.codec not in self._codecs:
+            return None
+        if len(self._topics) >= MAX_KNOWN_TOPICS:
+            self._topics.clear()
+        self._topics[topic_text] = topic
+        return topic
+
+    def _on_other(self, topic_text: str, payload: bytes, received_at_ns: int) -> None:
+        """Control messages, and what cannot be decoded."""
+        try:
+            topic = parse_topic(topic_text)
+        except ContractError as error:
+            self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
+            return
         if topic.kind == "edge" and topic.message != "road_event":
             if topic.message != "tick":  # ticks are our own, or another edge's
                 text = f"{topic.message} is said by edges to the cloud, not by MQTT"
                 self._reject_unparsed(topic_text, payload, text, received_at_ns)
-            return True
+            return
         if topic.message == "zone_announce" and not payload:
-            return True  # MQTT's way of taking a retained message back, not a statement
-        given = Payload(topic, topic_text, payload, received_at_ns, number)
+            return  # MQTT's way of taking a retained message back, not a statement
+        given = Payload(topic, topic_text, payload, received_at_ns)
         problem = self._problem(given)
         if problem is not None:
             self._reject(given, problem)
-        elif topic.message in _CONTROL:
-            self._on_control_payload(given)
         else:
-            self._doors.add(given)
-            return False
-        return True
+            self._on_control_payload(given)
 
     def on_folded(self, batch: Batch) -> None:
         """Records that were admitted before, after a crash (`Group.steps`)."""

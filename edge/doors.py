@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,8 @@ from openvrc.contracts.codecs.bulk import decode_many
 from openvrc.contracts.topics import Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """One MQTT message of records, as it came."""
+class Payload(NamedTuple):
+    """One MQTT message of records, as it came; a tuple, for there is one of each message."""
 
     topic: Topic
     topic_text: str
@@ -46,12 +46,17 @@ class Doors:
 
     def __init__(self, codecs: Mapping[str, Codec]) -> None:
         self._codecs = codecs
-        self._waiting: dict[str, dict[str, list[Payload]]] = {}
+        self._waiting: dict[tuple[str, str], list[Payload]] = {}
+        """By zone and message."""
 
     def add(self, payload: Payload) -> None:
         """Let one wait; its codec must be one of ours."""
-        by_message = self._waiting.setdefault(payload.topic.zone, {})
-        by_message.setdefault(payload.topic.message, []).append(payload)
+        topic = payload.topic
+        key = (topic.zone, topic.message)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = []
+        waiting.append(payload)
 
     @property
     def is_empty(self) -> bool:
@@ -60,12 +65,10 @@ class Doors:
 
     def open(self, log: GroupLog, zone: str | None = None) -> Opened:
         """Decode what waits for a zone, or for all of them; `log` is told what is opened."""
-        zones = list(self._waiting) if zone is None else [zone]
         opened = Opened()
-        for name in zones:
-            for payloads in self._waiting.pop(name, {}).values():
-                for alike in _by_codec(payloads):
-                    self._decode(alike, opened, log.opening([p.number for p in alike]))
+        for key in [key for key in self._waiting if zone is None or key[0] == zone]:
+            for alike in _by_codec(self._waiting.pop(key)):
+                self._decode(alike, opened, log.opening([p.number for p in alike]))
         return opened
 
     def _decode(self, payloads: list[Payload], opened: Opened, opening: Opening) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -34,8 +34,7 @@ class JournalError(VrcError):
     """A blob that is no journal."""
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One input of the core: a payload by topic, a wall-clock time, refused or lost records."""
 
     kind: int
