@@ -14,6 +14,7 @@ import time
 from types import FrameType
 
 from edge.core import Group
+from edge.gbt32960.intake import with_terminals
 from edge.giving_up import Policy
 from edge.health import Health
 from edge.inbox import Delivery
@@ -95,7 +96,7 @@ class EdgeService:
         cloud = (settings.cloud_url, settings.api_key, settings.edge_id)
         self._claimer = IngestClient(*cloud, timeout_s=CLAIM_TIMEOUT_S)
         self._uplink = Uplink(path, self._spool.epoch, IngestClient(*cloud), settings.edge_id)
-        self._intake = open_intake(settings)
+        self._intake = with_terminals(open_intake(settings), settings)
         self._health = Health(
             settings, self._spool, self._pipeline.core, self._uplink, self._intake
         )

@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,11 +31,61 @@ CONFIG_FILE = Path("vrc.toml")
 ENV_PREFIX = "VRC_"
 
 
+class Gbt32960Settings(BaseModel):
+    """The section `[gbt32960]`: an edge that has it serves GB/T 32960.3 terminals over TCP."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zone: str = Field(pattern=TOPIC_ID_PATTERN, description="Zone its vehicles belong to")
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(32_960, ge=0, le=65535, description="Port to listen on, 0 for any")
+    max_connections: int = Field(20_000, gt=0, description="More are closed at once")
+    max_unit_bytes: int = Field(
+        65_531, ge=64, le=65_531, description="Frames with longer data units are no frames"
+    )
+    max_vehicles_per_connection: int = Field(
+        1, gt=0, description="Vehicles on one connection that is no platform's"
+    )
+    login_timeout_s: float = Field(60.0, gt=0, description="A connection logs in within this")
+    idle_timeout_s: float = Field(
+        240.0, gt=0, description="A connection without a frame is closed: the longest heartbeat"
+    )
+    frame_timeout_s: float = Field(30.0, gt=0, description="A frame comes whole within this")
+    needs_login: bool = Field(True, description="Reports before a login are refused")
+    needs_signature: bool = Field(
+        False, description="Reports of 2025 need a signature that can be checked and holds"
+    )
+    platform_users: SecretStr = Field(
+        SecretStr(""), description="user:password of platforms, comma separated"
+    )
+    keys_file: Path | None = Field(None, description="TOML of keys by VIN, see docs/gbt32960.md")
+    cipher_mode: Literal["ecb", "cbc"] = Field("ecb", description="Mode of AES and SM4")
+    tls_certificate: Path | None = Field(None, description="PEM chain; with it, TLS is spoken")
+    tls_key: Path | None = Field(None, description="PEM key of the certificate")
+
+    def users(self) -> dict[str, str]:
+        """Passwords of platforms by user."""
+        pairs = [pair for pair in self.platform_users.get_secret_value().split(",") if pair]
+        return dict(pair.strip().split(":", 1) for pair in pairs)
+
+    @field_validator("platform_users")
+    @classmethod
+    def _are_pairs(cls, value: SecretStr) -> SecretStr:
+        pairs = [pair for pair in value.get_secret_value().split(",") if pair]
+        if not all(":" in pair for pair in pairs):
+            raise ValueError("expected user:password, comma separated")
+        return value
+
+
 class Settings(BaseSettings):
     """All settings; a part uses those it needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, toml_file=CONFIG_FILE, extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        toml_file=CONFIG_FILE,
+        extra="forbid",
+        frozen=True,
     )
 
     data_dir: Path = Field(Path("var"), description="Where the embedded servers and spools live")
@@ -62,6 +119,10 @@ class Settings(BaseSettings):
     )
     edge_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the edge's /metrics on 127.0.0.1, 0 off"
+    )
+
+    gbt32960: Gbt32960Settings | None = Field(
+        None, description="Section: serve GB/T 32960.3 terminals over TCP"
     )
 
     database_url: str = Field("", description="postgresql://... of the cloud's database")

@@ -11,7 +11,16 @@ from typing import Any
 
 from openvrc.contracts.gbt32960 import beijing
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES, Head, build, head_of
-from openvrc.contracts.gbt32960.nodes import Item, Node, TooShort, Tree, Walk, tree_of, write
+from openvrc.contracts.gbt32960.nodes import (
+    Item,
+    Node,
+    TooShort,
+    Tree,
+    Walk,
+    number,
+    tree_of,
+    write,
+)
 from openvrc.contracts.gbt32960.units import (
     REPORTS,
     TIME,
@@ -197,3 +206,55 @@ def reply(frame: bytes, response: int, *, time_ns: int | None = None) -> bytes:
     if time_ns is not None:
         unit = beijing.to_bytes(time_ns)
     return build(head.edition, head.command, head.vin, unit, response=response)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a server needs to know of a report before it hands it on."""
+
+    stop: Stop | None
+    time_ns: int | None
+    is_part: bool
+    """Whether a list of cells goes on in a further frame of the same moment (2016)."""
+    signature: Body | None = None
+
+
+def check_report(frame: bytes) -> Check:
+    """A report walked without taking its values: a third of the cost of `read`."""
+    head, at = head_of(frame), HEAD_BYTES
+    end = HEAD_BYTES + head.unit_bytes
+    if end - at < TIME.width:
+        return Check(Stop(Reason.TRUNCATED, "no time", at), None, is_part=False)
+    time_ns = beijing.to_ns(frame[at : at + TIME.width])
+    at, is_part, signature = at + TIME.width, False, None
+    while at < end:
+        known = body_of(head.edition, frame[at])
+        if known is None:
+            detail = f"type {frame[at]:02X} is no body of the {head.edition} edition"
+            return Check(Stop(Reason.UNKNOWN_BODY, detail, at), time_ns, is_part)
+        walk = Walk(frame, at + 1, end)
+        try:
+            walk.body(known[1])
+        except TooShort as error:
+            stop = Stop(Reason.TRUNCATED, f"{known[0]}: {error}", at)
+            return Check(stop, time_ns, is_part)
+        if known[0] == "cells":
+            is_part |= _goes_on(frame, walk.items)
+        elif frame[at] == SIGNATURE_TYPE and known[0] == "signature":
+            tree = tree_of(frame, walk.items, known[1])
+            signature = Body(frame[at], known[0], tree, tuple(walk.items), at)
+        at = walk.end
+    return Check(None, time_ns, is_part, signature)
+
+
+def _goes_on(frame: bytes, items: Sequence[Item]) -> bool:
+    total = first = 0
+    for item in items:
+        name = item.path[-1]
+        if name == "total_cells":
+            total = number(frame, item)
+        elif name == "first_cell":
+            first = number(frame, item)
+        elif name == "cells_v" and first and first - 1 + item.count < total:
+            return True
+    return False
