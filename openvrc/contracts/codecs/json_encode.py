@@ -77,16 +77,22 @@ def _sent_columns(batch: Batch) -> dict[str, Values]:
     return {name: values for name, values in found.items() if values is not None}
 
 
-def _constant(value: str) -> Values:
-    return lambda start, end: [value] * (end - start)
+def _constant(value: Any) -> Values:
+    """A value that all rows share, written once."""
+    written = msgspec.Raw(_ENCODER.encode(value))
+    return lambda start, end: [written] * (end - start)
+
+
+def _is_constant(array: npt.NDArray[Any]) -> bool:
+    return len(array) > 1 and array[0] == array[-1] and bool((array == array[0]).all())
 
 
 def _codes(column: Column, batch: Batch) -> Values | None:
     codes = batch.column(column.name)
     words: list[Any] = [False, True] if column.is_bool else list(column.values)
     by_code = np.array([*words, UNSET], object)  # of which -1 is the last
-    if not (codes >= 0).any():
-        return None
+    if _is_constant(codes):
+        return None if codes[0] < 0 else _constant(by_code[codes[0]])
     return lambda start, end: list(by_code[codes[start:end]].tolist())
 
 
@@ -101,10 +107,12 @@ def _floats(column: Column, batch: Batch) -> Values | None:
 
 
 def _numbers(array: npt.NDArray[Any], is_absent: npt.NDArray[np.bool_]) -> Values | None:
-    if not is_absent.any():
-        return lambda start, end: list(array[start:end].tolist())
     if is_absent.all():
         return None
+    if _is_constant(array):
+        return _constant(array[0].item())
+    if not is_absent.any():
+        return lambda start, end: list(array[start:end].tolist())
 
     def values(start: int, end: int) -> list[Any]:
         found: list[Any] = array[start:end].tolist()
@@ -116,16 +124,16 @@ def _numbers(array: npt.NDArray[Any], is_absent: npt.NDArray[np.bool_]) -> Value
 
 
 def _texts(column: Column, batch: Batch) -> Values | None:
-    array = batch.data.column(column.name)
-    words, codes = array.dictionary, array.indices
-    empty = words.index("").as_py()
-    if column.is_required or empty < 0:
-        return lambda start, end: list(words.take(codes.slice(start, end - start)).to_pylist())
-    if (batch.codes(column.name) == empty).all():
-        return None
-    return lambda start, end: [
-        text or UNSET for text in words.take(codes.slice(start, end - start)).to_pylist()
-    ]
+    array, codes = batch.data.column(column.name), batch.codes(column.name)
+    words = array.dictionary
+    if len(words) > batch.n_rows:  # a whole zone's names: only the rows' own are made
+        words, codes = words.take(array.indices), np.arange(batch.n_rows, dtype=np.int32)
+    by_code = words.to_numpy(zero_copy_only=False)
+    if not column.is_required:
+        by_code = np.array([word or UNSET for word in by_code], object)
+        if all(word is UNSET for word in by_code[np.unique(codes)]):
+            return None
+    return lambda start, end: list(by_code[codes[start:end]].tolist())
 
 
 def _lists(column: Column, batch: Batch) -> Values | None:
