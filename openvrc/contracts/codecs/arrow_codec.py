@@ -17,14 +17,7 @@ import pyarrow as pa
 
 from openvrc.contracts.arrow_guard import refuse_bombs
 from openvrc.contracts.batch import Batch, from_columns
-from openvrc.contracts.codecs.arrow_columns import (
-    FROM_TOPIC,
-    defaults_of,
-    known_columns,
-    normalised,
-    run_of,
-    sent_columns,
-)
+from openvrc.contracts.codecs.arrow_columns import sent_columns
 from openvrc.contracts.codecs.arrow_join import (
     END_OF_STREAM,
     READ_ERRORS,
@@ -32,6 +25,8 @@ from openvrc.contracts.codecs.arrow_join import (
     Shape,
     Shapes,
     join,
+    join_tables,
+    layout_of,
     missing_ids,
 )
 from openvrc.contracts.codecs.base import Bulk, Decoded, Reject
@@ -48,7 +43,13 @@ class Given(NamedTuple):
     place: int
     topic: Topic
     payload: bytes
-    shape: Shape
+    read: Shape | pa.Table
+    """Where its buffers stand, or what pyarrow made of it."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many records it holds."""
+        return int(self.read.n_rows if isinstance(self.read, Shape) else self.read.num_rows)
 
 
 class ArrowCodec:
@@ -63,31 +64,30 @@ class ArrowCodec:
     def decode(self, topic: Topic, payload: bytes, received_at_ns: int) -> Decoded:  # noqa: ARG002 (the port's)
         """See `Codec.decode`. Arrow carries full times, so `received_at_ns` is not needed."""
         try:
-            batch = _read(topic, payload)
+            batch, _ = _joined([Given(0, topic, payload, _table(payload))])
         except READ_ERRORS as error:
-            missing = isinstance(error, ContractError) and error.found is None
-            unknown = isinstance(error, ContractError) and error.expected == "no such column"
-            reason = Reason.MISSING_FIELD if missing else Reason.INVALID_ARROW
-            reason = Reason.UNKNOWN_FIELD if unknown else reason
-            whole = Reject(
-                reason, str(error)[:1000], topic.source_id, payload=payload[:4096], is_whole=True
-            )
-            return Decoded(rejects=(whole,))
+            return Decoded(rejects=(_whole(topic, payload, error),))
         return split_bad_rows(batch, topic.source_id)
 
     def decode_many(
         self, topics: Sequence[Topic], payloads: Sequence[bytes], received_at_ns: Sequence[int]
     ) -> Bulk:
-        """See `BulkCodec.decode_many`. Payloads of one schema are read together."""
+        """See `BulkCodec.decode_many`. Payloads of one schema are brought into columns together."""
         read = Pieces()
-        together: dict[Layout, list[Given]] = {}
+        together: dict[Layout | bytes, list[Given]] = {}
         for place, (topic, payload) in enumerate(zip(topics, payloads, strict=True)):
             shape = self._shapes.find(topic.message, payload)
-            if shape is None:
-                read.add(place, self.decode(topic, payload, received_at_ns[place]))
-            else:
+            if shape is not None:
                 given = Given(place, topic, payload, shape)
                 together.setdefault(shape.layout, []).append(given)
+                continue
+            try:
+                table = _table(payload)
+            except READ_ERRORS as error:
+                read.rejects.append((place, _whole(topic, payload, error)))
+                continue
+            given = Given(place, topic, payload, table)
+            together.setdefault(table.schema.serialize().to_pybytes(), []).append(given)
         for members in together.values():
             self._read_together(members, read, received_at_ns)
         return read.bulk()
@@ -104,11 +104,11 @@ class ArrowCodec:
                 self._read_together(members[:half], read, received_at_ns)
                 self._read_together(members[half:], read, received_at_ns)
                 return
-            ((place, topic, payload, _),) = members
-            read.add(place, self.decode(topic, payload, received_at_ns[place]))
+            (one,) = members
+            read.add(one.place, self.decode(one.topic, one.payload, received_at_ns[one.place]))
             return
         names = [given.topic.source_id for given in members]
-        codes, sources = coded(names, [given.shape.n_rows for given in members])
+        codes, sources = coded(names, [given.n_rows for given in members])
         verdicts = verdicts_of(batch, codes, sources)
         if verdicts:
             for row, reject in rejects_of(batch, verdicts, codes, sources):
@@ -141,14 +141,35 @@ def _have_one_sender_each(batch: Batch, bounds: Sequence[tuple[int, int]]) -> bo
     return not inside.any()
 
 
+def _whole(topic: Topic, payload: bytes, error: Exception) -> Reject:
+    missing = isinstance(error, ContractError) and error.found is None
+    unknown = isinstance(error, ContractError) and error.expected == "no such column"
+    reason = Reason.MISSING_FIELD if missing else Reason.INVALID_ARROW
+    reason = Reason.UNKNOWN_FIELD if unknown else reason
+    return Reject(reason, str(error)[:1000], topic.source_id, payload=payload[:4096], is_whole=True)
+
+
+def _table(payload: bytes) -> pa.Table:
+    """What pyarrow makes of a payload. Raises one of READ_ERRORS."""
+    refuse_bombs(payload)
+    with pa.ipc.open_stream(payload) as reader:
+        table = reader.read_all()
+    table.validate(full=True)
+    return table
+
+
 def _joined(members: Sequence[Given]) -> tuple[Batch, npt.NDArray[np.int32]]:
     """One Batch of payloads of one layout, and the place of each row's payload (n_rows,)."""
-    shapes = [given.shape for given in members]
-    columns = join(shapes, [given.payload for given in members])
-    n_rows = [shape.n_rows for shape in shapes]
-    for name in missing_ids(shapes[0].layout):
+    topic, first = members[0].topic, members[0].read
+    if isinstance(first, Shape):
+        shapes = [given.read for given in members if isinstance(given.read, Shape)]
+        layout, columns = first.layout, join(shapes, [given.payload for given in members])
+    else:
+        layout = layout_of(topic.message, first.schema)
+        columns = join_tables(layout, [given.read for given in members])
+    n_rows = [given.n_rows for given in members]
+    for name in missing_ids(layout):
         columns[name] = coded([given.topic.source_id for given in members], n_rows)
-    topic, layout = members[0].topic, shapes[0].layout
     batch = from_columns(
         topic.message,
         zone=topic.zone,
@@ -158,29 +179,6 @@ def _joined(members: Sequence[Given]) -> tuple[Batch, npt.NDArray[np.int32]]:
         n_rows=sum(n_rows),
     )
     return batch, np.repeat(np.array([given.place for given in members], np.int32), n_rows)
-
-
-def _read(topic: Topic, payload: bytes) -> Batch:
-    refuse_bombs(payload)
-    with pa.ipc.open_stream(payload) as reader:
-        table = reader.read_all()
-        metadata = reader.schema.metadata or {}
-    table.validate(full=True)
-    run_id, origin = run_of(metadata)
-    given = dict(zip(table.column_names, table.columns, strict=True))
-    known = known_columns(topic.message, given)
-    columns: dict[str, object] = dict.fromkeys(FROM_TOPIC, topic.source_id)
-    columns |= defaults_of(topic.message, given)
-    for name, column in known.items():
-        columns[name] = normalised(column, given[name].combine_chunks())
-    return from_columns(
-        topic.message,
-        zone=topic.zone,
-        run_id=run_id,
-        origin=origin,
-        columns=columns,
-        n_rows=table.num_rows,
-    )
 
 
 PLUGIN = ArrowCodec()

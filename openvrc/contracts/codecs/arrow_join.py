@@ -6,7 +6,8 @@ record batch too: row count, and place and length of every buffer. So pyarrow re
 each such shape, in full and behind the guard; of every other payload with the very same bytes
 before the body and the same length, the buffers stand at the same places and are joined as bytes.
 
-What has no shape (dictionaries, nulls, several record batches, other types) is read by itself.
+What has no shape (dictionaries, nulls, several record batches, other types) is read by itself and
+then brought into columns with others of its schema.
 """
 
 from __future__ import annotations
@@ -105,14 +106,18 @@ class Shapes:
 
     def _layout(self, message: str, key: bytes, schema: pa.Schema) -> Layout:
         if (message, key) not in self._layouts:
-            run_id, origin = run_of(schema.metadata or {})
-            columns = known_columns(message, schema.names)
-            if len(columns) != len(schema.names):
-                raise ContractError("columns", schema.names, "each name once")
-            given = tuple(zip(columns.values(), schema.types, strict=True))
-            left_out = defaults_of(message, schema.names)
-            self._layouts[message, key] = Layout(run_id, origin, given, left_out)
+            self._layouts[message, key] = layout_of(message, schema)
         return self._layouts[message, key]
+
+
+def layout_of(message: str, schema: pa.Schema) -> Layout:
+    """What a schema says of a message. Raises ContractError."""
+    run_id, origin = run_of(schema.metadata or {})
+    columns = known_columns(message, schema.names)
+    if len(columns) != len(schema.names):
+        raise ContractError("columns", schema.names, "each name once")
+    given = tuple(zip(columns.values(), schema.types, strict=True))
+    return Layout(run_id, origin, given, defaults_of(message, schema.names))
 
 
 def _heads(payload: bytes) -> tuple[int, int]:
@@ -197,6 +202,15 @@ def join(shapes: Sequence[Shape], payloads: Sequence[bytes]) -> dict[str, object
                 pa.array(offsets), _fixed(dtype.value_type, data), type=dtype
             )
         columns[column.name] = normalised(column, array)
+    return columns
+
+
+def join_tables(layout: Layout, tables: Sequence[pa.Table]) -> dict[str, object]:
+    """The same of payloads without a shape, as pyarrow read each. Raises one of READ_ERRORS."""
+    whole = tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
+    columns: dict[str, object] = dict(layout.defaults)
+    for (column, _), array in zip(layout.columns, whole.columns, strict=True):
+        columns[column.name] = normalised(column, array.combine_chunks())
     return columns
 
 

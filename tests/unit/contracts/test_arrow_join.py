@@ -85,6 +85,31 @@ FORMS: dict[str, Callable[[], bytes]] = {
 }
 
 
+REASONS = {
+    "another end mark": ["invalid_arrow"],
+    "a code too large": ["invalid_arrow"],
+    "a code without a word": ["out_of_range"],
+    "a required null": ["missing_field"],
+    "bytes that are no text": ["invalid_arrow"],
+    "a bad id": ["out_of_range", "missing_field"],
+    "named senders": ["id_mismatch"],
+    "a value out of range": ["out_of_range", "missing_field"],
+    "an infinite value": ["not_finite"],
+    "a column nobody knows": ["unknown_field"],
+    "a list where a number is expected": ["invalid_arrow"],
+    "compressed": ["invalid_arrow"],
+    "nothing": ["invalid_arrow"],
+    "no stream": ["invalid_arrow"],
+}
+"""Of forms that are not wholly taken."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_taken_or_has_its_reasons(form: str) -> None:
+    decoded = ArrowCodec().decode(TOPIC, FORMS[form](), 0)
+    assert [str(reject.reason) for reject in decoded.rejects] == REASONS.get(form, [])
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_among_plain_ones_gives_what_it_gives_alone(form: str) -> None:
     plain, odd = stream(states(3)), FORMS[form]()
