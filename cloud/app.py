@@ -149,6 +149,7 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
         "vrc_pipeline_queue_limit": ("Requests that may wait", lambda: stats().queue_limit),
         "vrc_duplicate_bodies": ("Batches that came again", lambda: stats().duplicate_bodies),
         "vrc_refused_bodies": ("Batches the store refused", lambda: stats().refused_bodies),
+        "vrc_store_faults": ("Batches to be sent again", lambda: stats().store_faults),
         "vrc_full_answers": (
             "Requests sent away because of a full queue",
             lambda: stats().full_answers,

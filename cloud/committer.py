@@ -49,7 +49,7 @@ from cloud.store.upkeep import StorePolicy, apply_columnstore, drop_expired
 from cloud.store.writer import TooManyPartitionsError, Writer, Written
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Detector
-from openvrc.contracts.errors import VrcError
+from openvrc.contracts.errors import ContractError, VrcError
 from openvrc.contracts.messages import message_type
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import unpack
@@ -61,7 +61,16 @@ RETRY_PAUSE_S = 0.1
 UPKEEP_EVERY_NS = 3600 * NS_PER_S
 """Retention is counted in days."""
 _CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError)
-_REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TooManyPartitionsError)
+_REFUSALS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    TooManyPartitionsError,
+    ContractError,
+    # What json, datetime and struct say of a value that is none of theirs.
+    ValueError,
+    OverflowError,
+)
+"""What a body's own content causes: the same body would meet it again."""
 BATCHES, CLEAR = "batches", "clear"
 """Kinds of log entries."""
 
@@ -71,6 +80,15 @@ Subscriber = Callable[[Sequence[Batch], Sequence[AlertTransition]], None]
 
 class StoreRefusedError(VrcError):
     """The store refuses this body for what it holds: 422, halve it."""
+
+
+class StoreFaultError(VrcError):
+    """Something of our own went wrong, whatever this body holds: 503, send it again.
+
+    A refusal would have its records set aside, and they are as good as any.
+    """
+
+    retryable = True
 
 
 class StoppedError(VrcError):
@@ -196,7 +214,8 @@ class Committer:
     def commit(self, body: Body) -> Committed:
         """Everything a body holds, once, whatever happens to the connection.
 
-        Raises StoreRefusedError for what it holds, StoppedError when stopped while waiting.
+        Raises StoreRefusedError for what it holds, StoreFaultError for a fault of our own,
+        StoppedError when stopped while waiting.
         """
         while True:
             connection = self._connected()
@@ -209,9 +228,12 @@ class Committer:
             except Exception as error:
                 # Whatever the engine has folded of this body was not committed.
                 self._must_reload |= body.is_folded
-                if not isinstance(error, _REFUSALS):
-                    log.exception("a body could not be committed")
-                raise StoreRefusedError(f"the store refuses the batch: {error}") from error
+                if isinstance(error, _REFUSALS):
+                    raise StoreRefusedError(f"the store refuses the batch: {error}") from error
+                log.exception("a body could not be committed; its sender is to try again")
+                raise StoreFaultError(
+                    f"the cloud failed on its own ({type(error).__name__}); try again"
+                ) from error
 
     def _try(self, connection: Connection, body: Body) -> Committed:
         ledgers = [b for b in body.batches if b.message == "source_ledger"]

@@ -25,6 +25,7 @@ from cloud.committer import (
     Committer,
     Fold,
     StoppedError,
+    StoreFaultError,
     StoreRefusedError,
     Subscriber,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Pipeline",
     "PipelineFullError",
     "PipelineStats",
+    "StoreFaultError",
     "StoreRefusedError",
     "Subscriber",
     "WireError",
@@ -103,6 +105,7 @@ class PipelineStats:
     stored_rows: int
     duplicate_bodies: int
     refused_bodies: int
+    store_faults: int
     full_answers: int
     detector_failures: int
     checkpoints: int
@@ -147,10 +150,8 @@ class Pipeline:
         self._active_edges: dict[str, tuple[str, float]] = {}
         self._session = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
-        self._tally = dict.fromkeys(
-            ("bodies", "stored_rows", "duplicate_bodies", "refused_bodies", "full", "checkpoints"),
-            0,
-        )
+        names = ("bodies", "stored_rows", "duplicate_bodies", "refused_bodies")
+        self._tally = dict.fromkeys((*names, "store_faults", "full", "checkpoints"), 0)
 
     def register(self, fold: Fold) -> None:
         """A fold to keep with the engine's state; before `start`."""
@@ -190,7 +191,7 @@ class Pipeline:
         """One edge request; returns when it is durable.
 
         Raises WireError (400), StoreRefusedError (422), EdgeConflictError (409),
-        PipelineFullError (503).
+        PipelineFullError and StoreFaultError (503).
         """
         self._admit_edge(edge_id, batch_id)
         unpacked = self._unpackers.submit(_unpack_body, body, batch_id)
@@ -240,6 +241,7 @@ class Pipeline:
             stored_rows=tally["stored_rows"],
             duplicate_bodies=tally["duplicate_bodies"],
             refused_bodies=tally["refused_bodies"],
+            store_faults=tally["store_faults"],
             full_answers=tally["full"],
             detector_failures=self._committer.n_detector_failures,
             checkpoints=tally["checkpoints"],
@@ -319,6 +321,7 @@ class Pipeline:
             job.done.set_exception(PipelineFullError(str(error)))
         except Exception as error:  # noqa: BLE001 - outermost loop: one body must not stop others
             self._tally["refused_bodies"] += isinstance(error, StoreRefusedError)
+            self._tally["store_faults"] += isinstance(error, StoreFaultError)
             job.done.set_exception(error)
 
     def _count(self, done: Committed) -> None:

@@ -16,6 +16,7 @@ from cloud.pipeline import (
     EdgeConflictError,
     IngestResult,
     PipelineFullError,
+    StoreFaultError,
     StoreRefusedError,
 )
 from openvrc.contracts.errors import ContractError
@@ -108,7 +109,7 @@ async def ingest(
     except EdgeConflictError as error:
         retry_after = str(math.ceil(error.retry_after_s))
         raise ProblemError(409, str(error), headers={"Retry-After": retry_after}) from error
-    except PipelineFullError as error:
+    except (PipelineFullError, StoreFaultError) as error:
         raise ProblemError(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)}) from error
 
 

@@ -18,6 +18,7 @@ from cloud.pipeline import (
     EdgeConflictError,
     Pipeline,
     PipelineFullError,
+    StoreFaultError,
     StoreRefusedError,
     WireError,
 )
@@ -276,8 +277,9 @@ async def test_a_fault_behind_the_engine_takes_its_folding_back(
         honest(connection, transitions)
 
     monkeypatch.setattr(module, "write_alerts", failing)
-    with pytest.raises(StoreRefusedError):
+    with pytest.raises(StoreFaultError, match="RuntimeError"):
         await pipeline.submit(made[2], "edge-1", "edge-1/1/2")
+    assert (pipeline.stats().store_faults, pipeline.stats().refused_bodies) == (1, 0)
     await send(pipeline, made[2:], first=2)
     await pipeline.stop()
     assert everything(database_url) == await reference(database_server, made)
