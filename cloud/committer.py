@@ -374,6 +374,7 @@ class Committer:
         """All state from the checkpoint and the log."""
         # Another owner may have dropped partitions that ours remembers.
         self._writer = Writer(self._layout, self._identities)
+        self._identities.recall(connection)
         checkpoint = PostgresStateStore(connection).load()
         self._generation += 1
         self._engine = Engine(self._detectors)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cloud.store.columns import SqlColumn
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import ABSENT_I64
+from openvrc.contracts.words import Words
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -127,6 +128,12 @@ def _lay(rows: Bytes, kept: Bools | None, field: Field, place: int) -> Bools | N
         heads[field.is_null] = -1
         kept[:, start:end] &= ~field.is_null[:, None]
     return kept
+
+
+def text_field(words: Words) -> Field:
+    """Texts (n_rows,), none absent."""
+    text = np.ascontiguousarray(words.cells[:, 1:]).view(np.uint8).reshape(len(words), -1)
+    return Field(text, lengths=words.cells[:, 0].astype(np.int32))
 
 
 def field_of(column: SqlColumn, batch: Batch) -> Field:

@@ -14,6 +14,19 @@ INSERT INTO subject (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHI
 -- Keys of subjects. %(names)s: text[].
 SELECT name, id FROM subject WHERE name = ANY (%(names)s::text[]);
 
+-- name: reserve_keys
+-- Sets keys of an identity table aside: the last of them. %(table)s, %(n)s how many.
+SELECT setval(seq.name, nextval(seq.name) + %(n)s - 1)
+FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) AS seq;
+
+-- name: newest_source
+-- The newest senders and their keys. %(limit)s.
+SELECT name, id FROM source ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: newest_subject
+-- The newest subjects and their keys. %(limit)s.
+SELECT name, id FROM subject ORDER BY id DESC LIMIT %(limit)s;
+
 -- name: intern_zone
 -- Gives new zones a key, and says which; those that are known are left out. %(names)s: text[].
 INSERT INTO zone (name) SELECT unnest(%(names)s::text[]) ON CONFLICT DO NOTHING RETURNING name, id;
