@@ -16,16 +16,16 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import psycopg
 
 from cloud.alerting import AlertTransition, transition_from_json, transition_to_json
-from cloud.counts import CountsSinceCheckpoint, as_columns, counts_of, outcome_of
+from cloud.checkpoints import CheckpointWriter, Frozen, Outcome
+from cloud.counts import CountsSinceCheckpoint, counts_of, outcome_of
 from cloud.engine import Engine, EngineOutput
 from cloud.latency import LatencyMeter
 from cloud.ports import (
-    Checkpoint,
     Connection,
     LogEntry,
     OwnershipChange,
@@ -119,6 +119,15 @@ class Fold(Protocol):
         ...
 
 
+@runtime_checkable
+class FreezableFold(Protocol):
+    """A fold whose snapshot takes long, and can be made of copies in another thread."""
+
+    def freeze(self) -> Callable[[], bytes]:
+        """Copies of all state, and what makes the snapshot of them."""
+        ...
+
+
 @dataclass
 class Body:
     """One body on its way, with what was already done for it."""
@@ -145,6 +154,13 @@ class Committed:
     stored: int
     rejected: int = 0
     is_duplicate: bool = False
+
+
+def _frozen(fold: Fold) -> Callable[[], bytes]:
+    if isinstance(fold, FreezableFold):
+        return fold.freeze()
+    snapshot = fold.snapshot()
+    return lambda: snapshot
 
 
 class Committer:
@@ -180,7 +196,9 @@ class Committer:
         self._checkpoint_position = 0
         self._generation = 0
         self._must_reload = True
+        self._epoch = 0
         self.counts = CountsSinceCheckpoint()
+        self._checkpoints = CheckpointWriter(database_url, self.counts)
         self.meter = LatencyMeter()
         self.n_detector_failures = 0
         self.is_connected = False
@@ -205,6 +223,7 @@ class Committer:
 
     def close(self) -> None:
         """Let go of the database."""
+        self._checkpoints.close()
         if self._connection is not None:
             self._connection.close()
         self._connection, self.is_connected = None, False
@@ -332,28 +351,36 @@ class Committer:
     # --- checkpoint and start
 
     def checkpoint(self) -> bool:
-        """Write states, counts and position, and trim the log; False when nothing had changed.
+        """Write a checkpoint and wait for it; False when nothing had changed or it failed."""
+        self.finish_checkpoint(waits=True)
+        return self.begin_checkpoint() and self.finish_checkpoint(waits=True)
 
-        A lost connection is left to the next call: nothing is lost with a checkpoint.
+    def begin_checkpoint(self) -> bool:
+        """Copy states, counts and position, to be written beside the stream; False: nothing to do.
+
+        Nothing is lost with a checkpoint that fails: the log keeps what it would have covered.
         """
-        if self._position == self._checkpoint_position:
+        if self._position == self._checkpoint_position or self._checkpoints.is_writing:
             return False
         connection = self._connected()
         self._keep_up(connection)
-        parts = {name: fold.snapshot() for name, fold in self._folds.items()}
-        parts[ENGINE] = self._engine.snapshot()
-        _, counts = self.counts.read()
-        try:
-            with connection.transaction():
-                PostgresStateStore(connection).commit(Checkpoint(self._position, parts))
-                connection.execute(statement("add_counts"), as_columns(counts))
-                connection.execute(statement("forget_batches"))
-        except _CONNECTION_ERRORS as error:
-            self._lose(connection, error)  # the log keeps what it would have covered
-            return False
-        self._checkpoint_position = self._position
-        self.counts.restart(self._position)
+        parts = {name: _frozen(fold) for name, fold in self._folds.items()}
+        parts[ENGINE] = self._engine.freeze()
+        counts = self.counts.freeze()
+        self._checkpoints.begin(Frozen(self._position, parts, counts, self._epoch))
         return True
+
+    def finish_checkpoint(self, *, waits: bool = False) -> bool:
+        """Take note of a checkpoint that was written since `begin_checkpoint`."""
+        taken = self._checkpoints.take(waits=waits)
+        if taken is None:
+            return False
+        outcome, position = taken
+        if outcome is Outcome.WRITTEN:
+            self._checkpoint_position = position
+        # Whether its counts are in the table is only known from there.
+        self._must_reload |= outcome is Outcome.UNKNOWN
+        return outcome is Outcome.WRITTEN
 
     def _keep_up(self, connection: Connection) -> None:
         """Drop what is past its retention, once in a while; a failure is left to the next time."""
@@ -372,6 +399,7 @@ class Committer:
 
     def _reload(self, connection: Connection) -> None:
         """All state from the checkpoint and the log."""
+        self._checkpoints.take(waits=True)  # one that is being written would change both
         # Another owner may have dropped partitions that ours remembers.
         self._writer = Writer(self._layout, self._identities)
         self._identities.recall(connection)
@@ -431,7 +459,7 @@ class Committer:
         change = next(self._changes, None)
         if change is None:
             raise StoppedError("stopped while the database was away")
-        self._connection = change.connection
+        self._connection, self._epoch = change.connection, change.epoch
         self._must_reload |= not change.is_continuation
         self.is_connected = True
 

@@ -21,36 +21,62 @@ Outcome = list[list[Any]]
 """[run, zone, source, session, message, repeated, refused] of what was not stored (JSON)."""
 
 
+Sums = dict[CountKey, tuple[int, int, int]]
+"""As `Counts`; entries are never changed in place, so that a copy is cheap."""
+
+
 class CountsSinceCheckpoint:
-    """Written by the worker, read by requests: guarded by a lock."""
+    """Written by the worker, read by requests, settled by who writes checkpoints: under a lock.
+
+    While a checkpoint is being written, what it covers stands apart from what comes meanwhile.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[CountKey, tuple[int, int, int]] = {}
+        self._counts: Sums = {}
+        self._frozen: Sums = {}
         self._position = 0
 
     def add(self, counts: Counts) -> None:
         """Add what one body brought."""
         with self._lock:
-            for key, (stored, repeated, refused) in counts.items():
-                known = self._counts.get(key)
-                if known is not None:
-                    stored, repeated, refused = (  # noqa: PLW2901 (the sums are the new entry)
-                        stored + known[0],
-                        repeated + known[1],
-                        refused + known[2],
-                    )
-                self._counts[key] = (stored, repeated, refused)
+            _add(self._counts, counts)
 
-    def read(self) -> tuple[int, dict[CountKey, tuple[int, int, int]]]:
+    def read(self) -> tuple[int, Sums]:
         """The checkpoint's position these counts stand on, and the counts as of now."""
         with self._lock:
-            return self._position, dict(self._counts)  # entries are never changed in place
+            found = dict(self._counts)
+            _add(found, self._frozen)
+            return self._position, found
+
+    def freeze(self) -> Sums:
+        """What a checkpoint of this moment adds to the table; `settle` or `thaw` must follow."""
+        with self._lock:
+            _add(self._frozen, self._counts)
+            self._counts = {}
+            return dict(self._frozen)
+
+    def settle(self, position: int) -> None:
+        """What was frozen is in the table now, as of this position."""
+        with self._lock:
+            self._frozen, self._position = {}, position
+
+    def thaw(self) -> None:
+        """What was frozen did not get into the table."""
+        with self._lock:
+            _add(self._counts, self._frozen)
+            self._frozen = {}
 
     def restart(self, position: int) -> None:
-        """They are in the table now, as of this position."""
+        """Begin anew on what the table holds as of this position."""
         with self._lock:
-            self._counts, self._position = {}, position
+            self._counts, self._frozen, self._position = {}, {}, position
+
+
+def _add(to: Sums, counts: Mapping[CountKey, Sequence[int]]) -> None:
+    for key, (stored, repeated, refused) in counts.items():
+        known = to.get(key, (0, 0, 0))
+        to[key] = (stored + known[0], repeated + known[1], refused + known[2])
 
 
 def outcome_of(counts: Counts) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +18,11 @@ Detectors = Mapping[str, Detector]
 NamedArrays = dict[str, npt.NDArray[Any]]
 
 
-def save(runs: Mapping[str, Run], detectors: Detectors) -> bytes:
-    """All runs. Each map is written once, however many zones and runs share it."""
+def freeze(runs: Mapping[str, Run], detectors: Detectors) -> Callable[[], bytes]:
+    """All runs as they are now, and what makes bytes of them, in another thread if need be.
+
+    Each map is written once, however many zones and runs share it.
+    """
     arrays: NamedArrays = {}
     maps: dict[str, str] = {}
     listed: list[dict[str, Any]] = []
@@ -32,11 +35,12 @@ def save(runs: Mapping[str, Run], detectors: Detectors) -> bytes:
             _save_states(arrays, f"{len(listed)}/{len(zones) - 1}", zone.states, detectors)
         _save_states(arrays, f"{len(listed)}/-", run.states, detectors)
         listed.append(_run_facts(run) | {"zones": zones})
-    return pack_snapshot({"runs": listed, "maps": maps}, arrays)
+    meta = {"runs": listed, "maps": maps}
+    return lambda: pack_snapshot(meta, arrays)
 
 
 def load(data: bytes, detectors: Detectors) -> dict[str, Run]:
-    """What `save` wrote."""
+    """What `freeze` gave the bytes of."""
     meta, arrays = unpack_snapshot(data)
     states = _group(arrays)
     documents: dict[str, str] = meta["maps"]
@@ -73,8 +77,8 @@ def _run_facts(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "origin": run.origin,
         "watermark_ns": run.watermark_ns,
-        "subject_zone": run.subject_zone,
-        "failed_at_ns": run.failed_at_ns,
+        "subject_zone": dict(run.subject_zone),
+        "failed_at_ns": dict(run.failed_at_ns),
         "book": run.book.snapshot(),
     }
 

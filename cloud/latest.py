@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.latest_tables import Record, RecordTable, VehicleTable
+from cloud.snapshot import pack_snapshot, unpack_snapshot
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays
 from openvrc.contracts.messages import message_type
@@ -31,6 +32,7 @@ KEPT_RUNS = 20
 """Ended runs whose latest values stay in memory, so that a day of replays cannot fill it; older
 ones are asked from the database."""
 
+_ZIP = b"PK"
 _NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
 """About senders, not about the zone: they make no run appear."""
 _BY_SUBJECT = ("signal_state", "rsu_status", "charger_state", "vehicle_profile", "road_event")
@@ -147,25 +149,29 @@ class Latest:
         return [run for name in names if (run := self.newest_run(name)) is not None]
 
     def snapshot(self) -> bytes:
-        """All runs, as a NumPy archive; texts are UTF-8 bytes."""
+        """All runs."""
+        return self.freeze()()
+
+    def freeze(self) -> Callable[[], bytes]:
+        """What makes the snapshot's bytes, from copies, in another thread if need be."""
         with self.lock:
+            frozen = [_frozen_run(run) for run in self._in_order()]
+
+        def pack() -> bytes:
             arrays = {
                 f"{place}/{name}": array
-                for place, run in enumerate(self._in_order())
-                for name, array in _run_snapshot(run).items()
+                for place, (_, run) in enumerate(frozen)
+                for name, array in run.items()
             }
-        sink = io.BytesIO()
-        np.savez(sink, allow_pickle=False, **arrays)
-        return sink.getvalue()
+            return pack_snapshot({"runs": [facts for facts, _ in frozen]}, arrays)
+
+        return pack
 
     def restore(self, data: bytes) -> None:
-        """Continue from what `snapshot` wrote."""
-        parts: dict[str, Arrays] = {}
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            for path in archive.files:
-                place, _, name = path.partition("/")
-                parts.setdefault(place, {})[name] = archive[path]
-        runs = sorted(map(_run_restore, parts.values()), key=lambda run: run.appeared)
+        """Continue from what `snapshot` wrote, also before 2026-11-27."""
+        listed, parts = _from_archive(data) if data.startswith(_ZIP) else _from_snapshot(data)
+        runs = [_run_restore(facts, arrays) for facts, arrays in zip(listed, parts, strict=True)]
+        runs.sort(key=lambda run: run.appeared)
         with self.lock:
             self.runs = {(run.zone, run.run_id): run for run in runs}
             self._appearances = max((run.appeared for run in runs), default=0)
@@ -228,28 +234,48 @@ def _fold_announce(run: RunLatest, batch: Batch) -> bool:
     return run.announced != before
 
 
-def _run_snapshot(run: RunLatest) -> Arrays:
+def _frozen_run(run: RunLatest) -> tuple[Record, Arrays]:
     facts = {
         "zone": run.zone,
         "run_id": run.run_id,
         "origin": run.origin,
         "appeared": run.appeared,
-        "announced": run.announced,
+        "announced": dict(run.announced),
         "zone_time_ns": run.zone_time_ns,
         "watermark_ns": run.watermark_ns,
-        "tables": {name: table.to_json() for name, table in run.tables.items()},
+        "tables": {name: table.to_list() for name, table in run.tables.items()},
     }
-    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    return {"facts": text} | {f"v.{k}": v for k, v in run.vehicles.snapshot().items()}
+    return facts, run.vehicles.snapshot()
 
 
-def _run_restore(arrays: Arrays) -> RunLatest:
-    facts = json.loads(arrays["facts"].tobytes())
+def _run_restore(facts: Record, arrays: Arrays) -> RunLatest:
     tables = facts.pop("tables")
     run = RunLatest(**facts)
-    for name, text in tables.items():
-        run.tables[name].load_json(text)
-    run.vehicles = VehicleTable.restore(
-        {k.removeprefix("v."): v for k, v in arrays.items() if k.startswith("v.")}
-    )
+    for name, records in tables.items():
+        run.tables[name].load(records)
+    run.vehicles = VehicleTable.restore(arrays)
     return run
+
+
+def _from_snapshot(data: bytes) -> tuple[list[Record], list[Arrays]]:
+    meta, arrays = unpack_snapshot(data)
+    parts: list[Arrays] = [{} for _ in meta["runs"]]
+    for path, array in arrays.items():
+        place, _, name = path.partition("/")
+        parts[int(place)][name] = array
+    return meta["runs"], parts
+
+
+def _from_archive(data: bytes) -> tuple[list[Record], list[Arrays]]:
+    """A NumPy archive, in which the state was once kept: facts as JSON, tables as JSON in it."""
+    listed: dict[str, Record] = {}
+    parts: dict[str, Arrays] = {}
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        for path in archive.files:
+            place, _, name = path.partition("/")
+            if name == "facts":
+                facts = listed[place] = json.loads(archive[path].tobytes())
+                facts["tables"] = {k: json.loads(text) for k, text in facts["tables"].items()}
+            else:
+                parts.setdefault(place, {})[name.removeprefix("v.")] = archive[path]
+    return list(listed.values()), [parts[place] for place in listed]

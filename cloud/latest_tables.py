@@ -6,7 +6,6 @@ does not move a vehicle back (Traccar #6015 is what happens otherwise).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -299,13 +298,13 @@ class RecordTable:
         self._changed = {}
         return changed
 
-    def to_json(self) -> str:
-        """All records, for a snapshot."""
-        return json.dumps(list(self.records.values()))
+    def to_list(self) -> list[Record]:
+        """All records, for a snapshot; they are replaced, never changed."""
+        return list(self.records.values())
 
-    def load_json(self, text: str) -> None:
+    def load(self, records: list[Record]) -> None:
         """The records of a snapshot."""
-        self.records = {self._key(record): record for record in json.loads(text)}
+        self.records = {self._key(record): record for record in records}
 
 
 def _extremes(batch: Batch, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

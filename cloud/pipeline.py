@@ -300,10 +300,12 @@ class Pipeline:
                 if job is None:
                     break
                 self._run(job)
+            self._checkpoint(self._committer.finish_checkpoint)
             if time.monotonic() >= next_checkpoint_s:
-                self._checkpoint()
+                self._checkpoint(self._committer.begin_checkpoint, n_written=0)
                 next_checkpoint_s = time.monotonic() + self._checkpoint_every_s
-        self._checkpoint()
+        self._checkpoint(self._committer.finish_checkpoint)
+        self._checkpoint(self._committer.checkpoint)
         self._committer.close()
 
     def _run(self, job: _Job) -> None:
@@ -329,9 +331,9 @@ class Pipeline:
         self._tally["duplicate_bodies"] += done.is_duplicate
         self._tally["stored_rows"] += 0 if done.is_duplicate else done.stored
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, step: Callable[[], bool], *, n_written: int = 1) -> None:
         try:
-            self._tally["checkpoints"] += self._committer.checkpoint()
+            self._tally["checkpoints"] += n_written * step()
         except StoppedError:
             log.warning("stopped while the database was away; the log keeps what is not covered")
         except Exception:

@@ -58,6 +58,8 @@ class OwnershipChange:
     connection: Connection
     is_continuation: bool
     """Nobody else has owned them since we did: our states are still right."""
+    epoch: int = 0
+    """Our number as an owner; whoever owns them after us has a higher one."""
 
 
 class Log(Protocol):
@@ -162,7 +164,8 @@ class PostgresOwnership:
             except OwnedElsewhereError:
                 connection.close()
                 raise
-            yield OwnershipChange(("*",), connection, is_continuation)
+            assert self._epoch is not None
+            yield OwnershipChange(("*",), connection, is_continuation, self._epoch)
 
     def _connect(self, is_stopping: Callable[[], bool]) -> Connection | None:
         pause_s = FIRST_PAUSE_S

@@ -201,7 +201,7 @@ class AlertBook:
         """JSON values from which `restore` continues exactly."""
         return {
             "sequence": self.sequence,
-            "watermark_ns": self._watermark_ns,
+            "watermark_ns": dict(self._watermark_ns),
             "tracks": [track.to_json() for track in self._tracks.values()],
             "storms": [storm.to_json() for storm in self._storms.values()],
             "history": [alert_to_json(alert) for alert in self._history.values()],

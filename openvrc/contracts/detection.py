@@ -126,7 +126,7 @@ class Detector(Protocol):
         ...
 
     def snapshot(self, state: Any) -> Arrays:
-        """The state as arrays, for a checkpoint."""
+        """The state as arrays, for a checkpoint: copies, the state goes on to change meanwhile."""
         ...
 
     def restore(self, context: Context, arrays: Arrays) -> Any:

@@ -191,6 +191,10 @@ SELECT pg_try_advisory_lock(%(lock)s);
 -- A new owner: its number.
 UPDATE ownership SET epoch = epoch + 1 RETURNING epoch;
 
+-- name: hold_ownership
+-- The number of the newest owner; there is no newer one until the transaction ends.
+SELECT epoch FROM ownership FOR SHARE;
+
 -- name: ownership_epoch
 -- The number of the newest owner.
 SELECT epoch FROM ownership;

@@ -1,5 +1,7 @@
 """Latest values: newest by event time, whatever the order and split of what arrives."""
 
+import io
+import json
 from typing import Any
 
 import numpy as np
@@ -263,6 +265,29 @@ def test_a_snapshot_with_a_text_for_each_slot_is_read() -> None:
     assert (again.slot("a"), again.slot("b"), again.vehicle_id(1)) == (0, 2, "")
     assert [again.word("source_id", slot) for slot in (0, 2)] == ["r1", "r2"]
     assert [again.word("segment_id", slot) for slot in (0, 2)] == ["", "e1"]
+
+
+def test_an_archive_in_which_the_state_was_once_kept_is_read() -> None:
+    latest = Latest()
+    latest.fold([announce("r1", "running"), states(["a", "b"], [1, 2], [1.5, 2.5])])
+    arrays: dict[str, np.ndarray] = {}
+    for place, run in enumerate(latest.runs.values()):
+        n = len(run.vehicles)
+        facts = {"zone": run.zone, "run_id": run.run_id, "origin": run.origin}
+        facts |= {"appeared": run.appeared, "announced": run.announced, "tables": {}}
+        facts |= {"zone_time_ns": run.zone_time_ns, "watermark_ns": run.watermark_ns}
+        arrays[f"{place}/facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        ids = np.array([run.vehicles.vehicle_id(slot) for slot in range(n)], np.str_)
+        empty = np.full(n, "", "<U1")
+        texts = {"vehicle_id": ids, "segment_id": empty, "source_id": empty}
+        for name, column in (run.vehicles.columns | texts).items():
+            arrays[f"{place}/v.{name}"] = column[:n]
+    sink = io.BytesIO()
+    np.savez(sink, allow_pickle=False, **arrays)
+    again = Latest()
+    again.restore(sink.getvalue())
+    assert list(again.runs) == list(latest.runs)
+    assert (speed_of(again, "a"), speed_of(again, "b")) == (1.5, 2.5)
 
 
 @pytest.mark.parametrize("message", ["source_ledger", "dead_letter"])
