@@ -273,7 +273,7 @@ def test_an_archive_in_which_the_state_was_once_kept_is_read() -> None:
     arrays: dict[str, np.ndarray] = {}
     for place, run in enumerate(latest.runs.values()):
         n = len(run.vehicles)
-        facts = {"zone": run.zone, "run_id": run.run_id, "origin": run.origin}
+        facts: dict[str, Any] = {"zone": run.zone, "run_id": run.run_id, "origin": run.origin}
         facts |= {"appeared": run.appeared, "announced": run.announced, "tables": {}}
         facts |= {"zone_time_ns": run.zone_time_ns, "watermark_ns": run.watermark_ns}
         arrays[f"{place}/facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
