@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -64,26 +64,6 @@ def page_of(
     if len(rows) > limit:
         next_cursor = encode_cursor(*rows[limit - 1][_FIXED : _FIXED + len(order)])
     return Page([decode(row) for row in rows[:limit]], next_cursor)
-
-
-def export(
-    connection: Connection,
-    message: str,
-    *,
-    zone: str | None = None,
-    run_id: str | None = None,
-    from_ns: int | None = None,
-    to_ns: int | None = None,
-    chunk_rows: int = 5000,
-) -> Iterator[list[Row]]:
-    """All rows in chunks through a server-side cursor, in order of time."""
-    query = select(message, "", is_newest_first=False)
-    decode = decoder(message)
-    facts = {**_span(run_id, zone, from_ns, to_ns), "limit": None}
-    with connection.transaction(), connection.cursor(name="export") as cursor:
-        cursor.execute(query, facts)
-        while rows := cursor.fetchmany(chunk_rows):
-            yield [decode(row) for row in rows]
 
 
 def order_columns(message: str) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from cloud.store.read_accounts import accounting, most_rejected, zone_sums
 from cloud.store.read_alerts import add_action, alert, alerts
-from cloud.store.read_records import export, history
+from cloud.store.read_export import export
+from cloud.store.read_records import history
 from cloud.store.read_steps import steps
 from cloud.store.read_trace import SessionAccount, dead_letters, session_accounts, trace
 from cloud.store.read_types import (
