@@ -57,6 +57,8 @@ _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _GIVE_BACK_PAGES = 4_194_304 // _PAGE_BYTES
 """Free pages (4 MB) that are kept for the next groups; more go back to the disk."""
 
+_MOST_PAGES_AT_ONCE = 4096
+"""16 MB at a checkpoint: a backlog of a day must not hold up the groups while it is given back."""
 _RESERVE_BYTES = 5 * 1024 * 1024
 """The log's usual size, 4 MB, which may all be new to the file, and some for the deletion."""
 _RESERVE_SUFFIX = ".reserve"
@@ -223,7 +225,7 @@ class Spool:
         if gone:
             self.commit(blob=None, n_records=0, journal=b"", gone=gone)
         try:
-            self._db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._give_back(_VACUUM_PAGES)
         except sqlite3.Error as error:
             raise self._write_error(error) from error
         self._shorten_log()
@@ -231,6 +233,10 @@ class Spool:
             raise SpoolWriteError(
                 f"{self.path}: the disk has less than {_RESERVE_BYTES} bytes free"
             )
+
+    def _give_back(self, n_pages: int) -> None:
+        # `execute` would step once and free one page.
+        self._db.executescript(f"PRAGMA incremental_vacuum({n_pages})")
 
     def _shorten_log(self) -> None:
         try:
@@ -305,7 +311,7 @@ class Spool:
             self._count_journal()
             (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
             if free > _GIVE_BACK_PAGES:
-                self._db.execute(f"PRAGMA incremental_vacuum({free - _GIVE_BACK_PAGES})").fetchall()
+                self._give_back(min(free - _GIVE_BACK_PAGES, _MOST_PAGES_AT_ONCE))
         except sqlite3.Error as error:
             raise self._write_error(error) from error
         self._forget_states(but=state)

@@ -1,6 +1,7 @@
 """What was committed is there after anything; what was not is not."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from edge.core import EdgeCore
 from edge.journal import PAYLOAD, Input
 from edge.pipeline import Pipeline
-from edge.spool import Spool, SpoolError
+from edge.spool import Spool, SpoolError, SpoolWriteError
 from edge.spool_reader import SpoolReader
 from edge.uplink import Done
 from openvrc.contracts.codecs.json_codec import JsonCodec
@@ -80,6 +81,49 @@ def test_a_full_spool_says_so_until_something_was_confirmed(tmp_path: Path) -> N
     before = spool.is_full
     spool.commit(blob=None, n_records=0, journal=b"", gone=[1])
     assert (before, spool.is_full) == (True, False)
+    spool.close()
+
+
+def test_a_spool_that_was_emptied_gives_its_space_back(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    for _ in range(200):
+        spool.commit(blob=bytes(100_000), n_records=1, journal=b"")
+    full_bytes = database_bytes(path)
+    spool.commit(blob=None, n_records=0, journal=b"", gone=range(1, 201))
+    for _ in range(3):
+        spool.checkpoint(b"state")
+    assert full_bytes > 20_000_000
+    assert database_bytes(path) < 6_000_000  # what is kept for the next groups, and some
+    spool.close()
+
+
+def database_bytes(path: Path) -> int:
+    """Bytes of the database as it will be once its log has been moved into it."""
+    db = sqlite3.connect(path)
+    sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    (n_bytes,) = db.execute(sql).fetchone()
+    db.close()
+    return int(n_bytes)
+
+
+def test_a_full_disk_is_told_from_a_broken_spool_and_room_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool.commit(blob=b"before", n_records=1, journal=b"")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(SpoolWriteError, match="cannot be written"):
+            spool.commit(blob=bytes(100_000), n_records=1, journal=b"j")
+        with pytest.raises(SpoolWriteError):
+            spool.make_room([])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (entries(path), spool.pending_records) == ([b"before"], 1)
+    spool.make_room([1])
+    spool.commit(blob=b"after", n_records=1, journal=b"")
+    assert (entries(path), spool.pending_records) == ([b"after"], 1)
     spool.close()
 
 
