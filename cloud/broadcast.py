@@ -21,6 +21,7 @@ from cloud.api import present
 from cloud.api.parts import CloudParts
 from cloud.api.problems import ProblemError
 from cloud.api.traffic import newest_windows
+from cloud.edges import HeardEdge
 from cloud.latest import RunKey, RunLatest
 from cloud.store import reads
 from cloud.stream import Event
@@ -33,6 +34,7 @@ ROUND_S = 0.25
 KPI_EVERY_ROUNDS = 4
 RATE_OVER_S = 5.0
 """Records a second are averaged over this: long enough to bridge group commits and back-off."""
+EXACT_SENDERS = 1000
 ACCOUNT_EVERY_S = 2.0
 """Sums come from the database; this is how often it is asked, however many pages look."""
 SNAPSHOT_ALERTS = 500
@@ -147,7 +149,12 @@ class Broadcaster:
             "latency_p50_ms": present.public(latency.stored.p50_ms),
             "latency_p99_ms": present.public(latency.stored.p99_ms),
             "accounting": await self._account(run),
+            "edges": [present.edge_in_short(edge, time.time_ns()) for edge in self._edges(run)],
         }
+
+    def _edges(self, run: RunLatest) -> list[HeardEdge]:
+        """Edges that may have something of this run in their spools."""
+        return [e for e in self._parts.edges.all() if e.status.zone in ("+", run.zone)]
 
     def _rate(self, run: RunLatest) -> float:
         counted = self._counted.get((run.zone, run.run_id))
@@ -171,7 +178,10 @@ class Broadcaster:
     def _read_account(self, key: RunKey) -> present.Json:
         with self._parts.database() as connection:
             counts = self._parts.pipeline.counts
-            found = reads.accounting(connection, counts, zone=key[0], run_id=key[1])
+            # Exact for a page of senders, one pass over the tables for more.
+            found = reads.accounting(
+                connection, counts, zone=key[0], run_id=key[1], limit=EXACT_SENDERS
+            )
         return present.account(found.totals)
 
     def _open_alerts(

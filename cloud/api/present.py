@@ -164,6 +164,13 @@ def edge(heard: HeardEdge, now_ns: int) -> Json:
     return shown
 
 
+def edge_in_short(heard: HeardEdge, now_ns: int) -> Json:
+    """What the page shows of an edge."""
+    full = edge(heard, now_ns)
+    names = ("edge_id", "fill_ratio", "spool_records", "problem", "is_full", "is_silent")
+    return {name: full[name] for name in names}
+
+
 def source_account(s: SourceAccount) -> Json:
     """One sender's account."""
     return {

@@ -2,6 +2,8 @@
 
 import { byId, count, decimal, el, short } from "./dom.js";
 
+// Half full: some time is left, and somebody should look.
+const FILLING_RATIO = 0.5;
 const SUMS = ["sent", "stored", "pending", "missing", "rejected"];
 
 export class Kpis {
@@ -46,6 +48,17 @@ export class Kpis {
     this.set("rate", count(kpi.records_per_s));
     this.set("latency", count(kpi.latency_p99_ms ?? NaN));
     this.takeSums(kpi.accounting);
+    this.takeEdges(kpi.edges ?? []);
+  }
+
+  // What holds an edge up shows on what is pending there, before anything is lost.
+  takeEdges(edges) {
+    const said = edges
+      .filter((edge) => edge.problem || edge.is_silent || edge.fill_ratio >= FILLING_RATIO)
+      .map((edge) => `${edge.edge_id}: ${edge.is_silent ? "silent" : edge.problem || "filling"}, `
+        + `spool ${Math.round(edge.fill_ratio * 100)} % full, ${count(edge.spool_records)} waiting`);
+    this.values.pending.classList.toggle("care", said.length > 0);
+    if (said.length > 0) this.values.pending.title = said.join("\n");
   }
 
   takeSums(account) {
