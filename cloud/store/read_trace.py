@@ -53,9 +53,10 @@ def trace(
     if found or _is_missing(connection, record):
         return found
     span = _span_between_own_rows(connection, numbered, facts)
-    if span is not None:
-        found = _find(connection, numbered, _SENDER, facts | span)
-    return found or _find(connection, numbered, _SENDER, facts)
+    spans = [(span[0] - around, span[1] + around) for around in _AROUND] if span else []
+    for low, high in [*spans, (None, None)]:
+        found = found or _find(connection, numbered, _SENDER, facts | {"from": low, "to": high})
+    return found
 
 
 _SENDER = (
@@ -63,8 +64,9 @@ _SENDER = (
     " AND t.session = %(session)s AND t.seq = %(seq)s"
 )
 _ITSELF = " AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)"
-_AROUND = timedelta(seconds=60)
-"""A sender's records may differ in time from its own heartbeats by so much and are still found."""
+_AROUND = (timedelta(seconds=2), timedelta(seconds=60))
+"""How far in time a sender's records may lie from the heartbeats around them; further away they are
+found by the scan of everything."""
 
 
 def _find(connection: Connection, messages: list[str], where: str, facts: Row) -> list[Row]:
@@ -78,7 +80,7 @@ def _find(connection: Connection, messages: list[str], where: str, facts: Row) -
 
 def _span_between_own_rows(
     connection: Connection, messages: list[str], facts: Row
-) -> dict[str, datetime] | None:
+) -> tuple[datetime, datetime] | None:
     """When the record was sampled, by the sender's own rows before and after it in its session."""
     lows, highs = [], []
     for message in messages:
@@ -88,7 +90,7 @@ def _span_between_own_rows(
         highs += [high] if high else []
     if not lows or not highs:
         return None
-    return {"from": max(lows) - _AROUND, "to": min(highs) + _AROUND}
+    return max(lows), min(highs)
 
 
 def _is_missing(connection: Connection, record: Row) -> bool:
