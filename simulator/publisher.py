@@ -26,6 +26,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.contracts.topics import PREFIX, TOPICS_KEPT, Topic, parse_topic
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.settings import Settings
+from simulator.gbt32960.fleet import TerminalFleet
 from simulator.link import LinkMaker, Stopped
 from simulator.mqtt_link import MqttLink
 from simulator.world import Frame, World, merged, unpaced
@@ -132,6 +133,7 @@ class Publisher:
         edge_wait_s: float = EDGE_WAIT_S,
         on_progress: OnProgress = lambda _progress: None,
         make_link: LinkMaker = MqttLink,
+        terminals: TerminalFleet | None = None,
     ) -> None:
         """`speed` is zone seconds per second; 0 or less: as fast as the pipeline takes it.
 
@@ -144,6 +146,7 @@ class Publisher:
         self._codec, self._json = codecs[codec], codecs["json"]
         self._edge_wait_s = edge_wait_s
         self._on_progress = on_progress
+        self._terminals = terminals
         self._ending, self._halt = threading.Event(), threading.Event()
         self._edge = _EdgeWatch(world.run_id, self._json)
         self._link = make_link(
@@ -184,6 +187,8 @@ class Publisher:
         except Stopped:
             log.warning("stopped before the run's end was said")
         finally:
+            if self._terminals is not None:
+                self._terminals.close(self._progress.zone_time_ns)
             self._link.close()
         return self._progress.to_json()
 
@@ -233,6 +238,8 @@ class Publisher:
                 return
 
     def _publish(self, frame: Frame) -> None:
+        if self._terminals is not None:  # vehicles speak for themselves
+            frame = Frame(frame.zone_time_ns, self._terminals.take(frame))
         topics, records = self._topics, self._progress.records
         outbox = []
         for outgoing, payload in zip(frame.messages, self._encoded(frame), strict=True):

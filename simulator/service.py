@@ -18,8 +18,10 @@ from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from openvrc.contracts.errors import VrcError
+from openvrc.contracts.gbt32960.units import Edition
 from openvrc.contracts.units import iso_from_ns
 from openvrc.settings import Settings
+from simulator.gbt32960.fleet import TerminalFleet
 from simulator.publisher import EDGE_WAIT_S, OnProgress, Progress, Publisher
 from simulator.world import World
 
@@ -35,6 +37,8 @@ def run_world(
     codec: str = "json",
     out_dir: Path | None = None,
     edge_wait_s: float = EDGE_WAIT_S,
+    gbt32960_url: str = "",
+    gbt32960_edition: Edition = Edition.Y2016,
 ) -> int:
     """Publish a world until it ends; the exit code (0 fine, 1 failed).
 
@@ -42,6 +46,11 @@ def run_world(
     as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there.
     """
     try:
+        terminals = None
+        if gbt32960_url:
+            terminals = TerminalFleet(
+                gbt32960_url, edition=gbt32960_edition, run_id=world.run_id, origin=world.origin
+            )
         with _reporter() as on_progress:
             publisher = Publisher(
                 world,
@@ -50,6 +59,7 @@ def run_world(
                 codec=codec,
                 edge_wait_s=edge_wait_s,
                 on_progress=on_progress,
+                terminals=terminals,
             )
             with _ended_by_signals(publisher):
                 summary = publisher.run()

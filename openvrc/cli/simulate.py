@@ -33,6 +33,17 @@ from openvrc.settings import load_settings
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of every draw")
 @click.option("--run-id", help="Name of this run; made from the time if not given")
 @click.option("--codec", default="json", show_default=True, help="Codec of the messages")
+@click.option(
+    "--protocol",
+    type=click.Choice(["mqtt", "gbt32960"]),
+    default="mqtt",
+    show_default=True,
+    help="How vehicles speak; roadside units always speak MQTT",
+)
+@click.option("--gbt32960-url", help="tcp://host:port or tls://host:port of the edge's server")
+@click.option(
+    "--gbt32960-edition", type=click.Choice(["2016", "2025"]), default="2016", show_default=True
+)
 @click.option("--broker", "broker_url", help="mqtt[s]://[user:password@]host[:port]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for ground_truth.json")
 def simulate(
@@ -45,10 +56,14 @@ def simulate(
     seed: int,
     run_id: str | None,
     codec: str,
+    protocol: str,
+    gbt32960_url: str | None,
+    gbt32960_edition: str,
     broker_url: str | None,
     out: Path | None,
 ) -> None:
     """Publish the simulated world SCENARIO until it ends or Ctrl-C."""
+    from openvrc.contracts.gbt32960.units import Edition
     from simulator.service import run_world
 
     known = discover("simulator.scenarios")
@@ -58,9 +73,21 @@ def simulate(
         return
     if scenario not in known:
         raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
+    if (protocol == "gbt32960") != bool(gbt32960_url):
+        raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"{scenario}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
     world = known[scenario].make(
         zone=zone or scenario, run_id=run_id, seed=seed, duration_s=duration_s, vehicles=vehicles
     )
-    sys.exit(run_world(settings, world, speed=speed, codec=codec, out_dir=out))
+    sys.exit(
+        run_world(
+            settings,
+            world,
+            speed=speed,
+            codec=codec,
+            out_dir=out,
+            gbt32960_url=gbt32960_url or "",
+            gbt32960_edition=Edition(gbt32960_edition),
+        )
+    )

@@ -242,3 +242,9 @@ def login(
         tree["packs_of_bms"] = [len(codes)] if codes else []
     padded = [code.encode("ascii", "replace")[:length].ljust(length) for code in codes]
     return command(edition, Command.VEHICLE_LOGIN, vin, tree | {"codes": b"".join(padded)})
+
+
+def logout(edition: Edition, vin: str, record: Record, serial: int) -> bytes:
+    """A logout with the serial of its login."""
+    tree = {"time": beijing.to_bytes(record["sampled_at_ns"]), "serial": serial}
+    return command(edition, Command.VEHICLE_LOGOUT, vin, tree)

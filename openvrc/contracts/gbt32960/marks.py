@@ -13,6 +13,8 @@ from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
 
 MARK_TYPE = 0xFD
 MAGIC = b"OpenVRC\0"
+SIMULATED_ICCID = b"OPENVRC-SIMULATED-00"
+"""A login has no custom body: one with this card is a simulated terminal's and no live profile."""
 LIVE = ("live", "live")
 _RUN = re.compile(TOPIC_ID_PATTERN)
 _ORIGINS = ("live", "replay", "simulated")

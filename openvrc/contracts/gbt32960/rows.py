@@ -19,7 +19,7 @@ from openvrc.contracts.codecs.base import Bulk, Part, Reject
 from openvrc.contracts.gbt32960 import beijing, mapping
 from openvrc.contracts.gbt32960.bulk import Ints, Reports, good_checks, read_reports
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES, OVERHEAD_BYTES, Garbage, is_vin, split
-from openvrc.contracts.gbt32960.marks import LIVE
+from openvrc.contracts.gbt32960.marks import LIVE, SIMULATED_ICCID
 from openvrc.contracts.gbt32960.message import read
 from openvrc.contracts.gbt32960.profile import profile_columns
 from openvrc.contracts.gbt32960.units import REPORTS, Command, Encryption, Response
@@ -142,7 +142,8 @@ def _read_other(topic: Topic, place: int, frame: bytes, found: Reading) -> None:
     if message.stop is not None:
         reject = _of_frame(topic, frame, message.stop.reason, message.stop.detail)
         found.rejects.append((place, reject))
-    if message.head.command == Command.VEHICLE_LOGIN and message.tree:
+    is_login = message.head.command == Command.VEHICLE_LOGIN and bool(message.tree)
+    if is_login and message.tree["iccid"] != SIMULATED_ICCID:
         if message.time_ns is None:
             found.rejects.append((place, _bad_time(topic, frame)))
         else:
