@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MAX_QUEUED_BYTES = 64_000_000
-"""The bound in memory: a few thousand of the largest payloads would be 20 GB."""
+MAX_QUEUED_BYTES = 16_000_000
+"""The bound in memory: four of the largest groups, or one map announcement."""
 
 
 class Delivery(NamedTuple):

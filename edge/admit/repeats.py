@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from edge.slots import Grouped, Slots, not_before
 
-REMEMBERED = 16
-"""Samples kept per subject: 1.6 s of a 10 Hz sender, which is how far radio and broker
+REMEMBERED = 8
+"""Samples kept per subject: 0.8 s of a 10 Hz sender, which is how far radio and broker
 re-order; repeats of older samples carry their old sequence number."""
 NEVER_NS = np.iinfo(np.int64).min
 
