@@ -96,17 +96,20 @@ class Table:
 
     def add(self, places: Sequence[int], found: Sequence[Any]) -> None:
         """What some payloads hold: of each one record or a list of them."""
-        lists = [one if type(one) is list else [one] for one in found]
-        n_rows = list(map(len, lists))
-        rows = map(_astuple, chain.from_iterable(lists))
-        values = dict(zip(self._names, zip(*rows, strict=True), strict=False))
+        senders: Sequence[str] = [self._topics[place].source_id for place in places]
+        rows, n_rows = found, [1] * len(found)
+        if list in set(map(type, found)):
+            lists = [one if type(one) is list else [one] for one in found]
+            rows, n_rows = list(chain.from_iterable(lists)), list(map(len, lists))
+            senders = list(chain.from_iterable(map(repeat, senders, n_rows)))
+        by_column = zip(*map(_astuple, rows), strict=True)
+        values = dict(zip(self._names, by_column, strict=False))
         if not values:  # no rows have no columns either
             return
         self._places.extend(places)
         self._n_rows.extend(n_rows)
         self._add_runs(values.pop("run_id"), values.pop("origin"))
-        senders = [self._topics[place].source_id for place in places]
-        self._identify(values, tuple(chain.from_iterable(map(repeat, senders, n_rows))))
+        self._identify(values, tuple(senders))
         for name, collector in self._collectors.items():
             collector.add(values[name])
 
