@@ -16,12 +16,13 @@ from typing import Any
 
 from edge import dead_letters
 from edge.arrivals import Arrivals, of_admitted, of_batch
-from edge.dead_letters import Letter, letter_batches, row_letter, topic_id
+from edge.dead_letters import letter_batches, row_letter
 from edge.doors import Doors, Payload
 from edge.giving_up import Loss
 from edge.group_log import UNNUMBERED, GroupLog, Step
-from edge.ledger import NO_SESSION, Ledger
+from edge.ledger import Ledger
 from edge.ledger_rows import ledger_batches
+from edge.refuser import Refuser, whole
 from edge.run import Output
 from edge.runs import Runs
 from edge.state_file import StateError, pack_state, unpack_state
@@ -32,9 +33,8 @@ from openvrc.contracts.errors import ContractError
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.messages import MESSAGES
 from openvrc.contracts.plugins import discover
-from openvrc.contracts.reasons import REASON_TEXT, Reason
+from openvrc.contracts.reasons import Reason
 from openvrc.contracts.topics import Topic, parse_topic
-from openvrc.contracts.units import ABSENT_I64
 from openvrc.contracts.zone import Zone
 
 CODECS = "openvrc.contracts.codecs"
@@ -90,6 +90,7 @@ class EdgeCore:
         self._runs = Runs(zones, edge_id, self._ledger)
         self._out = Output()
         self._log = GroupLog()
+        self._refuser = Refuser(self._ledger)
         self._freed: list[tuple[str, str]] = []
         """Runs that are over, whose accounts wait for their last row to go up."""
 
@@ -126,19 +127,19 @@ class EdgeCore:
         try:
             topic = parse_topic(topic_text)
         except ContractError as error:
-            self._reject_unparsed(topic_text, payload, str(error), received_at_ns)
+            self._refuser.unparsed(topic_text, payload, str(error), received_at_ns, self._out)
             return
         if topic.kind == "edge" and topic.message != "road_event":
             if topic.message != "tick":  # ticks are our own, or another edge's
                 text = f"{topic.message} is said by edges to the cloud, not by MQTT"
-                self._reject_unparsed(topic_text, payload, text, received_at_ns)
+                self._refuser.unparsed(topic_text, payload, text, received_at_ns, self._out)
             return
         if topic.message == "zone_announce" and not payload:
             return  # MQTT's way of taking a retained message back, not a statement
         given = Payload(topic, topic_text, payload, received_at_ns)
         problem = self._problem(given)
         if problem is not None:
-            self._reject(given, problem)
+            self._refuser.payload(given, problem, self._out)
         else:
             self._on_control_payload(given)
 
@@ -156,10 +157,10 @@ class EdgeCore:
         limit = MAX_ANNOUNCE_BYTES if topic.message == "zone_announce" else self._max_payload_bytes
         if n_bytes > limit:
             text = f"payload has {n_bytes} bytes, expected at most {limit}"
-            return _whole(given, Reason.TOO_LARGE, text)
+            return whole(given, Reason.TOO_LARGE, text)
         if topic.codec not in self._codecs:
             text = f"codec is {topic.codec!r}, expected one of {', '.join(self._codecs)}"
-            return _whole(given, Reason.UNKNOWN_CODEC, text)
+            return whole(given, Reason.UNKNOWN_CODEC, text)
         return None
 
     def _on_control_payload(self, given: Payload) -> None:
@@ -169,7 +170,7 @@ class EdgeCore:
             if batch.n_rows:
                 self._on_control(batch, given.received_at_ns, given.topic_text)
         for reject in decoded.rejects:
-            self._reject(given, reject)
+            self._refuser.payload(given, reject, self._out)
 
     def _open_doors(self, zone: str | None = None) -> None:
         """Decode what waits, and hand it to its runs."""
@@ -179,7 +180,7 @@ class EdgeCore:
         for arrivals in opened.arrivals:
             self._take(arrivals)
         for given, reject in opened.rejects:
-            self._reject(given, reject)
+            self._refuser.payload(given, reject, self._out)
 
     def on_batch(self, batch: Batch, received_at_ns: int, topic_text: str = "") -> None:
         """Records that need no decoding (`vrc analyse`, tests); the door behind `on_payload`."""
@@ -209,7 +210,8 @@ class EdgeCore:
         run = self._runs.find(batch.zone, batch.run_id, batch.origin, at_ns, self._out)
         if run is None:
             arrivals.doubt()
-            self._reject_homeless(arrivals)
+            is_known = self._runs.knows_zone(batch.zone)
+            self._refuser.homeless(arrivals, is_known, self._out)
         else:
             run.add(arrivals)
 
@@ -256,14 +258,8 @@ class EdgeCore:
 
     def on_refused(self, batch: Batch, detail: str, now_ns: int) -> None:
         """The store refused these forwarded records for good: they become dead letters."""
-        if not MESSAGES[batch.message].is_numbered:
-            return  # our own word about others: nothing of theirs is lost with it
-        ledger = self._ledger(batch.zone, batch.run_id)
-        sources, sessions = batch.texts("source_id"), batch.column("session").tolist()
-        for row, (source_id, session) in enumerate(zip(sources, sessions, strict=True)):
-            reason = Reason.REFUSED_BY_STORE
-            ledger.refuse(ledger.slot(source_id, session, batch.origin, now_ns), reason)
-            self._out.letters.append(row_letter(batch, row, reason, detail, now_ns, "v1/ingest"))
+        if MESSAGES[batch.message].is_numbered:  # else our own word about others: nothing is lost
+            self._refuser.by_store(batch, detail, now_ns, self._out)
 
     def on_given_up(self, losses: Sequence[Loss], cause: str, now_ns: int) -> None:
         """Forwarded records left the spool unsent; `cause` is "dropped" or "expired"."""
@@ -340,61 +336,6 @@ class EdgeCore:
             key = (dead_letters.UNKNOWN, "live")
         return self._ledgers.setdefault(key, Ledger())
 
-    def _reject_homeless(self, arrivals: Arrivals) -> None:
-        batch = arrivals.batch
-        is_known = self._runs.knows_zone(batch.zone)
-        reason = Reason.UNKNOWN_RUN if is_known else Reason.UNKNOWN_ZONE
-        found = batch.run_id if is_known else batch.zone
-        detail = f"{found!r}: {REASON_TEXT[reason]}"
-        at_ns = arrivals.received_at_ns
-        receipt = self._ledger(batch.zone, batch.run_id).receive(batch, int(at_ns[0]))
-        for row in receipt.is_new.nonzero()[0].tolist():
-            receipt.reject(row, reason)
-            topic = arrivals.topic(row)
-            self._out.letters.append(row_letter(batch, row, reason, detail, int(at_ns[row]), topic))
-
-    def _reject_unparsed(
-        self, topic_text: str, payload: bytes, detail: str, received_at_ns: int
-    ) -> None:
-        levels = topic_text.split("/")
-        zone = topic_id(levels[2]) if len(levels) > 2 else dead_letters.UNKNOWN
-        source_id = topic_id(levels[4]) if len(levels) > 4 else dead_letters.UNKNOWN
-        topic = Topic(zone, "vehicle", source_id, "vehicle_state")
-        given = Payload(topic, topic_text, payload, received_at_ns)
-        whole = Reject(Reason.UNKNOWN_TOPIC, detail, source_id, payload=payload, is_whole=True)
-        self._reject(given, whole)
-
-    def _reject(self, given: Payload, reject: Reject) -> None:
-        topic, received_at_ns = given.topic, given.received_at_ns
-        run_id = reject.run_id if topic_id(reject.run_id) == reject.run_id else "live"
-        source_id = topic_id(reject.source_id)
-        if MESSAGES[topic.message].is_numbered:
-            session = NO_SESSION if reject.session is None else reject.session
-            seq = ABSENT_I64 if reject.seq is None else reject.seq
-            ledger = self._ledger(topic.zone, run_id)
-            slot = ledger.slot(source_id, session, reject.origin, received_at_ns)
-            if not ledger.receive_one(slot, seq):
-                return
-            ledger.reject(slot, reject.reason)
-        self._out.letters.append(
-            Letter(
-                zone=topic.zone,
-                run_id=run_id,
-                origin=reject.origin,
-                source_id=source_id,
-                subject_id=reject.subject_id or source_id,
-                session=reject.session,
-                seq=reject.seq,
-                sampled_at_ns=_plausible_ns(reject.sampled_at_ns, received_at_ns),
-                received_at_ns=received_at_ns,
-                topic=given.topic_text,
-                reason=str(reject.reason),
-                detail=reject.detail,
-                payload=reject.payload,
-                payload_bytes=len(given.data) if reject.is_whole else len(reject.payload),
-            )
-        )
-
     def snapshot(self) -> bytes:
         """The whole state, for a checkpoint; take it right after `take_group`."""
         return pack_state(self.state_tree())
@@ -418,14 +359,3 @@ class EdgeCore:
         self._ledgers = {(zone, run): Ledger.restore(rows) for zone, run, rows in tree["ledgers"]}
         self._freed = [(zone, run) for zone, run in tree["freed"]]
         self._runs.restore(tree["runs"])
-
-
-def _whole(given: Payload, reason: Reason, detail: str) -> Reject:
-    kept = given.data[: dead_letters.MAX_PAYLOAD_BYTES]
-    return Reject(reason, detail, given.topic.source_id, payload=kept, is_whole=True)
-
-
-def _plausible_ns(sampled_at_ns: int | None, received_at_ns: int) -> int:
-    """Event time of a dead letter: a record's own may be what is wrong with it."""
-    is_usable = sampled_at_ns is not None and 0 <= sampled_at_ns < 7_258_118_400_000_000_000
-    return sampled_at_ns if is_usable and sampled_at_ns is not None else received_at_ns
