@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -75,7 +75,12 @@ def parts_of(connection: HTTPConnection) -> CloudParts:
     return parts
 
 
-Parts = Annotated[CloudParts, Depends(parts_of)]
+async def _given_parts(connection: HTTPConnection) -> CloudParts:
+    """As a coroutine: what is none runs in another thread, a hop of 0.1 ms a request."""
+    return parts_of(connection)
+
+
+Parts = Annotated[CloudParts, Depends(_given_parts)]
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key")
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key")
@@ -96,10 +101,10 @@ def caller_of(connection: HTTPConnection) -> tuple[Caller | None, bool]:
     return (keys.of_cookie(cookie) if cookie else None), True
 
 
-def require(role: Role) -> Callable[..., Caller]:
+def require(role: Role) -> Callable[..., Awaitable[Caller]]:
     """A dependency that lets in callers of at least this role."""
 
-    def check(
+    async def check(
         request: Request,
         _bearer: Annotated[Any, Security(_BEARER)] = None,
         _api_key: Annotated[Any, Security(_API_KEY)] = None,

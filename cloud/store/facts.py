@@ -118,9 +118,10 @@ def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: 
     rows = []
     for batch in batches:
         where = {"run": identities.run(batch), "zone": identities.key("zone", batch.zone)}
-        for record in batch.to_records():
+        sources = identities.column("source", batch, "subject_id").tolist()
+        for record, source in zip(batch.to_records(), sources, strict=True):
             row = where | {name: record[name] for name in _LEDGER_COUNTS}
-            row["source"] = identities.key("source", record["subject_id"])
+            row["source"] = source
             row["session"] = record.get("session", -1)
             row["rejected"] = Jsonb(json.loads(record.get("rejected") or "{}"))
             row["gaps"] = Jsonb(json.loads(record.get("gaps") or "[]"))
