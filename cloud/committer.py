@@ -8,6 +8,7 @@ Synchronous; owned by the pipeline's worker thread. Rules that keep state and ro
   the transaction repeated; if the first commit did come through, the batch id says so.
 - Counts, folds and subscribers see a body only after its commit.
 - Should anything else go wrong behind the engine, all state is loaded anew: checkpoint, then log.
+- Checkpoints are copies taken between two bodies and written by `checkpoints.py` beside the stream.
 """
 
 from __future__ import annotations

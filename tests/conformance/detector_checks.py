@@ -81,6 +81,25 @@ def run(detector: Detector, world: World, plan: Plan = Plan()) -> list[Finding]:
     return findings
 
 
+def check_snapshots_are_copies(detector: Detector, world: World) -> None:
+    """A checkpoint is packed while the state goes on: its arrays must not go with it."""
+    state: Any = detector.initial(world.context)
+    taken: list[tuple[Arrays, Arrays]] = []
+    for n_steps, step in enumerate(_steps(world, detector.inputs, Plan()), start=1):
+        if isinstance(step, int):
+            state, _ = detector.advance(state, step)
+        else:
+            state, _ = detector.update(state, step)
+        if n_steps % 40 == 1:
+            arrays = detector.snapshot(state)
+            taken.append((arrays, {name: array.copy() for name, array in arrays.items()}))
+    for arrays, before in taken:
+        for name, array in arrays.items():
+            assert array.tobytes() == before[name].tobytes(), (
+                f"{detector.name}: snapshot {name} changes with the state, expected a copy"
+            )
+
+
 def restarted(detector: Detector, world: World, state: Any) -> Any:
     """The state after a checkpoint written to arrays and read back."""
     arrays = {name: array.copy() for name, array in detector.snapshot(state).items()}

@@ -20,6 +20,7 @@ from tests.conformance.detector_checks import (
     check_findings,
     check_inputs_unchanged,
     check_same,
+    check_snapshots_are_copies,
     check_texts,
     merged_times,
     raised,
@@ -145,6 +146,12 @@ def test_detector_goes_on_from_a_snapshot_as_if_never_stopped(name: str, share: 
 
 
 @each_detector
+def test_detector_snapshots_do_not_change_with_the_state(name: str) -> None:
+    for world in worlds_for(DETECTORS[name]):
+        check_snapshots_are_copies(DETECTORS[name], world)
+
+
+@each_detector
 def test_detector_leaves_input_batches_unchanged(name: str) -> None:
     for world in worlds_for(DETECTORS[name]):
         check_inputs_unchanged(DETECTORS[name], world)
@@ -171,6 +178,7 @@ class Broken:
 
     def __init__(self, how: str) -> None:
         self.how = how
+        self._shared = np.zeros(1, np.int64)
 
     def initial(self, context: Any) -> dict[str, int]:
         return {"rows": 0, "updates": 0, "ticks": 0}
@@ -191,6 +199,9 @@ class Broken:
     def snapshot(self, state: dict[str, int]) -> dict[str, Any]:
         if self.how == "objects":
             return {"state": np.array([state], dtype=object)}
+        if self.how == "shares":
+            self._shared[0] = state["rows"]
+            return {"state": self._shared}
         return {"state": np.array([state["rows"]])}
 
     def restore(self, context: Any, arrays: dict[str, Any]) -> dict[str, int]:
@@ -240,6 +251,11 @@ def test_the_suite_sees_a_state_that_is_not_restored() -> None:
 def test_the_suite_sees_objects_in_a_snapshot() -> None:
     with pytest.raises(AssertionError, match="dtype object"):
         run(Broken("objects"), world_of("street"), Plan(restart_after=40))
+
+
+def test_the_suite_sees_a_snapshot_that_shares_its_array() -> None:
+    with pytest.raises(AssertionError, match="expected a copy"):
+        check_snapshots_are_copies(Broken("shares"), world_of("street"))
 
 
 def test_the_suite_sees_a_changed_input() -> None:
