@@ -42,5 +42,6 @@ def assert_same_as_one_by_one(
     """Decode both ways, compare, and give the result."""
     times_ns = list(range(len(payloads)))
     got = decode_many(codec, topics, payloads, times_ns)
+    assert got.fault == ""
     assert plain(got) == plain(one_by_one(codec, topics, payloads, times_ns))
     return got

@@ -90,6 +90,8 @@ class Bulk:
     """In order of first appearance; none is empty."""
     rejects: tuple[tuple[int, Reject], ...] = ()
     """Each with the place of its payload, in the order that decoding one by one gives."""
+    fault: str = ""
+    """Why the codec's own `decode_many` could not be used, so that each was decoded by itself."""
 
 
 class BulkCodec(Codec, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,18 +30,22 @@ def decode_many(
     """What `codec` makes of payloads of one message and zone; (n_payloads,) each. Raises nothing.
 
     A codec without `decode_many` is asked payload by payload, and so is one whose `decode_many`
-    raises: its fault then costs the payloads at fault, as `Reason.CODEC_FAILED`.
+    fails: its fault then costs the payloads at fault, as `Reason.CODEC_FAILED`, and is told in
+    `Bulk.fault`.
     """
     at_once = getattr(codec, "decode_many", None)
+    fault = ""
     if at_once is not None and len(payloads) > 0:
         try:
             bulk: Bulk = at_once(topics, payloads, received_at_ns)
         # A codec is a plug-in, often somebody else's: its fault may not stop the edge.
-        except Exception:  # noqa: BLE001
-            return one_by_one(codec, topics, payloads, received_at_ns)
-        if all(_fits(part.batch, topics[0]) for part in bulk.parts):
-            return bulk
-    return one_by_one(codec, topics, payloads, received_at_ns)
+        except Exception as error:  # noqa: BLE001
+            fault = f"codec {codec.name} raised {type(error).__name__}: {error}"
+        else:
+            if all(_fits(part.batch, topics[0]) for part in bulk.parts):
+                return bulk
+            fault = f"codec {codec.name} made a batch of another message or zone"
+    return replace(one_by_one(codec, topics, payloads, received_at_ns), fault=fault)
 
 
 def one_by_one(

@@ -80,5 +80,19 @@ def test_a_codecs_fault_costs_the_payloads_at_fault(codec: OddCodec) -> None:
     assert bulk.rejects[0][1].payload == b"a two"
 
 
+@pytest.mark.parametrize(
+    ("codec", "fault"),
+    [
+        (OddCodec(), ""),
+        (RaisingBulkCodec(), "ZeroDivisionError"),
+        (MisplacingBulkCodec(), "another message or zone"),
+    ],
+)
+def test_a_decode_many_that_fails_is_told(codec: OddCodec, fault: str) -> None:
+    said = decode_many(codec, [TOPIC], [b"a 2"], [0]).fault
+    assert fault in said
+    assert bool(said) == bool(fault)
+
+
 def test_no_payloads_give_nothing() -> None:
     assert decode_many(OddCodec(), [], [], []) == Bulk()
