@@ -2,7 +2,8 @@
 
 `street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, a hard brake,
 a jammed segment, a frozen position; packs with a hot probe, a weak cell, an insulation fault,
-frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump, an odometer 0.
+frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump, an odometer 0;
+a terminal that stops reporting for 45 s.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 """
 
@@ -18,7 +19,7 @@ from openvrc.contracts.batch import Batch, concat, from_columns
 from openvrc.contracts.detection import Context
 from openvrc.contracts.maps import Lane, RoadMap, Segment
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
-from openvrc.contracts.units import NS_PER_S, ns_from_iso
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S, ns_from_iso
 
 START_NS = ns_from_iso("2026-03-02T08:00:00Z")
 ALLOWED_LATENESS_NS = 2 * NS_PER_S
@@ -279,8 +280,21 @@ N_CELLS, N_PROBES = 32, 8
 def _packs(rng: np.random.Generator) -> dict[str, Any]:
     packs = [_pack(rng, f"ev{i}") for i in range(11)]
     _spoil(packs)
+    packs.append(_terminal())
     joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
-    return _battery_columns(joined)
+    by_protocol = joined["id"] == "terminal"
+    return _battery_columns(joined) | {
+        # Only what the national protocol brought has these bits.
+        "quality_bits": np.where(by_protocol, 0, ABSENT_I64),
+        "vehicle_speed_mps": np.where(by_protocol, DRIVE_MPS, np.nan),
+    }
+
+
+def _terminal() -> dict[str, Array]:
+    """A healthy pack whose reports stop for 45 s of driving."""
+    pack = _pack(np.random.default_rng(7), "terminal")
+    kept = (SECONDS < 40) | (SECONDS >= 85)
+    return {name: values[kept] for name, values in pack.items()}
 
 
 def _pack(rng: np.random.Generator, name: str) -> dict[str, Array]:
