@@ -77,12 +77,12 @@ class GmqttIntake:
         LOG.warning("no broker (%s), connecting again", reason)
 
     def on_publish(
-        self, connection: Connection, topic: str, payload: bytes, mid: bytes, _is_retained: bool
+        self, connection: Connection, topic: str, payload: bytes, mid: bytes, is_retained: bool
     ) -> None:
         """A message. What the library had read before reading was paused still comes."""
         if self._is_stopping:
             return
-        delivery = Delivery(topic, payload, time.time_ns(), mid, connection)
+        delivery = Delivery(topic, payload, time.time_ns(), mid, connection, is_retained)
         if not self._inbox.put(delivery):
             connection.pause()
 

@@ -28,6 +28,10 @@ class Delivery(NamedTuple):
     received_at_ns: int
     ticket: Any
     connection: Any
+    is_retained: bool = False
+    kind: int = 0
+    """What the payload is, as `edge.journal` names it: 0 a message as it came."""
+    n_messages: int = 1
 
 
 class Inbox:

@@ -22,7 +22,7 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.wire import unpack
 
-PAYLOAD, WALL_CLOCK, REFUSED, GIVEN_UP = range(4)
+PAYLOAD, WALL_CLOCK, REFUSED, GIVEN_UP, BATCHES = range(5)
 GROUP, FOLDED = 100, 101
 """Written by `write` only: a copy of the group's blob, and the place of a batch in it."""
 MAX_BLOB_BYTES = 1 << 30
@@ -35,7 +35,7 @@ class JournalError(VrcError):
 
 
 class Input(NamedTuple):
-    """One input of the core: a payload by topic, a wall-clock time, refused or lost records."""
+    """One input of the core: a payload, a time, packed batches, refused or lost records."""
 
     kind: int
     at_ns: int
@@ -49,6 +49,9 @@ class Input(NamedTuple):
                 return
         elif self.kind == WALL_CLOCK:
             core.on_wall_clock(self.at_ns)
+        elif self.kind == BATCHES:
+            core.on_batches(unpack(self.payload), self.at_ns, self.text, number)
+            return
         elif self.kind == GIVEN_UP:
             core.on_given_up(losses_from(self.payload), self.text, self.at_ns)
         else:

@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 from edge.core import Group
@@ -19,12 +20,14 @@ from edge.giving_up import Policy
 from edge.health import Health
 from edge.inbox import Delivery
 from edge.ingest_client import IngestClient
-from edge.intake import open_intake
-from edge.journal import PAYLOAD, WALL_CLOCK, Input
+from edge.intake import Intake, open_intake
+from edge.journal import WALL_CLOCK, Input
 from edge.json_log import log_to_stderr
 from edge.pipeline import Pipeline
+from edge.sessions import settle_sessions
 from edge.spool import Spool, SpoolWriteError
 from edge.uplink import CLAIM_TIMEOUT_S, LEDGER_ROWS, Done, NameTakenError, Uplink, claim_name
+from edge.worker_pool import WorkerPool
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.errors import VrcError
@@ -97,7 +100,7 @@ class EdgeService:
         cloud = (settings.cloud_url, settings.api_key, settings.edge_id)
         self._claimer = IngestClient(*cloud, timeout_s=CLAIM_TIMEOUT_S)
         self._uplink = Uplink(path, self._spool.epoch, IngestClient(*cloud), settings.edge_id)
-        self._intake = with_terminals(open_intake(settings), settings)
+        self._intake = self._open_intake(settings, path.parent)
         self._health = Health(
             settings, self._spool, self._pipeline.core, self._uplink, self._intake
         )
@@ -106,6 +109,16 @@ class EdgeService:
         self._wall_second = 0
         self._ticks_due_s = self._status_due_s = 0.0
         self._last_status: dict[str, object] = {}
+
+    def _open_intake(self, settings: Settings, folder: Path) -> Intake:
+        try:
+            settle_sessions(settings, folder)
+        except VrcError:
+            self._spool.close()
+            raise
+        is_shared = settings.edge_workers > 0
+        mqtt = WorkerPool(settings, folder) if is_shared else open_intake(settings)
+        return with_terminals(mqtt, settings)
 
     def run(self, stopping: threading.Event) -> None:
         """Until `stopping`; then commit, acknowledge, checkpoint.
@@ -138,7 +151,7 @@ class EdgeService:
         now_ns = time.time_ns()
         for delivery in deliveries:
             self._pipeline.give(
-                Input(PAYLOAD, delivery.received_at_ns, delivery.topic, delivery.payload)
+                Input(delivery.kind, delivery.received_at_ns, delivery.topic, delivery.payload)
             )
         if now_ns // NS_PER_S > self._wall_second and not self._is_full:
             self._wall_second = now_ns // NS_PER_S
@@ -169,7 +182,7 @@ class EdgeService:
         self._pipeline.give_refused(done, now_ns)
         group = self._committed(done, now_ns)
         self._intake.ack(deliveries)
-        self._health.acknowledged(len(deliveries))
+        self._health.acknowledged(sum(delivery.n_messages for delivery in deliveries))
         self._health.look()
         self._publish(group.ticks)
         if self._uplink.wants_ledger:
@@ -239,7 +252,7 @@ class EdgeService:
         while deliveries := self._intake.drain(0.0, 0.0, MAX_GROUP_MESSAGES, MAX_GROUP_BYTES):
             for delivery in deliveries:
                 self._pipeline.give(
-                    Input(PAYLOAD, delivery.received_at_ns, delivery.topic, delivery.payload)
+                    Input(delivery.kind, delivery.received_at_ns, delivery.topic, delivery.payload)
                 )
             self._commit(deliveries, self._uplink.take_done(), time.time_ns())
         until_s = time.monotonic() + LAST_UPLINK_S

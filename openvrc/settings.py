@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     edge_mqtt_client: Literal["gmqtt", "paho"] = Field(
         "gmqtt", description="Library of the intake: gmqtt costs a quarter, paho is the older one"
     )
+    edge_workers: int = Field(
+        0, ge=0, le=64, description="Processes that decode, by shared subscriptions; 0: the edge"
+    )
+    edge_forget_sessions: bool = Field(
+        False, description="With other workers than before: give up what the broker holds for those"
+    )
     edge_max_payload_bytes: int = Field(4_000_000, gt=0, description="Larger payloads are rejected")
     edge_queue_messages: int = Field(5_000, gt=0, description="Bound of the intake queue")
     edge_commit_every_ms: int = Field(50, gt=0, description="Group commit of the spool")

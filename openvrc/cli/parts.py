@@ -16,6 +16,14 @@ from openvrc.settings import load_settings
 @click.option("--id", "edge_id", help="Name of this edge")
 @click.option("--zone", "edge_zone", help="Zone to serve, + for every zone")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the spool lives")
+@click.option("--workers", "edge_workers", type=int, help="Processes that decode; needs mosquitto")
+@click.option(
+    "--forget-sessions",
+    "edge_forget_sessions",
+    is_flag=True,
+    default=None,
+    help="Other workers than before: give up what the broker holds for those",
+)
 def edge(**flags: object) -> None:
     """Run an edge aggregator: MQTT in, checked and condensed batches out."""
     from edge.service import run_edge
