@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c "$(NEW_ENOUGH)" 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev demo test check bench fuzz-gbt32960 lock clean
+.PHONY: help venv venv-dev demo test check bench bench-queries fuzz-gbt32960 lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -32,6 +32,9 @@ check: $(VENV)/.dev.stamp ## ruff, mypy --strict and the import fences
 
 bench: $(VENV)/.run.stamp ## measure the data path; BENCH_ARGS='--quick'
 	@$(BIN)/vrc bench $(BENCH_ARGS)
+
+bench-queries: $(VENV)/.dev.stamp ## measure the API's questions on 10 million rows; BENCH_ARGS='--vehicles 1000'
+	@$(BIN)/python -m tests.bench.bench_queries $(BENCH_ARGS)
 
 fuzz-gbt32960: $(VENV)/.dev.stamp ## fuzz GB/T 32960 for ten minutes; FUZZ_ARGS='--seconds 60 --seed 1'
 	@$(BIN)/python -m tests.fuzz.fuzz_gbt32960 $(FUZZ_ARGS)

@@ -34,7 +34,8 @@ def moment(time_ns: int) -> datetime:
 
 def ns_of(time: datetime) -> int:
     """Epoch ns of a datetime with an offset."""
-    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+    since = time - _EPOCH  # by its parts: dividing timedeltas takes twice as long
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
 def write_alerts(connection: Connection, transitions: Sequence[AlertTransition]) -> None:

@@ -6,7 +6,7 @@ is of: vehicle states are never changed and their sums are added to the minute; 
 and a minute that one of them lies in is summed up anew.
 
 Dropped rows leave their minutes behind. Ours are there already; a continuous aggregate would lose
-them at its next refresh, so the rows of a part are summed up as it is dropped (`keep`).
+them at its next refresh, so those of a part are kept apart as it is dropped (`keep`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cloud.store.columns import time_column
 from cloud.store.migrate import StoreLayout, make_partition
 from cloud.store.sql import statement, statements
 
@@ -36,12 +35,14 @@ def refresh(connection: Connection, layout: StoreLayout) -> int:
 
     `connection` is in autocommit. Several at the same time wait for each other.
     """
-    if layout.has_aggregates:
-        for kind in MINUTES.values():
-            connection.execute(statement("refresh_aggregate"), {"view": f"{kind}_minute_fresh"})
-        return len(MINUTES)
     row = connection.execute(statement("stored_for_sure")).fetchone()
     assert row is not None
+    if layout.has_aggregates:
+        for message, kind in MINUTES.items():
+            connection.execute(statement("refresh_aggregate"), {"view": f"{kind}_minute_fresh"})
+            facts = {"message": message, "before": row[0]}
+            connection.execute(statement("move_minute_position"), facts)
+        return len(MINUTES)
     n_slices = 0
     for message in MINUTES:
         while _add_slice(connection, layout, message, row[0]):
@@ -84,12 +85,16 @@ def _sum_up(
     where: sql.Composable,
     facts: dict[str, Any],
 ) -> None:
-    """Rows under a condition into their minutes, within the caller's transaction."""
+    """Rows, or minutes of an aggregate, under a condition into those that are kept.
+
+    Within the caller's transaction.
+    """
     kind = MINUTES[message]
     table = f"{kind}_minute_kept"
     make = sql.SQL(statements()["make_summed"]).format(table=sql.Identifier(table))
     connection.execute(make)
-    total = sql.SQL(statements()[f"sum_{kind}_minutes"]).format(where=where)
+    source = f"copy_{kind}_minutes" if layout.has_aggregates else f"sum_{kind}_minutes"
+    total = sql.SQL(statements()[source]).format(where=where)
     if connection.execute(total, facts).rowcount:
         if layout.partitioning == "native":
             parts = connection.execute(statement("summed_parts"), {"chunk_us": layout.chunk_us})
@@ -102,23 +107,23 @@ def _sum_up(
 def keep(
     connection: Connection, layout: StoreLayout, message: str, start: datetime, end: datetime
 ) -> None:
-    """Sum up a part [start, end) that is being dropped, in the transaction that drops it.
+    """Keep the minutes of a part [start, end) that is being dropped, in the same transaction.
 
-    The continuous aggregate's own part goes with it.
+    They are copied from the continuous aggregate, which must not be behind (`are_behind`): summing
+    up a day would hold up the writer for minutes. The aggregate's own part goes with the rows.
     """
     if message not in MINUTES or not layout.has_aggregates:
         return
-    time = sql.Identifier(time_column(message))
-    where = sql.SQL("t.{0} >= %(start)s AND t.{0} < %(end)s").format(time)
+    where = sql.SQL("t.minute_start >= %(start)s AND t.minute_start < %(end)s")
     facts: dict[str, Any] = {"start": start, "end": end}
     _sum_up(connection, layout, message, where, facts)
     view = f"{MINUTES[message]}_minute_fresh"
     connection.execute(statement("drop_chunk"), facts | {"table": view})
 
 
-def are_behind(connection: Connection, layout: StoreLayout, message: str, moment: datetime) -> bool:
+def are_behind(connection: Connection, message: str, moment: datetime) -> bool:
     """Whether rows stored before `moment` may be missing in the minutes."""
-    if message not in MINUTES or layout.has_aggregates:
+    if message not in MINUTES:
         return False
     position = _position(connection, message, "read_minute_position")
     return position is None or position < moment

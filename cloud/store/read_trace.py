@@ -43,7 +43,7 @@ def trace(
     Each with its `message`. Looked for where it costs least: a sender that speaks of itself has an
     index; dead letters are few; of a sender that speaks of others (an RSU) the rows between its own
     heartbeats are scanned, which have an index and are numbered in the same session; only without
-    those, all rows, the newest parts first.
+    those, the block ranges that may hold its number.
     """
     record = {"source": source_id, "session": session, "seq": seq, "run_id": run_id}
     facts: Row = record | {"zone": None, "from": None, "to": None, "limit": 20}
@@ -59,9 +59,10 @@ def trace(
     return found
 
 
+# The block ranges of numbers hold bigints: compared with an integer they are not used.
 _SENDER = (
     " AND t.source = (SELECT id FROM source WHERE name = %(source)s)"
-    " AND t.session = %(session)s AND t.seq = %(seq)s"
+    " AND t.session = %(session)s AND t.seq = %(seq)s::bigint"
 )
 _ITSELF = " AND t.subject = (SELECT id FROM subject WHERE name = %(source)s)"
 _AROUND = (timedelta(seconds=2), timedelta(seconds=60))

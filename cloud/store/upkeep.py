@@ -216,7 +216,7 @@ def drop_expired(
         if days <= 0:
             continue
         cutoff = now - timedelta(days=days)
-        if policy.has_minutes and minutes.are_behind(connection, layout, ageing.table, cutoff):
+        if policy.has_minutes and minutes.are_behind(connection, ageing.table, cutoff):
             continue
         for part in list(parts_of(connection, ageing.table, layout)):
             is_old = part.end <= cutoff

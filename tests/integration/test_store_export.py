@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -32,7 +33,7 @@ def connection(database_url: str) -> Iterator[Connection]:
         yield found
 
 
-def times(connection: Connection, **where: int) -> list[int]:
+def times(connection: Connection, **where: Any) -> list[int]:
     chunks = reads.export(connection, "vehicle_state", chunk_rows=7, **where)
     return [row["sampled_at_ns"] for chunk in chunks for row in chunk]
 

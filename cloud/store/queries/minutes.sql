@@ -64,6 +64,14 @@ CROSS JOIN LATERAL (
       AND s.window_start < m.minute_start + interval '1 minute'
 ) AS a;
 
+-- name: copy_vehicle_minutes
+-- Minutes of the continuous aggregate under a condition. {where}.
+INSERT INTO summed SELECT * FROM vehicle_minute_fresh t WHERE {where};
+
+-- name: copy_segment_minutes
+-- The same of segments. {where}.
+INSERT INTO summed SELECT * FROM segment_minute_fresh t WHERE {where};
+
 -- name: summed_parts
 -- The numbers of the time partitions that summed minutes lie in. %(chunk_us)s.
 SELECT DISTINCT floor(extract(epoch FROM minute_start) * 1000000 / %(chunk_us)s)::bigint
