@@ -191,7 +191,8 @@ class EdgeService:
                 self._uplink.offer_ledger(rows)
         if group.batches:
             self._uplink.wake()
-        self._pipeline.checkpoint_if_due()
+        # A journal that is no longer needed makes room before anything else has to.
+        self._pipeline.checkpoint_if_due(now=self._spool.is_full)
 
     def _committed(self, done: list[Done], now_ns: int) -> Group:
         try:
