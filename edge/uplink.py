@@ -159,11 +159,12 @@ class Uplink(threading.Thread):
                     parcel = reader.after(sent_to)
                     self._held_to = parcel.number if parcel else sent_to
                 self._is_idle = parcel is None
+                if parcel is not None and self._deliver(parcel):
+                    sent_to = parcel.number
+                # Behind the records: accounts can wait for them, not they for accounts.
                 self._post_ledger_if_due()
                 if parcel is None:
                     self._wake.wait(LEDGER_IDLE_EVERY_S if self.has_ledger else POLL_S)
-                elif self._deliver(parcel):
-                    sent_to = parcel.number
             # The outermost loop of the thread: without it one fault would end all sending.
             except Exception:
                 LOG.exception("uplink failed on its own; going on")

@@ -46,6 +46,7 @@ class Ground:
     def __init__(self, folder: Path) -> None:
         self.platform = Platform(folder, has_edge=False, zones_dir=folder / "zones")
         self.platform.start()
+        self._http = httpx.Client(timeout=30.0)
 
     @property
     def broker(self) -> RunningBroker:
@@ -129,7 +130,7 @@ class Ground:
             "X-VRC-Batch": batch_id,
         }
         url = f"{self.platform.cloud_url}/v1/ingest"
-        return httpx.post(url, content=body, headers=headers, timeout=30.0)
+        return self._http.post(url, content=body, headers=headers)
 
     def stored(self, zone: str, message: str = "vehicle_state") -> dict[str, list[int]]:
         """Numbers of the stored rows, in order, by sender."""
@@ -151,6 +152,7 @@ class Ground:
 
     def stop(self) -> None:
         """End everything."""
+        self._http.close()
         self.platform.stop()
 
 
