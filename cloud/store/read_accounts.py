@@ -3,7 +3,8 @@
 The edges' accounts (`ledger`) say what was sent and what the edges made of it; `counter` and the
 pipeline's memory say what the cloud stored or refused. One sender's account is exact. The sum over
 more senders than fit a page is one pass over the tables: in it, records that overtook the account
-of them (for a second) are netted against others that are still on their way.
+of them (for a second, or for good where an edge lost its spool) are netted against others that are
+still on their way.
 """
 
 from __future__ import annotations
@@ -248,12 +249,20 @@ def _sums(connection: Connection, memory: Memory, wanted: Wanted) -> dict[tuple[
     for row in _select(connection, "reason_sums", wanted.facts):
         reasons.setdefault((row["run"], row["zone"]), {})[row["reason"]] = row["n"]
     told: dict[tuple[int, int], Account] = {}
+    shared: set[tuple[int, int]] = set()
     for row in _select(connection, "ledger_sums", wanted.facts):
         key = row["run"], row["zone"]
         account = _ledger_account(row | {"rejected": reasons.get(key, {})})
-        told[key] = _corrected(connection, key, account) if row["has_epochs"] else account
-    keys = told.keys() | settled.keys()
-    return {key: _settled(told.get(key, Account()), settled.get(key, [0, 0, 0])) for key in keys}
+        if row["has_epochs"]:
+            shared.add(key)
+            account = _corrected(connection, key, account)
+        told[key] = account
+    return {
+        key: _settled(
+            told.get(key, Account()), settled.get(key, [0, 0, 0]), is_shared=key in shared
+        )
+        for key in told.keys() | settled.keys()
+    }
 
 
 def _corrected(connection: Connection, key: tuple[int, int], account: Account) -> Account:
@@ -272,7 +281,13 @@ def _rows(connection: Connection, text: bytes, facts: Row) -> list[Row]:
 
 
 def _source_account(named: Row, sessions: list[_Session]) -> SourceAccount:
-    gaps = [gap for session in sessions for gap in _session_gaps(session.ledgers)]
+    accounts = [_session_account(session) for session in sessions]
+    gaps = [
+        gap
+        for session, account in zip(sessions, accounts, strict=True)
+        if account.missing
+        for gap in _session_gaps(session.ledgers)
+    ]
     ledgers = [ledger for session in sessions for ledger in session.ledgers]
     return SourceAccount(
         zone=named["zone_name"],
@@ -281,7 +296,7 @@ def _source_account(named: Row, sessions: list[_Session]) -> SourceAccount:
         is_sequenced=any(ledger["is_sequenced"] for ledger in ledgers),
         sessions=len(sessions),
         gaps=gaps[:MAX_GAPS],
-        account=_sum(_session_account(session) for session in sessions),
+        account=_sum(accounts),
     )
 
 
@@ -319,15 +334,19 @@ def _session_account(session: _Session) -> Account:
     up, the sender's own count is the larger one, and what none of them has is missing.
     """
     total = _sum(_ledger_account(row) for row in session.ledgers)
-    if len(session.ledgers) > 1 and all(row["is_sequenced"] for row in session.ledgers):
+    is_shared = len(session.ledgers) > 1 and all(row["is_sequenced"] for row in session.ledgers)
+    if is_shared:
         accounted = total.sent - total.missing
         sent = max(*(row["sent"] for row in session.ledgers), accounted)
         total = replace(total, sent=sent, missing=sent - accounted)
-    return _settled(total, session.settled)
+    return _settled(total, session.settled, is_shared=is_shared)
 
 
-def _settled(told: Account, settled: list[int]) -> Account:
-    """What the edges told, and what the cloud made of it: [stored, repeated, refused]."""
+def _settled(told: Account, settled: list[int], *, is_shared: bool) -> Account:
+    """What the edges told, and what the cloud made of it: [stored, repeated, refused].
+
+    `is_shared`: several spools told of the same sessions.
+    """
     stored, repeated, refused = settled
     rejected = dict(told.rejected)
     for reason, count in (
@@ -338,9 +357,12 @@ def _settled(told: Account, settled: list[int]) -> Account:
             rejected[str(reason)] = rejected.get(str(reason), 0) + count
     # Records may overtake the account of them: they were sent and received all the same.
     ahead = max(0, sum(settled) - told.forwarded)
+    # A spool that was lost may not have told of its last ones; its successor says they are missing.
+    found = min(ahead, told.missing) if is_shared else 0
     return replace(
         told,
-        sent=told.sent + ahead,
+        sent=told.sent + ahead - found,
+        missing=told.missing - found,
         received=told.received + ahead,
         forwarded=told.forwarded + ahead,
         stored=stored,
