@@ -1,9 +1,8 @@
-"""Texts to small numbers, many at once: what a dict does, without a Python object per look-up.
+"""Texts to small numbers that stay and are used again: `WordTable` with removal.
 
-A dict of 100,000 ids costs 0.7 us a look-up (three cache misses and a new str each time) and 15 MB;
-this costs a third of both. A text is its UTF-8 bytes, padded with zeros to 64-bit words; a hash of
-the words leads into an open-addressing table (linear probing, at most half full), and the words
-themselves are compared, so a result is exact. Numbers of removed texts go to the next new ones.
+Numbers go to new texts in order of their first appearance, so the same inputs lead to the same
+numbers however often a state was saved and restored in between. See words.py for the table's kind
+and cost.
 """
 
 from __future__ import annotations
@@ -15,16 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-_WORD_BYTES = 8
+from openvrc.contracts.words import Cells, Numbers, Words, are_equal, hashes_of, texts_of, words_of
+
 _FIRST_CAPACITY = 64
 _EMPTY, _REMOVED = -1, -2
-# Odd multipliers of splitmix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195).
-_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_SHIFT = np.uint64(32)
-
-Numbers = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
-"""(n, width): texts as zero-padded 64-bit words."""
 Texts: TypeAlias = "Sequence[str] | pa.Array"
 
 
@@ -39,7 +32,7 @@ class TextIndex:
     """
 
     def __init__(self) -> None:
-        self._words: Words = np.zeros((_FIRST_CAPACITY, 2), np.uint64)
+        self._cells: Cells = np.zeros((_FIRST_CAPACITY, 1), np.uint64)
         self._table = np.full(4 * _FIRST_CAPACITY, _EMPTY, np.int32)
         self._free: list[int] = []
         self._n_removed = 0  # places in the table that only lengthen the probing
@@ -52,27 +45,27 @@ class TextIndex:
 
     def find(self, texts: Texts) -> Numbers:
         """Number of each text (n,), -1 for an unknown one."""
-        return self._find(*self._keys(texts))
+        return self._find(self._fitted(texts))
 
     def add(self, texts: Texts) -> Numbers:
         """Number of each text (n,); a new one gets a number."""
-        words, hashes = self._keys(texts)
-        numbers = self._find(words, hashes)
+        words = self._fitted(texts)
+        numbers = self._find(words)
         new = np.flatnonzero(numbers < 0)
         if new.size:
-            first, which = _distinct(words[new], hashes[new])
+            first, which = _distinct(words.take(new))
             given = self._give(len(first))
             rows = new[first]
-            self._words[given] = words[rows]
-            self._insert(given, hashes[rows])
+            self._cells[given] = words.cells[rows]
+            self._insert(given, words.hashes[rows])
             numbers[new] = given[which]
         return numbers
 
     def remove(self, numbers: Numbers) -> None:
         """Forget these texts, all of them held; their numbers go to the next new ones."""
-        words = self._words[numbers]
-        self._table[self._places(words, _hashes(words))] = _REMOVED
-        self._words[numbers] = 0
+        cells = self._cells[numbers]
+        self._table[self._places(Words(cells, hashes_of(cells)))] = _REMOVED
+        self._cells[numbers] = 0
         self._free.extend(numbers.tolist())
         self._n_removed += len(numbers)
 
@@ -84,49 +77,49 @@ class TextIndex:
 
     def text(self, number: int) -> str:
         """The text of a number, "" if it has none."""
-        words: bytes = self._words[number].tobytes()
-        return words.rstrip(b"\0").decode()
+        return texts_of(self._cells[number : number + 1])[0]
 
     def texts(self) -> list[str]:
         """The text of each number (end,), "" where it has none."""
-        width = self._words.shape[1] * _WORD_BYTES
-        rows = np.ascontiguousarray(self._words[: self.end]).view(f"S{width}").reshape(-1)
-        return [text.decode() for text in rows.tolist()]
+        return texts_of(self._cells[: self.end])
 
     def snapshot(self) -> dict[str, Any]:
         """Arrays for a checkpoint."""
-        return {"words": self._words[: self.end].copy(), "free": np.array(self._free, np.int64)}
+        return {"cells": self._cells[: self.end].copy(), "free": np.array(self._free, np.int64)}
 
     @classmethod
     def restore(cls, tree: Any) -> TextIndex:
         """What `snapshot` wrote."""
         index = cls()
-        index.end = len(tree["words"])
+        index.end = len(tree["cells"])
         index._free = tree["free"].tolist()
-        index._words = np.zeros(
-            (max(index.end, _FIRST_CAPACITY), tree["words"].shape[1]), np.uint64
+        index._cells = np.zeros(
+            (max(index.end, _FIRST_CAPACITY), tree["cells"].shape[1]), np.uint64
         )
-        index._words[: index.end] = tree["words"]
+        index._cells[: index.end] = tree["cells"]
         index._rebuild()
         return index
 
     # --- keys
 
-    def _keys(self, texts: Texts) -> tuple[Words, npt.NDArray[np.uint64]]:
-        words = padded_words(texts, self._words.shape[1])
-        if words.shape[1] > self._words.shape[1]:
-            more = words.shape[1] - self._words.shape[1]
-            self._words = np.pad(self._words, ((0, 0), (0, more)))
-        return words, _hashes(words)
+    def _fitted(self, texts: Texts) -> Words:
+        """Texts in as many columns as the table's, which is widened for longer ones."""
+        words = words_of(texts)
+        missing = self._cells.shape[1] - words.cells.shape[1]
+        if missing < 0:
+            self._cells = np.pad(self._cells, ((0, 0), (0, -missing)))
+        if missing <= 0:
+            return words
+        return Words(np.pad(words.cells, ((0, 0), (0, missing))), words.hashes)
 
     def _give(self, n_new: int) -> Numbers:
         """Numbers for new texts: free ones first; the table has room for them afterwards."""
         reused = self._free[len(self._free) - min(n_new, len(self._free)) :][::-1]
         del self._free[len(self._free) - len(reused) :]
         begin, self.end = self.end, self.end + n_new - len(reused)
-        if self.end > len(self._words):
-            more = max(self.end, 2 * len(self._words)) - len(self._words)
-            self._words = np.pad(self._words, ((0, more), (0, 0)))
+        if self.end > len(self._cells):
+            more = max(self.end, 2 * len(self._cells)) - len(self._cells)
+            self._cells = np.pad(self._cells, ((0, more), (0, 0)))
         given = np.concatenate([np.array(reused, np.int64), np.arange(begin, self.end)])
         if 2 * (self.end + self._n_removed) > len(self._table):
             self._rebuild(without=given)
@@ -141,31 +134,34 @@ class TextIndex:
         if without is not None:
             held[without] = False
         numbers = np.flatnonzero(held)
-        self._insert(numbers, _hashes(self._words[numbers]))
+        self._insert(numbers, hashes_of(self._cells[numbers]))
 
     # --- the table
 
-    def _find(self, words: Words, hashes: npt.NDArray[np.uint64]) -> Numbers:
+    def _find(self, words: Words) -> Numbers:
         numbers = np.full(len(words), -1, np.int64)
-        rows, places = np.arange(len(words)), self._first_places(hashes)
+        rows, places = np.arange(len(words)), self._first_places(words.hashes)
         while rows.size:
             found = self._table[places]
-            is_hit = (found >= 0) & (self._words[found] == words[rows]).all(axis=1)
+            is_hit = self._is_hit(found, words, rows)
             numbers[rows[is_hit]] = found[is_hit]
             goes_on = ~is_hit & (found != _EMPTY)
             rows, places = rows[goes_on], self._next(places[goes_on])
         return numbers
 
-    def _places(self, words: Words, hashes: npt.NDArray[np.uint64]) -> Numbers:
+    def _places(self, words: Words) -> Numbers:
         """Where held texts stand in the table."""
         at = np.empty(len(words), np.int64)
-        rows, places = np.arange(len(words)), self._first_places(hashes)
+        rows, places = np.arange(len(words)), self._first_places(words.hashes)
         while rows.size:
-            found = self._table[places]
-            is_hit = (found >= 0) & (self._words[found] == words[rows]).all(axis=1)
+            is_hit = self._is_hit(self._table[places], words, rows)
             at[rows[is_hit]] = places[is_hit]
             rows, places = rows[~is_hit], self._next(places[~is_hit])
         return at
+
+    def _is_hit(self, found: npt.NDArray[np.int32], words: Words, rows: Numbers) -> Any:
+        same = are_equal(self._cells.take(found, axis=0), words.cells.take(rows, axis=0))
+        return same & (found >= 0)
 
     def _insert(self, numbers: Numbers, hashes: npt.NDArray[np.uint64]) -> None:
         """Put distinct new texts into the table; of several at one place one wins, others go on."""
@@ -183,43 +179,12 @@ class TextIndex:
         return (places + 1) & (len(self._table) - 1)
 
 
-def _distinct(words: Words, hashes: npt.NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
+def _distinct(words: Words) -> tuple[Numbers, Numbers]:
     """First row of each distinct text in order of appearance, and which of them each row is."""
     rows = np.arange(len(words))
-    if len(np.unique(hashes)) == len(hashes):  # of different hashes no two can be equal
+    if len(np.unique(words.hashes)) == len(words):  # of different hashes no two can be equal
         return rows, rows
-    _, first, which = np.unique(words, axis=0, return_index=True, return_inverse=True)
+    _, first, which = np.unique(words.cells, axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return np.sort(first), rank[which.reshape(-1)]
-
-
-def padded_words(texts: Texts, least_width: int = 2) -> Words:
-    """Texts as rows of zero-padded 64-bit words (n, width), at least `least_width` wide."""
-    array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.utf8())
-    n_rows = len(array)
-    _, offsets_buffer, data_buffer = array.buffers()
-    if not n_rows or data_buffer is None:
-        return np.zeros((n_rows, least_width), np.uint64)
-    offsets = np.frombuffer(offsets_buffer, np.int32)[array.offset : array.offset + n_rows + 1]
-    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    lengths = np.diff(offsets)
-    longest = int(lengths.max())
-    width = max(least_width, -(-longest // _WORD_BYTES))
-    rows = np.zeros((n_rows, width * _WORD_BYTES), np.uint8)
-    if longest * n_rows == len(data):  # ids of one length: the ordinary case
-        rows[:, :longest] = data.reshape(n_rows, longest)
-    else:
-        rows[np.arange(width * _WORD_BYTES) < lengths[:, None]] = data
-    return rows.view(np.uint64)
-
-
-def _hashes(words: Words) -> npt.NDArray[np.uint64]:
-    """A hash of each row; trailing zero words do not change it, so a wider row hashes the same."""
-    hashes = np.zeros(len(words), np.uint64)
-    with np.errstate(over="ignore"):
-        for place in range(words.shape[1] - 1, -1, -1):
-            hashes = (hashes ^ words[:, place]) * _MULTIPLIERS[0]
-            hashes ^= hashes >> _SHIFT
-        hashes *= _MULTIPLIERS[1]
-    return hashes ^ (hashes >> _SHIFT)

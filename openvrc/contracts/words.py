@@ -47,7 +47,7 @@ class Words:
 
     def to_list(self) -> list[str]:
         """As strings."""
-        return _texts(self.cells)
+        return texts_of(self.cells)
 
 
 def words_of(words: pa.Array | Iterable[str]) -> Words:
@@ -77,11 +77,11 @@ def words_of(words: pa.Array | Iterable[str]) -> Words:
         else:
             laid[np.arange(width) < lengths[:, None]] = text
         cells[:, 1:] = laid.view(np.uint64)
-    return Words(cells, _hashes(cells))
+    return Words(cells, hashes_of(cells))
 
 
-def _hashes(cells: Cells) -> Cells:
-    """The same for a word however many zero cells stand behind it."""
+def hashes_of(cells: Cells) -> Cells:
+    """Hashes (n,): the same for a word however many zero cells stand behind it."""
     summed = np.zeros(len(cells), np.uint64)
     for column, factor in zip(cells.T, _FACTORS, strict=False):  # ten times a sum over axis 1
         summed += column * factor
@@ -90,15 +90,16 @@ def _hashes(cells: Cells) -> Cells:
     return hashes
 
 
-def _are_equal(some: Cells, others: Cells) -> npt.NDArray[np.bool_]:
+def are_equal(some: Cells, others: Cells) -> npt.NDArray[np.bool_]:
     """Whether each word (n,) is the same; column by column, which is ten times all(axis=1)."""
-    are_equal = np.ones(len(some), np.bool_)
+    equal = np.ones(len(some), np.bool_)
     for column, other in zip(some.T, others.T, strict=True):
-        are_equal &= column == other
-    return are_equal
+        equal &= column == other
+    return equal
 
 
-def _texts(cells: Cells) -> list[str]:
+def texts_of(cells: Cells) -> list[str]:
+    """The words that cells stand for."""
     ends = np.concatenate([[0], np.cumsum(cells[:, 0])]).astype(np.int32)
     width = (cells.shape[1] - 1) * _WORD_BYTES
     laid = np.ascontiguousarray(cells[:, 1:]).view(np.uint8).reshape(len(cells), width)
@@ -159,7 +160,7 @@ class WordTable:
 
     def to_list(self) -> list[str]:
         """All words by number."""
-        return _texts(self._cells[: self._n])
+        return texts_of(self._cells[: self._n])
 
     def to_array(self) -> Cells:
         """All words as numbers (n_words, columns), for a checkpoint."""
@@ -191,7 +192,7 @@ class WordTable:
             known = self._places[at]
             is_same = known >= 0
             if self._n:
-                is_same &= _are_equal(self._cells.take(known, axis=0), cells.take(todo, axis=0))
+                is_same &= are_equal(self._cells.take(known, axis=0), cells.take(todo, axis=0))
             found[todo[is_same]] = known[is_same]
             goes_on = ~is_same & (known >= 0)
             todo, at = todo[goes_on], self._next_places(at[goes_on])
@@ -222,7 +223,7 @@ class WordTable:
         if at_least > _FIRST_PLACES:
             self._places = np.full(1 << (at_least - 1).bit_length(), UNKNOWN, np.int32)
         todo = np.arange(self._n, dtype=np.int32)
-        at = self._first_places(_hashes(self._cells[: self._n]))
+        at = self._first_places(hashes_of(self._cells[: self._n]))
         while len(todo):
             is_empty = self._places[at] < 0
             self._places[at[is_empty]] = todo[is_empty]
