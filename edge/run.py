@@ -57,7 +57,10 @@ class Run:
         self.limits = limits
         self.ledger = ledger
         self.admit = Admit()
-        self.watermark_ns = NEVER_NS
+        # A wall clock stands somewhere before its first tick: what is old then is late already.
+        lateness_ns = int(limits.allowed_lateness_s * NS_PER_S)
+        is_wall = facts.clock == "wall"
+        self.watermark_ns = facts.zone_time_ns - lateness_ns if is_wall else NEVER_NS
         self.has_ticked = False
         self._edge_id = edge_id
         self._forgot_at_ns = NEVER_NS

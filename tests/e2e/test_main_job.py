@@ -207,13 +207,15 @@ def test_a_demo_whose_edge_and_cloud_are_killed_goes_on_and_closes(tmp_path: Pat
             "--data-dir", str(tmp_path)]  # fmt: skip
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
-        victims = iter(["edge", "cloud"])
+        victims, said = iter(["edge", "cloud"]), []
         for line in demo.stderr:
+            said.append(line)
             if line.startswith("sent ") and (victim := next(victims, "")):
                 kill_child(demo.pid, victim)
         assert demo.stdout is not None
-        summary = json.loads(demo.stdout.read().strip().splitlines()[-1])
-    assert demo.returncode == 0
+        told = demo.stdout.read().strip().splitlines()
+    assert demo.returncode == 0, said[-20:]
+    summary = json.loads(told[-1])
     assert summary["sent"] == summary["stored"] > 1000
     assert (summary["missing"], summary["pending"]) == (0, 0)
 

@@ -169,6 +169,9 @@ QUESTIONS: dict[str, Question] = {
     "trace of a vehicle": lambda c: reads.trace(c, "car-7", 8, 207),
     "trace of a refused record": lambda c: reads.trace(c, "edge-1", 1, 4),
     "accounting": lambda c: reads.accounting(c, None),
+    "sums of each zone": lambda c: reads.zone_sums(c, None),
+    "accounts of most rejected": lambda c: reads.most_rejected(c, None, 5),
+    "accounts of a session": lambda c: reads.session_accounts(c, "rsu-1", 1, None),
     "accounting of a zone": lambda c: reads.accounting(c, None, zone="west", run_id="run-1"),
     "alerts": alerts_where(),
     "open alerts": alerts_where(state="open", zone="west"),
@@ -213,7 +216,7 @@ def test_every_function_of_reads_is_asked() -> None:
     functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
     assert functions == {
         "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
-        "runs", "steps", "trace", "zones",
+        "most_rejected", "runs", "session_accounts", "steps", "trace", "zone_sums", "zones",
     }  # fmt: skip
 
 

@@ -57,6 +57,15 @@ def test_a_live_record_far_off_the_wall_clock_is_rejected_either_way() -> None:
     assert sorted(reasons(group)) == ["too_far_future", "too_far_past"]
 
 
+def test_a_backlog_that_is_the_first_thing_a_live_run_hears_is_late() -> None:
+    core = live_core()
+    live = {"run_id": "live", "origin": "live"}
+    rows = [("v", -86400.0, 0.0), ("w", -1.0, 0.0)]
+    core.on_batch(vehicles(rows, seqs=[0, 1], **live), T0)  # type: ignore[arg-type]
+    late = [r["lateness"] for r in of(core.take_group(), "vehicle_state")]
+    assert late == [LATE_IN_ZONE, 0]
+
+
 def test_a_driven_record_ahead_of_the_clock_waits_for_its_tick() -> None:
     core = driven_core()
     three_days = 3 * 86400.0

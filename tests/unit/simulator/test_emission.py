@@ -103,9 +103,14 @@ def test_a_status_is_said_once_per_change_and_by_all_at_the_end() -> None:
     assert {o.source_id for o in made.final_frame(T0_NS).messages} == {"rsu-1", "car1"}
 
 
-@pytest.mark.parametrize("codec_name", sorted(discover("openvrc.contracts.codecs")))
+CODECS = discover("openvrc.contracts.codecs")
+OURS = sorted(name for name, codec in CODECS.items() if not hasattr(codec, "messages"))
+"""Those that carry every message whole; foreign protocols have their own resolution."""
+
+
+@pytest.mark.parametrize("codec_name", OURS)
 def test_every_codec_carries_the_same_numbers(codec_name: str) -> None:
-    codec = discover("openvrc.contracts.codecs")[codec_name]
+    codec = CODECS[codec_name]
     made = emitter()
     (sent,) = say(made, [made.source("rsu", "rsu-1")] * 9)
     topic = Topic("z", "rsu", "rsu-1", "vehicle_state", codec_name)
