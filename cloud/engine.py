@@ -123,6 +123,8 @@ class Engine:
                 self._change_map(run, zone, document, int(row["sampled_at_ns"]))
             if row["state"] == "running":
                 zone.ended_at_ns = None
+                if row["clock"] == "wall":
+                    run.book.begin(batch.zone, int(row["sampled_at_ns"]))
                 continue
             zone.ended_at_ns = int(row["sampled_at_ns"])
             # The edge's last watermark lies beyond zone time: nothing else is to come.

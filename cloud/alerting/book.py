@@ -26,6 +26,8 @@ from openvrc.contracts.units import NS_PER_S
 Key = tuple[str, str, str]
 """(rule, subject_id, component)"""
 
+BEGIN_MARGIN_NS = 60 * NS_PER_S
+"""More than any zone allows its records to be late, so the first real watermark lies behind it."""
 HISTORY_KEPT = 1_000
 """Historical alerts remembered, so that a repeated late finding is told once."""
 
@@ -61,6 +63,13 @@ class AlertBook:
         if track.state == "pending":
             del self._tracks[key]
         return self._tell_opening(track, steps, finding.at_ns)
+
+    def begin(self, zone: str, zone_time_ns: int) -> None:
+        """The zone's clock stood there when its run began: what is far older is history.
+
+        Without it, late data that came before the first tick would be taken for current.
+        """
+        self._watermark_ns.setdefault(zone, zone_time_ns - BEGIN_MARGIN_NS)
 
     def advance(self, zone: str, watermark_ns: int) -> list[AlertTransition]:
         """The zone's watermark has come to `watermark_ns`."""

@@ -18,6 +18,7 @@ from typing import Self
 from openvrc.cli.client import Api
 from openvrc.embedded.broker import RunningBroker, start_broker
 from openvrc.embedded.database import RunningDatabase, start_database
+from openvrc.embedded.errors import PortTakenError
 from openvrc.embedded.processes import (
     LOOPBACK,
     ManagedProcess,
@@ -96,9 +97,7 @@ class Platform:
             # The database goes first: it refuses a second platform in the same folder.
             if not self.database_url:
                 self.database = start_database(self.data_dir / "database")
-            self.broker = start_broker(
-                self.data_dir / "broker", port=self.broker_port, prefer=self.prefer_broker
-            )
+            self.broker = self._start_broker()
             self.cloud_port = self.cloud_port or free_port()
             self.start_part("cloud")
             api = self.api
@@ -109,6 +108,14 @@ class Platform:
             self.stop()
             raise
         return self
+
+    def _start_broker(self) -> RunningBroker:
+        """On the wished port; on any if somebody has taken it since it was looked at."""
+        folder = self.data_dir / "broker"
+        try:
+            return start_broker(folder, port=self.broker_port, prefer=self.prefer_broker)
+        except PortTakenError:
+            return start_broker(folder, prefer=self.prefer_broker)
 
     def start_part(
         self,
