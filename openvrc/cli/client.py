@@ -37,7 +37,14 @@ class Api:
 
     def is_ready(self) -> bool:
         """Whether the service says that it is ready."""
+        return self._is_well("/readyz")
+
+    def is_ready_for_us(self) -> bool:
+        """Whether it is ready and takes our key: one that does not is somebody else's."""
+        return self.is_ready() and self._is_well("/v1/zones")
+
+    def _is_well(self, path: str) -> bool:
         try:
-            return self._http.get("/readyz", timeout=1.0).status_code == 200
+            return self._http.get(path, timeout=1.0).status_code == 200
         except httpx.HTTPError:
             return False

@@ -150,7 +150,10 @@ def _revive(platform: Platform, restarts: Counter[str]) -> None:
             raise VrcError(f"{name} ended unexpectedly; its last words:\n{process.log_tail()}")
         restarts[name] += 1
         _say(f"{name} ended with exit code {process.popen.returncode}; starting it again")
+        url = platform.cloud_url
         platform.restart_part(name)
+        if platform.cloud_url != url:
+            _say(f"its port was taken meanwhile; live page: {platform.page_url}")
 
 
 def _progress(platform: Platform, run_id: str) -> str:

@@ -18,10 +18,11 @@ from typing import Self
 from openvrc.cli.client import Api
 from openvrc.embedded.broker import RunningBroker, start_broker
 from openvrc.embedded.database import RunningDatabase, start_database
-from openvrc.embedded.errors import PortTakenError
+from openvrc.embedded.errors import EmbeddedServerError, PortTakenError
 from openvrc.embedded.processes import (
     LOOPBACK,
     ManagedProcess,
+    accepts_connections,
     free_port,
     start_process,
     wait_until_ready,
@@ -29,6 +30,7 @@ from openvrc.embedded.processes import (
 
 EDGE_STOP_TIMEOUT_S = 20.0
 CLOUD_READY_TIMEOUT_S = 60.0
+PORT_TRIES = 5
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Platform:
     prefer_broker: str = "auto"
     database_url: str = ""
     cloud_port: int = 0
-    """0 takes a free one; a fixed one keeps its number over a restart of the cloud."""
+    """0 takes a free one; it keeps its number over a restart of the cloud while it is free."""
     broker_port: int = 0
     """0 takes a free one."""
     zones_dir: Path | None = None
@@ -98,10 +100,7 @@ class Platform:
             if not self.database_url:
                 self.database = start_database(self.data_dir / "database")
             self.broker = self._start_broker()
-            self.cloud_port = self.cloud_port or free_port()
-            self.start_part("cloud")
-            api = self.api
-            wait_until_ready(api.is_ready, self.processes["cloud"], CLOUD_READY_TIMEOUT_S)
+            self._start_cloud()
             if self.has_edge:
                 self.start_part("edge")
         except BaseException:
@@ -116,6 +115,22 @@ class Platform:
             return start_broker(folder, port=self.broker_port, prefer=self.prefer_broker)
         except PortTakenError:
             return start_broker(folder, prefer=self.prefer_broker)
+
+    def _start_cloud(self) -> None:
+        """Start the cloud and wait for it; on another port while somebody else listens on ours.
+
+        Raises EmbeddedServerError if it ends for another reason, or is not ready in time.
+        """
+        for _ in range(PORT_TRIES):
+            self.cloud_port = self.cloud_port or free_port()
+            process = self.start_part("cloud")
+            try:
+                return wait_until_ready(self.api.is_ready_for_us, process, CLOUD_READY_TIMEOUT_S)
+            except EmbeddedServerError:
+                if process.is_running or not accepts_connections(LOOPBACK, self.cloud_port):
+                    raise
+                self.cloud_port = 0
+        raise PortTakenError("cloud", f"{PORT_TRIES} ports in a row were taken by others")
 
     def start_part(
         self,
@@ -142,10 +157,19 @@ class Platform:
         self.processes.pop(name).popen.wait()
 
     def restart_part(self, name: str) -> None:
-        """Start a part again after `kill_part`; the cloud is waited for."""
-        process = self.start_part(name)
-        if name == "cloud":
-            wait_until_ready(self.api.is_ready, process, CLOUD_READY_TIMEOUT_S)
+        """Start a part again after `kill_part`; the cloud is waited for.
+
+        Where somebody has taken the cloud's port meanwhile, it moves, and the edge is started again
+        to find it; senders publish on.
+        """
+        if name != "cloud":
+            self.start_part(name)
+            return
+        port = self.cloud_port
+        self._start_cloud()
+        if self.cloud_port != port and "edge" in self.processes:
+            self.processes.pop("edge").stop(EDGE_STOP_TIMEOUT_S)
+            self.start_part("edge")
 
     def stop(self) -> None:
         """Stop what was started, senders first, so that the edge can empty its spool."""

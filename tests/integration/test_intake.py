@@ -24,6 +24,7 @@ from tests.support.cut_proxy import CutProxy
 TIMEOUT_S = 30.0
 TOPIC = "vrc/v1/z/vehicle/v1/vehicle_state"
 FILTERS = ["vrc/v1/+/+/+/+"]
+PUBACK_BYTES = 4
 PASSWD = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
 
 
@@ -156,8 +157,10 @@ def test_what_is_not_acknowledged_comes_again_after_a_lost_connection(
     hears(intake, publisher)
     publisher.send(numbered(300))
     first = take(intake, 300)
+    bytes_before = proxy.bytes_up
     intake.ack(first[:100])
-    publisher.send(numbered(1, 300))  # a round trip: the acknowledgements are at the broker
+    until_up(proxy, bytes_before + 100 * PUBACK_BYTES)
+    publisher.send(numbered(1, 300))  # a round trip: the broker has read the acknowledgements
     take(intake, 1)
     proxy.cut()
     assert numbers(take(intake, 201)) == list(range(100, 301))
@@ -203,6 +206,14 @@ def test_a_full_queue_stops_reading_and_drops_nothing(
         rest += got
     assert numbers(found + rest) == list(range(n_messages))
     assert proxy.n_connections == 1
+
+
+def until_up(proxy: CutProxy, n_bytes: int) -> None:
+    """Wait until the client has sent so many bytes."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while proxy.bytes_up < n_bytes:
+        assert time.monotonic() < deadline_s, f"{proxy.bytes_up} of {n_bytes} bytes"
+        time.sleep(0.01)
 
 
 def until_quiet(proxy: CutProxy) -> None:

@@ -16,6 +16,8 @@ class CutProxy:
         self.n_connections = 0
         self.bytes_down = 0
         """Bytes from the target to the client."""
+        self.bytes_up = 0
+        """Bytes from the client that the target's socket has taken."""
         self._target = ("127.0.0.1", target_port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -59,7 +61,10 @@ class CutProxy:
         with suppress(OSError):
             while chunk := source.recv(CHUNK_BYTES):
                 sink.sendall(chunk)
-                self.bytes_down += len(chunk) if is_down else 0
+                if is_down:
+                    self.bytes_down += len(chunk)
+                else:
+                    self.bytes_up += len(chunk)
         for one in (source, sink):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
