@@ -55,6 +55,9 @@ class Gbt32960Settings(BaseModel):
     needs_signature: bool = Field(
         False, description="Reports of 2025 need a signature that can be checked and holds"
     )
+    asks_period: bool = Field(
+        False, description="A terminal is asked for its reporting period after its login"
+    )
     platform_users: SecretStr = Field(
         SecretStr(""), description="user:password of platforms, comma separated"
     )

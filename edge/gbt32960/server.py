@@ -19,7 +19,8 @@ from typing import cast
 
 import uvloop
 
-from edge.gbt32960.session import Outcome, Rules, Session
+from edge.gbt32960.rules import Outcome, Rules
+from edge.gbt32960.session import Session
 from edge.gbt32960.vault import Vault, read_keys
 from edge.inbox import Delivery, Inbox
 from openvrc.contracts.errors import SettingsError
@@ -132,6 +133,7 @@ class Gbt32960Server:
             users=settings.users(),
             needs_login=settings.needs_login,
             needs_signature=settings.needs_signature,
+            asks_period=settings.asks_period,
             max_vehicles=settings.max_vehicles_per_connection,
         )
         self.inbox = Inbox(queue_messages, on_room=self._on_room)

@@ -8,21 +8,36 @@
 | platform login, logout | success; a wrong password is ignored | no: it holds a password |
 | heartbeat | success, no unit | no |
 | time calibration | success with our time | no |
-| key exchange (2025) | success for AES and SM4 keys, else an error | no |
+| key exchange (2025) | success for AES and SM4 keys, else an error | refused ones |
+| activation (2025) | activation reply: succeeded or failed | refused ones |
+| query, set, control | error: they go down to terminals | as refused |
+| answer to our query | none | yes |
 | others | error | yes: the codec says why not |
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from edge.gbt32960.vault import SecretError, Vault
+from edge.gbt32960.activation import activation_problem, activation_reply
+from edge.gbt32960.rules import Outcome, Rules
+from edge.gbt32960.vault import KEY_BYTES, SecretError, Vault
 from openvrc.contracts.codecs.refused_codec import write_refused
+from openvrc.contracts.gbt32960 import beijing
 from openvrc.contracts.gbt32960 import message as messages
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES, Garbage, Head, build, head_of, is_vin
-from openvrc.contracts.gbt32960.units import REPORTS, Command, Edition, Encryption, Response
+from openvrc.contracts.gbt32960.parameters import REPORT_PERIOD
+from openvrc.contracts.gbt32960.units import (
+    FROM_PLATFORMS,
+    REPORTS,
+    TIME,
+    Command,
+    Edition,
+    Encryption,
+    Response,
+    command_name,
+)
 from openvrc.contracts.reasons import Reason
 
 UNKNOWN = "unknown"
@@ -36,36 +51,6 @@ _ERRORS_2025 = {
     Reason.TRUNCATED: Response.STRUCTURE_ERROR,
     Reason.UNKNOWN_BODY: Response.STRUCTURE_ERROR,
 }
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a server asks of everybody."""
-
-    users: Mapping[str, str] = field(default_factory=dict)
-    """Password of each platform."""
-    needs_login: bool = True
-    needs_signature: bool = False
-    max_vehicles: int = 1
-    """Vehicles that may log in on a connection that is no platform's."""
-    max_logins: int = 20
-    """Logins on such a connection altogether: more is a flood."""
-    max_garbage_bytes: int = 65_536
-    """Bytes without a frame since the last good one."""
-
-
-@dataclass
-class Outcome:
-    """What is to be done with one frame or with garbage."""
-
-    reply: bytes = b""
-    deliveries: list[tuple[str, str, bytes]] = field(default_factory=list)
-    """(source_id, codec, payload)"""
-    logged_in: str = ""
-    logged_out: str = ""
-    close: str = ""
-    """Why the connection is to be closed."""
-    refused: Reason | None = None
 
 
 class Session:
@@ -109,7 +94,7 @@ class Session:
         self._garbage_bytes = 0
         head = head_of(frame)
         if head.response != Response.COMMAND:
-            return Outcome()  # a reply, which must not be answered
+            return self._on_reply(frame, head)
         if head.command not in _NAMELESS and not is_vin(head.vin):
             return self._refuse(frame, head, Reason.BAD_VIN, f"VIN is {head.vin!r}")
         if head.encryption != Encryption.NONE:
@@ -153,6 +138,19 @@ class Session:
             outcome.reply, outcome.refused = _error(frame, head, bad), bad
         return outcome
 
+    def _on_reply(self, frame: bytes, head: Head) -> Outcome:
+        """It must not be answered; what a terminal says of its parameters goes on."""
+        outcome = Outcome()
+        is_known = head.response == Response.SUCCESS and head.unit_bytes > TIME.width
+        if (
+            head.command == Command.QUERY
+            and is_known
+            and (self.platform or head.vin in self.vehicles)
+        ):
+            outcome = self.flush()
+            outcome.deliveries.append((head.vin, "gbt32960", frame))
+        return outcome
+
     def _joined(self, frame: bytes, check: messages.Check) -> Outcome:
         """Frames of one moment go on in one payload, so that their lists come together."""
         mine = (frame[4:21], check.time_ns)
@@ -168,14 +166,16 @@ class Session:
             asked = self._rules.needs_signature and head.edition is Edition.Y2025
             return "no signature, expected one in every report" if asked else None
         try:
-            holds = self._vault.verify(frame[HEAD_BYTES : signature.offset], signature, head.vin)
+            holds = self._vault.verify(
+                frame[HEAD_BYTES : signature.offset], signature.tree, head.vin
+            )
         except SecretError as error:
             return str(error) if self._rules.needs_signature else None
         if holds is None and self._rules.needs_signature:
             return f"no public key of {head.vin} to check its signature with"
         return "signature does not fit the data unit" if holds is False else None
 
-    def _on_login(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
+    def _on_login(self, frame: bytes, head: Head, now_ns: int, outcome: Outcome) -> None:
         outcome.deliveries.append((head.vin, "gbt32960", frame))
         self._logins += 1
         limit = self._rules.max_vehicles
@@ -192,6 +192,9 @@ class Session:
         self.is_known = True
         outcome.logged_in = head.vin
         outcome.reply = messages.reply(frame, Response.SUCCESS)
+        if self._rules.asks_period:
+            asked = {"time": beijing.to_bytes(now_ns), "parameters": [REPORT_PERIOD]}
+            outcome.reply += messages.command(head.edition, Command.QUERY, head.vin, asked)
 
     def _on_logout(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
         outcome.deliveries.append((head.vin, "gbt32960", frame))
@@ -229,25 +232,52 @@ class Session:
         outcome.reply = messages.reply(frame, Response.SUCCESS, time_ns=now_ns)
 
     def _on_key(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
-        message = messages.read(frame)
-        kind, key = message.tree.get("kind"), message.tree.get("key", b"")
-        is_usable = self.is_known and head.edition is Edition.Y2025 and message.stop is None
-        if is_usable and kind in (Encryption.AES, Encryption.SM4) and len(key) == 16:
-            self._own_keys[kind] = key
+        problem = self._key_problem(messages.read(frame))
+        if problem is None:
             outcome.reply = messages.reply(frame, Response.SUCCESS)
         else:
+            self._refuse_into(outcome, frame, head, Reason.ENCRYPTED, problem)
             outcome.reply = messages.reply(frame, Response.ERROR)
+
+    def _key_problem(self, message: messages.Message) -> str | None:
+        """Take a key for this connection; why not, else."""
+        if message.stop is not None:
+            return message.stop.detail
+        if not self.is_known:
+            return "a key before a login"
+        kind, key = message.tree["kind"], message.tree["key"]
+        if kind not in (Encryption.AES, Encryption.SM4):
+            return f"a key of kind {kind:02X} is not taken, expected AES or SM4"
+        if len(key) != KEY_BYTES:
+            return f"a key of {len(key)} bytes, expected {KEY_BYTES}"
+        self._own_keys[kind] = key
+        return None
+
+    def _on_activation(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
+        problem = activation_problem(messages.read(frame), self._vault)
+        if problem is not None:
+            self._refuse_into(outcome, frame, head, Reason.BAD_SIGNATURE, problem)
+        outcome.reply = activation_reply(head, problem)
+
+    def _on_downward(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
+        text = f"{command_name(head.command)} goes from a platform to terminals, not to a server"
+        self._refuse_into(outcome, frame, head, Reason.UNKNOWN_COMMAND, text)
 
     def _on_other(self, frame: bytes, head: Head, _now_ns: int, outcome: Outcome) -> None:
         outcome.deliveries.append((head.vin if is_vin(head.vin) else UNKNOWN, "gbt32960", frame))
         outcome.reply = messages.reply(frame, Response.ERROR)
 
-    def _refuse(self, frame: bytes, head: Head, reason: Reason, detail: str) -> Outcome:
-        outcome = self.flush()
+    def _refuse_into(
+        self, outcome: Outcome, frame: bytes, head: Head, reason: Reason, detail: str
+    ) -> None:
         source = head.vin if is_vin(head.vin) else UNKNOWN
-        kept = frame[:HEAD_BYTES] if head.command == Command.PLATFORM_LOGIN else frame
+        kept = frame[:HEAD_BYTES] if head.command in _SECRET else frame
         outcome.deliveries.append((source, "refused", write_refused(reason, detail, kept)))
         outcome.reply, outcome.refused = _error(frame, head, reason), reason
+
+    def _refuse(self, frame: bytes, head: Head, reason: Reason, detail: str) -> Outcome:
+        outcome = self.flush()
+        self._refuse_into(outcome, frame, head, reason, detail)
         if head.command == Command.VEHICLE_LOGIN:
             outcome.reply = b""  # a bad login is ignored
             self._logins += 1
@@ -258,6 +288,8 @@ class Session:
 
 _NAMELESS = (Command.PLATFORM_LOGIN, Command.PLATFORM_LOGOUT, Command.HEARTBEAT)
 """Commands that a platform may give, whose id is no VIN."""
+_SECRET = (Command.PLATFORM_LOGIN, Command.EXCHANGE_KEY)
+"""Commands whose units are kept nowhere."""
 _ACTS: dict[int, Callable[[Session, bytes, Head, int, Outcome], None]] = {
     Command.VEHICLE_LOGIN: Session._on_login,
     Command.VEHICLE_LOGOUT: Session._on_logout,
@@ -266,6 +298,8 @@ _ACTS: dict[int, Callable[[Session, bytes, Head, int, Outcome], None]] = {
     Command.HEARTBEAT: Session._on_heartbeat,
     Command.CALIBRATE_TIME: Session._on_calibration,
     Command.EXCHANGE_KEY: Session._on_key,
+    Command.ACTIVATE: Session._on_activation,
+    **dict.fromkeys(FROM_PLATFORMS, Session._on_downward),
 }
 
 

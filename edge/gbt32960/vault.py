@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from openvrc.contracts.errors import SettingsError, VrcError
-from openvrc.contracts.gbt32960.message import Body
+from openvrc.contracts.gbt32960.nodes import Tree
 from openvrc.contracts.gbt32960.units import Encryption
 
 Mode = Literal["ecb", "cbc"]
@@ -72,18 +72,18 @@ class Vault:
             raise SecretError(f"no {Encryption(rule).name} key for {vin}")
         return decrypt_blocks(unit, rule, key, self._mode)
 
-    def verify(self, signed: bytes, signature: Body, vin: str) -> bool | None:
-        """Whether a signature holds; None where the vehicle's key is not known.
+    def verify(self, signed: bytes, signature: Tree, vin: str) -> bool | None:
+        """Whether a signature (algorithm, r, s) holds; None where the vehicle's key is not known.
 
         Raises SecretError for an algorithm that is not supported.
         """
         signer = self.keys(vin).signer
-        algorithm = signature.tree["algorithm"]
+        algorithm = signature["algorithm"]
         if algorithm == _SM2:
             raise SecretError("signature by SM2 is not supported, expected RSA or ECC")
         if signer is None:
             return None
-        r, s = signature.tree["r"], signature.tree["s"]
+        r, s = signature["r"], signature["s"]
         try:
             if algorithm == _RSA and isinstance(signer, rsa.RSAPublicKey):
                 signer.verify(r, signed, rsa_padding.PKCS1v15(), hashes.SHA256())

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from openvrc.contracts.gbt32960.inspect import Line
 
 ROW_BYTES = 10
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]*)+")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_BETWEEN = re.compile(r"0[xX]|\\x|[\s:,;'\"\[\]{}()-]")
+"""What stands between hex digits in dumps, sources and logs."""
+_IN_TEXT = re.compile(r"(?:0x)?(2323|2424|23[ ,]+(?:0x)?23|24[ ,]+(?:0x)?24)"
+                      r"(?:[ ,]*(?:0x)?[0-9a-f]{2}){20,}", re.IGNORECASE)  # fmt: skip
+"""A frame somewhere in a line of text: its start, and at least a head behind it."""
 
 
 @click.group()
@@ -26,7 +31,8 @@ def inspect() -> None:
 @click.argument("source")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object a field")
 def gbt32960(source: str, is_json: bool) -> None:
-    """Frames of GB/T 32960.3 in SOURCE: hex digits, a file of hex or of bytes, or - for stdin."""
+    """Frames of GB/T 32960.3 in SOURCE: hex digits, a file of hex, text or bytes, - for stdin."""
+    from openvrc.contracts.gbt32960.inspect import NO_FRAME
     from openvrc.contracts.gbt32960.inspect import inspect as lines_of
 
     pieces = lines_of(_bytes_of(source))
@@ -35,7 +41,7 @@ def gbt32960(source: str, is_json: bool) -> None:
             click.echo(f"{'' if place == 0 else chr(10)}piece {place + 1} of {len(pieces)}")
         for line in lines:
             click.echo(json.dumps(line.to_json()) if is_json else _text(line))
-    if not pieces or any(line.field == "no frame" for lines in pieces for line in lines):
+    if not pieces or any(line.field == NO_FRAME for lines in pieces for line in lines):
         sys.exit(1)
 
 
@@ -50,12 +56,19 @@ def _text(line: Line) -> str:
 
 def _bytes_of(source: str) -> bytes:
     if source == "-":
-        data = sys.stdin.buffer.read()
-    elif _HEX.fullmatch(source.strip()):
-        data = source.encode()
-    elif Path(source).is_file():
-        data = Path(source).read_bytes()
-    else:
-        raise click.UsageError(f"{source[:60]!r} is neither hex digits nor a file")
-    text = data.decode("latin-1").strip()
-    return bytes.fromhex(re.sub(r"[\s:,]", "", text)) if _HEX.fullmatch(text) else data
+        return _bytes_in(sys.stdin.buffer.read())
+    if _HEX.fullmatch(_BETWEEN.sub("", source)):
+        return _bytes_in(source.encode())
+    if Path(source).is_file():
+        return _bytes_in(Path(source).read_bytes())
+    raise click.UsageError(f"{source[:60]!r} is neither hex digits nor a file")
+
+
+def _bytes_in(data: bytes) -> bytes:
+    """What hex digits say, or the frames that a text holds; other bytes as they are."""
+    text = data.decode("latin-1")
+    plain = _BETWEEN.sub("", text)
+    if _HEX.fullmatch(plain):
+        return bytes.fromhex(plain)
+    found = [match.group() for match in _IN_TEXT.finditer(text)] if data.isascii() else []
+    return bytes.fromhex("".join(_BETWEEN.sub("", part) for part in found)) if found else data

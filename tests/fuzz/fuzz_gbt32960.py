@@ -19,7 +19,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from edge.gbt32960.session import Rules, Session
+from edge.gbt32960.rules import Rules
+from edge.gbt32960.session import Session
 from edge.gbt32960.vault import Vault
 from openvrc.contracts.codecs.gbt32960_codec import Gbt32960Codec
 from openvrc.contracts.gbt32960.frame import Scanner, bcc

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openvrc.contracts.gbt32960 import beijing
 from openvrc.contracts.gbt32960.frame import build
 from openvrc.contracts.gbt32960.message import report
-from openvrc.contracts.gbt32960.nodes import Field, Node, Run, Tree
+from openvrc.contracts.gbt32960.nodes import REST, VALUE, Choice, Field, Node, Run, Tree
 from openvrc.contracts.gbt32960.units import Command, Edition
 from openvrc.contracts.units import ns_from_iso
 
@@ -25,9 +25,16 @@ def hexed(*parts: str) -> bytes:
     return bytes.fromhex(" ".join(parts))
 
 
-def framed(start: str, command: int, unit: bytes, vin: str = VIN, encryption: int = 1) -> bytes:
+def framed(
+    start: str,
+    command: int,
+    unit: bytes,
+    vin: str = VIN,
+    encryption: int = 1,
+    response: int = 0xFE,
+) -> bytes:
     """A frame built by hand, so that the codec's own writer is not its judge."""
-    body = bytes([command, 0xFE]) + vin.encode() + bytes([encryption])
+    body = bytes([command, response]) + vin.encode() + bytes([encryption])
     body += len(unit).to_bytes(2, "big") + unit
     check = 0
     for byte in body:
@@ -43,15 +50,47 @@ def trees(draw: Any, nodes: Sequence[Node], most: int = 4) -> Tree:
         if isinstance(node, Field):
             tree[node.name] = draw(_raw(node))
         elif isinstance(node, Run):
-            size = node.size(tree) if node.size is not None else draw(st.integers(0, most))
-            tree[node.name] = _joined(node.element, draw(_list(node.element, size)))
+            tree[node.name] = draw(_run(node, tree, most))
+        elif isinstance(node, Choice):
+            tree[node.name] = draw(_coded(node.count, _choices(node)))
         else:
-            tree[node.name] = draw(st.lists(trees(node.nodes), max_size=most))
+            tree[node.name] = draw(_coded(node.count, st.lists(trees(node.nodes), max_size=most)))
         if isinstance(node, Field) and node.name in ("packs", "code_length"):
             tree[node.name] = draw(st.integers(0, 5))
         if isinstance(node, Run) and node.name == "packs_of_bms":
             tree[node.name] = draw(st.lists(st.integers(0, 3), max_size=3))
     return tree
+
+
+def _coded(count: Field | None, lists: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A list, or now and then the code that may stand in the place of its count."""
+    if count is None or not count.has_codes:
+        return lists
+    return st.one_of(lists, lists, lists, st.sampled_from([count.abnormal, count.invalid]))
+
+
+@st.composite
+def _run(draw: Any, node: Run, tree: Tree, most: int) -> Any:
+    known = {REST: draw(st.integers(0, most)), **tree}
+    size = node.size(known) if node.size is not None else draw(st.integers(0, most))
+    listed = _list(node.element, size).map(lambda values: _joined(node.element, values))
+    return draw(_coded(node.count, listed))
+
+
+@st.composite
+def _choices(draw: Any, node: Choice, most: int = 6) -> list[Tree]:
+    """Pairs of a tag and its value; a text is as long as a tag before it says."""
+    pairs: list[Tree] = []
+    known: Tree = {}
+    for tag in draw(st.lists(st.sampled_from(sorted(node.of_tag)), max_size=most)):
+        chosen = node.of_tag[tag]
+        if isinstance(chosen, Run):
+            value = draw(_run(chosen, known, most))
+        else:
+            value = draw(_raw(chosen))
+            known |= {str(tag): value} if chosen.form == "number" else {}
+        pairs.append({node.tag.name: tag, VALUE: value})
+    return pairs
 
 
 def _list(field: Field, size: int) -> st.SearchStrategy[list[Any]]:

@@ -4,6 +4,7 @@
 |---|---|
 | `nodes.py` | what a body may be made of; the one walk that every reader uses |
 | `bodies_2016.py`, `bodies_2025.py`, `units.py` | the bodies and data units as data |
+| `parameters.py` | parameters of a terminal, by number |
 | `frame.py` | start, command, response, VIN, encryption, length, BCC; frames in a stream |
 | `message.py` | one frame read whole, and written back byte for byte |
 | `bulk.py`, `lists.py` | many reports to columns at once |

@@ -30,7 +30,7 @@ MOTORS: tuple[Node, ...] = (
         "motors",
         s.counted("count", 1, "number of drive motors", 253),
         (
-            s.plain("number", 1, "number of the motor", low=1, high=253),
+            s.place("number", "number of the motor", 253),
             s.flag("state", "state of the motor", s.MOTOR_STATE),
             s.temperature("controller_degc", "temperature of the motor controller"),
             Field("motor_rpm", 2, "motor speed", "rpm", high=65_531, zero=20_000),
@@ -45,7 +45,7 @@ FUEL_CELL: tuple[Node, ...] = (
     s.tenth_v("stack_voltage_v", "voltage of the fuel cell", 20_000),
     Field("stack_current_a", 2, "current of the fuel cell", "A", high=20_000, over=10),
     Field("fuel_kg_per_100km", 2, "fuel consumption", "kg/100km", high=60_000, over=100),
-    s.probes("probes_degc", 2),
+    s.probes("probes_degc", 2, high=240),
     Field(
         "h2_highest_degc", 2, "highest temperature of the hydrogen system", "degC",
         high=2400, zero=400, over=10,
@@ -68,8 +68,8 @@ POSITION: tuple[Node, ...] = (s.POSITION_STATUS, s.LONGITUDE, s.LATITUDE)
 def _extreme(what: str, value: Field) -> tuple[Field, Field, Field]:
     kind = "cell" if value.unit == "V" else "probe"
     return (
-        Field(f"{what}_pack", 1, f"battery pack of the {what}", low=1, high=250),
-        Field(f"{what}_{kind}", 1, f"{kind} of the {what}", low=1, high=250),
+        s.place(f"{what}_pack", f"battery pack of the {what}", 250),
+        s.place(f"{what}_{kind}", f"{kind} of the {what}", 250),
         value,
     )
 
@@ -85,17 +85,17 @@ EXTREMES: tuple[Node, ...] = (
 ALARMS: tuple[Node, ...] = (
     s.flag("level", "highest alarm level", s.HIGHEST_LEVEL_2016),
     s.ALARM_FLAGS,
-    *s.FAULT_LISTS,
+    *s.fault_lists(252),
 )
 CELLS: tuple[Node, ...] = (
     Group(
         "packs",
         s.counted("count", 1, "number of battery packs", 250),
         (
-            s.plain("number", 1, "number of the pack", low=1, high=250),
+            s.place("number", "number of the pack", 250),
             s.tenth_v("voltage_v", "voltage of the pack", 10_000),
             s.tenth_a("current_a", "current of the pack, positive discharges", 20_000, 1000),
-            s.plain("total_cells", 2, "cells of the pack", low=1, high=65_531),
+            s.place("total_cells", "cells of the pack", 65_531, 2),
             s.plain("first_cell", 2, "number of the frame's first cell", low=1, high=65_531),
             Run("cells_v", s.counted("count", 1, "cells in this frame", 200), CELL_VOLTAGE),
         ),
@@ -106,7 +106,7 @@ TEMPERATURES: tuple[Node, ...] = (
         "packs",
         s.counted("count", 1, "number of battery packs", 250),
         (
-            s.plain("number", 1, "number of the pack", low=1, high=250),
+            s.place("number", "number of the pack", 250),
             s.probes("probes_degc", 2),
         ),
     ),

@@ -29,7 +29,7 @@ MOTORS: tuple[Node, ...] = (
         "motors",
         s.counted("count", 1, "number of drive motors", 253),
         (
-            s.plain("number", 1, "number of the motor", low=1, high=253),
+            s.place("number", "number of the motor", 253),
             s.flag("state", "state of the motor", s.MOTOR_STATE),
             s.temperature("controller_degc", "temperature of the motor controller"),
             Field("motor_rpm", 2, "motor speed", "rpm", high=65_531, zero=32_000),
@@ -41,13 +41,13 @@ MOTORS: tuple[Node, ...] = (
 FUEL_CELL: tuple[Node, ...] = (
     Field(
         "h2_highest_degc", 2, "highest temperature of the hydrogen system", "degC",
-        high=240, zero=40,
+        high=250, zero=40,
     ),
-    Field("h2_hottest_probe", 1, "probe of that temperature", low=1, high=252),
+    Field("h2_hottest_probe", 1, "probe of that temperature", low=1, high=253),
     Field("h2_ratio", 2, "highest hydrogen concentration", "1", high=60_000, over=1_000_000),
-    Field("h2_highest_sensor", 1, "sensor of that concentration", low=1, high=252),
+    Field("h2_highest_sensor", 1, "sensor of that concentration", low=1, high=253),
     Field("h2_pressure_pa", 2, "highest hydrogen pressure", "Pa", high=1000, times=100_000),
-    Field("h2_pressure_sensor", 1, "sensor of that pressure", low=1, high=252),
+    Field("h2_pressure_sensor", 1, "sensor of that pressure", low=1, high=253),
     s.flag("dcdc", "high-voltage DC-DC converter", s.ON_OFF),
     Field("h2_left_ratio", 1, "hydrogen left", "1", high=100, over=100),
     s.temperature("dcdc_degc", "temperature of the DC-DC converter"),
@@ -65,10 +65,10 @@ POSITION: tuple[Node, ...] = (
 ALARMS: tuple[Node, ...] = (
     s.flag("level", "highest alarm level", s.HIGHEST_LEVEL_2025),
     s.ALARM_FLAGS,
-    *s.FAULT_LISTS,
+    *s.fault_lists(253),
     Group(
         "levels",
-        s.counted("count", 1, "number of alarms with a level", 252),
+        s.counted("count", 1, "number of alarms with a level", 253),
         (
             s.plain("bit", 1, "number of the flag", high=31),
             s.flag("level", "level of this alarm", s.HIGHEST_LEVEL_2025),
@@ -80,7 +80,7 @@ CELLS: tuple[Node, ...] = (
         "packs",
         s.counted("count", 1, "number of battery packs", _MAX_PACKS),
         (
-            s.plain("number", 1, "number of the pack", low=1, high=_MAX_PACKS),
+            s.place("number", "number of the pack", _MAX_PACKS),
             s.tenth_v("voltage_v", "voltage of the pack", 60_000),
             s.tenth_a("current_a", "current of the pack, positive discharges", 60_000, 3000),
             Run("cells_v", s.counted("count", 2, "parallel units of the pack"), CELL_VOLTAGE),
@@ -92,7 +92,7 @@ TEMPERATURES: tuple[Node, ...] = (
         "packs",
         s.counted("count", 1, "number of battery packs", _MAX_PACKS),
         (
-            s.plain("number", 1, "number of the pack", low=1, high=_MAX_PACKS),
+            s.place("number", "number of the pack", _MAX_PACKS),
             s.probes("probes_degc", 2),
         ),
     ),
@@ -100,18 +100,18 @@ TEMPERATURES: tuple[Node, ...] = (
 
 
 def _inlet(name: str, title: str) -> Field:
-    """0.1 kPa a step from -100 kPa."""
-    return Field(name, 2, title, "Pa", high=60_000, zero=1000, times=100)
+    """0.1 kPa a step from -100 to 400 kPa."""
+    return Field(name, 2, title, "Pa", high=5000, zero=1000, times=100)
 
 
 STACKS: tuple[Node, ...] = (
     Group(
         "stacks",
-        s.counted("count", 1, "number of fuel-cell stacks"),
+        s.counted("count", 1, "number of fuel-cell stacks", 253),
         (
-            s.plain("number", 1, "number of the stack", low=1, high=253),
-            s.tenth_v("voltage_v", "voltage of the stack", 60_000),
-            Field("current_a", 2, "current of the stack", "A", high=60_000, over=10),
+            s.place("number", "number of the stack", 253),
+            s.tenth_v("voltage_v", "voltage of the stack", 20_000),
+            Field("current_a", 2, "current of the stack", "A", high=20_000, over=10),
             _inlet("h2_inlet_pa", "hydrogen pressure at the inlet"),
             _inlet("air_inlet_pa", "air pressure at the inlet"),
             s.temperature("air_inlet_degc", "air temperature at the inlet"),
@@ -120,8 +120,8 @@ STACKS: tuple[Node, ...] = (
     ),
 )
 SUPERCAP: tuple[Node, ...] = (
-    s.plain("number", 1, "number of the supercapacitor system", low=1, high=253),
-    s.tenth_v("voltage_v", "voltage of the supercapacitor", 60_000),
+    s.place("number", "number of the supercapacitor system", 253),
+    s.tenth_v("voltage_v", "voltage of the supercapacitor", 10_000),
     s.tenth_a("current_a", "current of the supercapacitor", 60_000, 3000),
     Run("cells_v", s.counted("count", 2, "number of single capacitors"), CELL_VOLTAGE),
     s.probes("probes_degc", 2),
@@ -131,8 +131,8 @@ SUPERCAP: tuple[Node, ...] = (
 def _extreme(what: str, value: Field) -> tuple[Field, Field, Field]:
     kind = "cell" if value.unit == "V" else "probe"
     return (
-        Field(f"{what}_pack", 1, f"supercapacitor system of the {what}", low=1, high=250),
-        Field(f"{what}_{kind}", 2, f"{kind} of the {what}", low=1, high=65_531),
+        s.place(f"{what}_pack", f"supercapacitor system of the {what}", 253),
+        s.place(f"{what}_{kind}", f"{kind} of the {what}", 65_531, 2),
         value,
     )
 

@@ -19,7 +19,7 @@ from openvrc.contracts.gbt32960 import beijing
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES
 from openvrc.contracts.gbt32960.marks import MAGIC, MARK_TYPE, read_mark
 from openvrc.contracts.gbt32960.message import Body, Message, Stop, read
-from openvrc.contracts.gbt32960.nodes import Field, Item
+from openvrc.contracts.gbt32960.nodes import Field, Item, Validity, number
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import ABSENT_I64
 
@@ -51,6 +51,8 @@ class Part:
     element: Field
     pack: Mapping[str, Ints]
     """The pack's own fields (k,) as far as its body has them."""
+    state: Validity = Validity.VALID
+    """What the count said of the list: a code in its place means that there is none."""
 
 
 @dataclass
@@ -158,6 +160,8 @@ def _extract(found: Reports, rows: Ints, matrix: Bytes, model: Message) -> None:
         elif body.name in _LISTS:
             parts = found.cells if body.name == "cells" else found.probes
             parts += _parts(rows, matrix, body.items, _LISTS[body.name])
+            if (state := _count_state(matrix, body.items[0])) is not Validity.VALID:
+                parts.append(_no_packs(rows, body.items[0], state))
         elif body.kind == MARK_TYPE:
             _read_marks(found, rows, matrix, body)
 
@@ -177,12 +181,29 @@ def _read_marks(found: Reports, rows: Ints, matrix: Bytes, body: Body) -> None:
 
 def _parts(rows: Ints, matrix: Bytes, items: Sequence[Item], wanted: str) -> Iterator[Part]:
     pack: dict[str, Ints] = {}
+    before = items[0]
     for item in items:
         if item.count >= 0 and item.path[-1] == wanted:
-            yield Part(rows, _columns(matrix, item), item.field, pack)
+            state = _count_state(matrix, before)
+            yield Part(rows, _columns(matrix, item), item.field, pack, state)
             pack = {}
         elif item.field.name in _PACK_FIELDS:
             pack[item.field.name] = _column(matrix, item)
+        before = item
+
+
+def _count_state(matrix: Bytes, item: Item) -> Validity:
+    """What a count is, which is the same in all frames of a layout."""
+    raw = number(matrix[0].tobytes(), item)
+    return item.field.validity(raw) if item.field.is_code(raw) else Validity.VALID
+
+
+def _no_packs(rows: Ints, count: Item, state: Validity) -> Part:
+    """The vehicle's own pack, of which the sender knows nothing."""
+    return Part(
+        rows, np.empty((len(rows), 0), np.uint8), count.field, {"number": np.ones(len(rows), int)},
+        state,
+    )  # fmt: skip
 
 
 def _column(matrix: Bytes, item: Item) -> Ints:

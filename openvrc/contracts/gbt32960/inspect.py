@@ -6,14 +6,15 @@ The lines come from the same walk and the same tables that decode; nothing is de
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from openvrc.contracts.gbt32960 import alarms, beijing
-from openvrc.contracts.gbt32960.frame import Garbage, is_vin, split
+from openvrc.contracts.gbt32960.frame import HEAD_BYTES, Garbage, bcc, is_vin, split
 from openvrc.contracts.gbt32960.message import Message, read
 from openvrc.contracts.gbt32960.nodes import Field, Item, Validity
 from openvrc.contracts.gbt32960.units import (
+    EDITION_OF_START,
     Edition,
     Encryption,
     Response,
@@ -22,6 +23,7 @@ from openvrc.contracts.gbt32960.units import (
 from openvrc.contracts.units import iso_from_ns
 
 GEARS = {0: "N", 13: "R", 14: "D", 15: "P"}
+NO_FRAME = "no frame"
 _ENCRYPTION = {e.value: e.name for e in Encryption}
 _RESPONSE = {r.value: r.name.lower() for r in Response}
 
@@ -56,12 +58,35 @@ def inspect(data: bytes) -> list[list[Line]]:
 
 
 def _garbage(piece: Garbage, at: int) -> Iterator[Line]:
-    yield Line(at, piece.data.hex(" "), "no frame", "", f"{piece.reason}: {piece.detail}")
+    """Bytes without a frame; what looks like a damaged one is told field by field all the same."""
+    why, data = f"{piece.reason}: {piece.detail}", piece.data
+    if len(data) <= HEAD_BYTES or data[:2] not in EDITION_OF_START:
+        yield Line(at, data.hex(" "), NO_FRAME, "", why)
+        return
+    yield Line(at, "", NO_FRAME, "", why)
+    announced = HEAD_BYTES + int.from_bytes(data[22:24], "big")
+    end = min(announced, len(data))
+    unit = data[HEAD_BYTES:end]
+    clipped = read(data[:22] + len(unit).to_bytes(2, "big") + unit + b"\0")
+    yield from _unit(replace(clipped, data=data), at, end)
+    if end < len(data):
+        yield _line(data, at, end, 1, "check byte", f"expected {bcc(data[2:end]):02X} (hex)")
+        end += 1
+    if end < len(data):
+        yield _line(data, at, end, len(data) - end, "unread", "behind the damaged frame", raw="")
 
 
 def _frame(message: Message, base: int) -> Iterator[Line]:
+    data = message.data
+    end = len(data) - 1
+    yield from _unit(message, base, end)
+    yield _line(data, base, end, 1, "check byte", f"exclusive or of bytes 2 to {end - 1}: holds")
+
+
+def _unit(message: Message, base: int, end: int) -> Iterator[Line]:
+    """Head and data unit, which ends before byte `end`."""
     yield from _head(message, base)
-    data, at = message.data, 24
+    data, at = message.data, HEAD_BYTES
     for item in message.items:
         yield from _item(message, item, base)
         at = item.offset + item.n_bytes
@@ -71,12 +96,10 @@ def _frame(message: Message, base: int) -> Iterator[Line]:
             yield from _item(message, item, base)
             at = item.offset + item.n_bytes
         at = max(at, body.offset + 1)
-    end = len(data) - 1
     if at < end:
         why = message.stop
         text = f"{why.reason}: {why.detail}" if why else "kept as it came"
         yield _line(data, base, at, end - at, "unread", text, raw="")
-    yield _line(data, base, end, 1, "check byte", f"exclusive or of bytes 2 to {end - 1}: holds")
 
 
 def _head(message: Message, base: int) -> Iterator[Line]:

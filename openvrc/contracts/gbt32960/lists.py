@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.gbt32960.bulk import Ints, Part
+from openvrc.contracts.gbt32960.nodes import Validity
 from openvrc.contracts.quality import signal_bit, statement_bit
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +41,7 @@ def gather(
     if not parts:
         empty = np.empty(0, np.int64)
         return PackLists(empty, np.empty(0, np.float32), empty, empty, empty, empty)
-    keys = [moment_of_row[part.rows] * PACK_NUMBERS + part.pack["number"] for part in parts]
+    keys = _keys(parts, moment_of_row)
     firsts = [_first(part) for part in parts]
     unique, place = np.unique(np.concatenate(keys), return_inverse=True)
     places = np.split(place, np.cumsum([len(k) for k in keys])[:-1])
@@ -48,8 +49,10 @@ def gather(
     for part, first, at in zip(parts, firsts, places, strict=True):
         np.maximum.at(lengths, at, first - 1 + part.raw.shape[1])
     bits = np.zeros(len(unique), np.int64)
-    for first, at in zip(firsts, places, strict=True):
+    for part, first, at in zip(parts, firsts, places, strict=True):
         bits[at[first < 1]] |= _MISPLACED
+        if part.state is not Validity.VALID:
+            bits[at] |= signal_bit(signal, part.state.name.lower())
     is_dropped = (lengths > most) | (_in_moment(unique, lengths) > most_of_moment)
     bits[is_dropped] |= _MISPLACED
     lengths[is_dropped] = 0
@@ -64,6 +67,23 @@ def gather(
 
 
 _SCALARS = ("voltage_v", "current_a")
+FIRST_PACK = 1
+_NO_NUMBER = (0, 0xFE, 0xFF)
+
+
+def _keys(parts: Sequence[Part], moment_of_row: Ints) -> list[Ints]:
+    """Keys of each part's rows.
+
+    A pack numbered 0, or not at all, is the first one of a moment that has no other first one.
+    """
+    numbers = [part.pack["number"] for part in parts]
+    moments = [moment_of_row[part.rows] for part in parts]
+    number, moment = np.concatenate(numbers), np.concatenate(moments)
+    is_odd = np.isin(number, _NO_NUMBER)
+    if is_odd.any():
+        is_odd &= ~np.isin(moment, moment[number == FIRST_PACK])
+        number = np.where(is_odd, FIRST_PACK, number)
+    return np.split(moment * PACK_NUMBERS + number, np.cumsum([len(n) for n in numbers])[:-1])
 
 
 def _first(part: Part) -> Ints:

@@ -18,7 +18,7 @@ from openvrc.contracts import geo
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.gbt32960 import bodies_2016, bodies_2025
 from openvrc.contracts.gbt32960.bulk import MISSING, Ints, Reports
-from openvrc.contracts.gbt32960.lists import PACK_NUMBERS, PackLists, gather
+from openvrc.contracts.gbt32960.lists import FIRST_PACK, PACK_NUMBERS, PackLists, gather
 from openvrc.contracts.gbt32960.nodes import Field, Group, Validity
 from openvrc.contracts.messages.vehicle import MAX_CELLS, MAX_PROBES
 from openvrc.contracts.quality import signal_bit, statement_bit
@@ -34,7 +34,6 @@ VOLTS_APART, VOLTS_APART_RATIO = 10.0, 0.05
 """Vehicle's and pack's voltage of one frame: same instrument in the captures, 0.1 V a step."""
 CELL_STEP_V = 0.0015
 """Extremes and list are read within one frame: they may differ by one step of 1 mV."""
-FIRST_PACK = 1
 _STATES = {
     Validity.ABNORMAL: "abnormal",
     Validity.INVALID: "invalid",
@@ -186,17 +185,16 @@ def validities(field: Field, raw: Ints) -> npt.NDArray[np.int8]:
 def _keys(moments: Moments, cells: PackLists, probes: PackLists) -> Ints:
     """(moment, pack) of every row to be; each moment has one of the vehicle itself."""
     vehicles = np.arange(moments.n) * PACK_NUMBERS + FIRST_PACK
-    others = [lists.keys[lists.keys % PACK_NUMBERS > FIRST_PACK] for lists in (cells, probes)]
+    others = [lists.keys[lists.keys % PACK_NUMBERS != FIRST_PACK] for lists in (cells, probes)]
     return np.unique(np.concatenate([vehicles, *others])) if any(map(len, others)) else vehicles
 
 
 def _places(keys: Ints, lists: PackLists) -> Ints:
-    """(n_rows,) place of each row's list, -1 for none. A pack numbered 0 is the vehicle's."""
+    """(n_rows,) place of each row's list, -1 for none."""
     if not len(lists.keys):
         return np.full(len(keys), -1, np.int64)
-    known = np.where(lists.keys % PACK_NUMBERS == 0, lists.keys + FIRST_PACK, lists.keys)
-    place = np.clip(np.searchsorted(known, keys), 0, len(known) - 1)
-    return np.where(known[place] == keys, place, -1)
+    place = np.clip(np.searchsorted(lists.keys, keys), 0, len(lists.keys) - 1)
+    return np.where(lists.keys[place] == keys, place, -1)
 
 
 def _taken(lists: PackLists, place: Ints) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

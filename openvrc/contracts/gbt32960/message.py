@@ -14,17 +14,19 @@ from openvrc.contracts.gbt32960.frame import HEAD_BYTES, Head, build, head_of
 from openvrc.contracts.gbt32960.nodes import (
     Item,
     Node,
-    TooShort,
     Tree,
     Walk,
+    WalkStopped,
     number,
     tree_of,
     write,
 )
 from openvrc.contracts.gbt32960.units import (
     REPORTS,
+    SET,
     TIME,
     UNITS,
+    Command,
     Edition,
     Encryption,
     Response,
@@ -109,11 +111,14 @@ def read(frame: bytes) -> Message:
 def _read_reply(head: Head, frame: bytes, end: int) -> Message:
     """A reply is the time alone, or the time and the command's own unit: both are in use.
 
-    6.3.2 drops the rest, 2016 annex B.3.3.2 keeps it; the rest is not read again.
+    6.3.2 drops the rest, 2016 annex B.3.3.2 keeps it; the rest is not read again. The answer to a
+    query has what was asked for.
     """
     if head.unit_bytes == 0:
         return Message(head, frame, {})
-    tree, items, stop, _ = _read_nodes(frame, HEAD_BYTES, end, (TIME,))
+    is_answer = head.command == Command.QUERY and head.unit_bytes > TIME.width
+    nodes = SET[head.edition] if is_answer else (TIME,)
+    tree, items, stop, _ = _read_nodes(frame, HEAD_BYTES, end, nodes)
     return Message(head, frame, tree, items, stop=stop)
 
 
@@ -123,8 +128,8 @@ def _read_nodes(
     walk = Walk(data, start, end)
     try:
         walk.body(nodes)
-    except TooShort as error:
-        return {}, tuple(walk.items), Stop(Reason.TRUNCATED, str(error), walk.end), walk.end
+    except WalkStopped as error:
+        return {}, tuple(walk.items), Stop(error.reason, str(error), walk.end), walk.end
     return tree_of(data, walk.items, nodes), tuple(walk.items), None, walk.end
 
 
@@ -201,7 +206,7 @@ def reply(frame: bytes, response: int, *, time_ns: int | None = None) -> bytes:
     """
     head = head_of(frame)
     unit = frame[HEAD_BYTES : HEAD_BYTES + min(6, head.unit_bytes)]
-    if head.encryption != Encryption.NONE:
+    if head.encryption != Encryption.NONE or head.command == Command.EXCHANGE_KEY:
         unit = b""  # its first bytes are no time
     if time_ns is not None:
         unit = beijing.to_bytes(time_ns)
@@ -235,8 +240,8 @@ def check_report(frame: bytes) -> Check:
         walk = Walk(frame, at + 1, end)
         try:
             walk.body(known[1])
-        except TooShort as error:
-            stop = Stop(Reason.TRUNCATED, f"{known[0]}: {error}", at)
+        except WalkStopped as error:
+            stop = Stop(error.reason, f"{known[0]}: {error}", at)
             return Check(stop, time_ns, is_part)
         if known[0] == "cells":
             is_part |= _goes_on(frame, walk.items)

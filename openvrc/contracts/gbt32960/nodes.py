@@ -1,7 +1,9 @@
 """What a body is made of, and the walk over its bytes that reader, writer and inspector share.
 
 A body is a sequence of nodes: `Field` (one number or text), `Run` (a count, then that many equal
-fields), `Group` (a count, then that many bodies). All integers are big-endian and unsigned. The
+fields), `Group` (a count, then that many bodies), `Choice` (a count, then that many pairs of a tag
+and what belongs to it). All integers are big-endian and unsigned. A count that is a reserved code
+says that its list is not there: no element follows, and the code stands in the list's place. The
 value of a number is `(raw - zero) * times / over`; the reserved codes are the two highest raw
 values of a width: "abnormal" (..FE) and "invalid" (..FF), 2016 edition 6.1 and 2025 edition 6.1.
 """
@@ -13,8 +15,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
+from openvrc.contracts.reasons import Reason
+
 Tree = dict[str, Any]
-"""A body's raw values by name: int, bytes, a list of ints (`Run`), a list of trees (`Group`)."""
+"""A body's raw values by name: int, bytes, a list of ints (`Run`), a list of trees (`Group`,
+`Choice`); an int in the place of a list is the code that was sent as its count."""
 Path = tuple[str | int, ...]
 Form = Literal["number", "text", "time", "flags", "bytes"]
 
@@ -78,6 +83,10 @@ class Field:
             return Validity.ABNORMAL if raw == self.abnormal else Validity.INVALID
         return Validity.OUT_OF_RANGE
 
+    def is_code(self, raw: int) -> bool:
+        """Whether it is "abnormal" or "invalid"."""
+        return self.validity(raw) in (Validity.ABNORMAL, Validity.INVALID)
+
     def value(self, raw: int) -> float | None:
         """The scaled value; None for what is no value.
 
@@ -115,7 +124,22 @@ class Group:
     nodes: tuple[Node, ...]
 
 
-Node = Field | Run | Group
+@dataclass(frozen=True)
+class Choice:
+    """`count`, then that many times a tag and the field or run that the tag stands for."""
+
+    name: str
+    count: Field
+    tag: Field
+    of_tag: Mapping[int, Field | Run]
+    """What follows a tag, named `VALUE`. A run without a count has its size from values before it
+    in the list, by their tags."""
+
+
+Node = Field | Run | Group | Choice
+VALUE = "value"
+REST = "rest"
+"""Among the values that a run takes its size from: how many bytes are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +159,23 @@ class Item:
         return self.field.width * abs(self.count)
 
 
-class TooShort(Exception):  # noqa: N818 (a stop of the walk, caught by its callers)
+class WalkStopped(Exception):  # noqa: N818 (caught by the walk's callers)
+    """The rest cannot be read; the text says why."""
+
+    reason = Reason.TRUNCATED
+
+
+class UnknownTag(WalkStopped):
+    """A tag whose length nobody stated."""
+
+    reason = Reason.UNKNOWN_BODY
+
+    def __init__(self, path: Path, raw: int) -> None:
+        name = ".".join(str(part) for part in path)
+        super().__init__(f"{name} is {raw:02X}, whose length is not known")
+
+
+class TooShort(WalkStopped):
     """The bytes end before the body does."""
 
     def __init__(self, path: Path, needed: int, left: int) -> None:
@@ -157,7 +197,7 @@ class Walk:
         self.items: list[Item] = []
 
     def body(self, nodes: Sequence[Node], path: Path = ()) -> None:
-        """Walk a sequence of nodes. Raises TooShort; `items` then hold what came before."""
+        """Walk a sequence of nodes. Raises WalkStopped; `items` then hold what came before."""
         counted: Tree = {}
         sized = [node for node in nodes if isinstance(node, Run) and node.size is not None]
         for node in nodes:
@@ -167,15 +207,32 @@ class Walk:
                     counted[node.name] = number(self.data, item)
             elif isinstance(node, Run):
                 self._run(node, path, counted, is_structure=bool(sized))
+            elif isinstance(node, Choice):
+                self._choice(node, (*path, node.name))
             else:
                 count = self._count(node.count, (*path, node.name))
                 for place in range(count):
                     self.body(node.nodes, (*path, node.name, place))
 
+    def _choice(self, node: Choice, path: Path) -> None:
+        known: Tree = {}
+        for place in range(self._count(node.count, path)):
+            tag_item = self._take(node.tag, (*path, place), -1, is_structure=True)
+            tag = number(self.data, tag_item)
+            chosen = node.of_tag.get(tag)
+            if chosen is None:
+                raise UnknownTag(tag_item.path, tag)
+            if isinstance(chosen, Run):
+                self._run(chosen, (*path, place), known, is_structure=False)
+            else:
+                item = self._take(chosen, (*path, place), -1)
+                if chosen.form == "number":
+                    known[str(tag)] = number(self.data, item)
+
     def _run(self, node: Run, path: Path, counted: Tree, *, is_structure: bool) -> None:
         if node.count is None:
             assert node.size is not None
-            count = node.size(counted)
+            count = node.size(counted | {REST: self.limit - self.end})
         else:
             count = self._count(node.count, (*path, node.name))
         item = self._take(node.element, (*path, node.name), count)
@@ -184,7 +241,9 @@ class Walk:
             self.items[-1] = Item(item.path, item.field, item.offset, item.count, True)
 
     def _count(self, field: Field, path: Path) -> int:
-        return number(self.data, self._take(field, path, -1, is_structure=True))
+        """How many elements follow: none where the count is a code."""
+        raw = number(self.data, self._take(field, path, -1, is_structure=True))
+        return 0 if field.has_codes and raw >= field.abnormal else raw
 
     def _take(self, field: Field, path: Path, count: int, *, is_structure: bool = False) -> Item:
         where = path if count >= 0 else (*path, field.name)
@@ -222,14 +281,23 @@ def tree_of(data: bytes, items: Sequence[Item], nodes: Sequence[Node]) -> Tree:
     """The raw values of walked items as a tree; counts are left out, lists tell them."""
     found: Tree = _empty(nodes)
     counts = {id(count) for count in _counts(nodes)}
+    codes: list[tuple[Path, int]] = []
     for item in items:
         if id(item.field) in counts:
+            if item.field.is_code(raw := number(data, item)):
+                codes.append((item.path[:-1], raw))
             continue
-        place: Any = found
-        for part in item.path[:-1]:
-            place = _step(place, part)
-        place[item.path[-1]] = content(data, item)
+        _put(found, item.path, content(data, item))
+    for path, code in codes:
+        _put(found, path, code)
     return found
+
+
+def _put(tree: Tree, path: Path, value: Any) -> None:
+    place: Any = tree
+    for part in path[:-1]:
+        place = _step(place, part)
+    place[path[-1]] = value
 
 
 def _step(place: Any, part: str | int) -> Any:
@@ -241,7 +309,7 @@ def _step(place: Any, part: str | int) -> Any:
 
 
 def _empty(nodes: Sequence[Node]) -> Tree:
-    return {node.name: [] for node in nodes if isinstance(node, Group)}
+    return {node.name: [] for node in nodes if isinstance(node, Group | Choice)}
 
 
 def _counts(nodes: Sequence[Node]) -> Iterator[Field]:
@@ -251,6 +319,9 @@ def _counts(nodes: Sequence[Node]) -> Iterator[Field]:
         elif isinstance(node, Group):
             yield node.count
             yield from _counts(node.nodes)
+        elif isinstance(node, Choice):
+            yield node.count
+            yield from _counts(tuple(node.of_tag.values()))
 
 
 def write(nodes: Sequence[Node], tree: Mapping[str, Any]) -> bytes:
@@ -261,11 +332,21 @@ def write(nodes: Sequence[Node], tree: Mapping[str, Any]) -> bytes:
             parts.append(_written(node, tree[node.name]))
         elif isinstance(node, Run):
             parts.append(_written_run(node, tree[node.name]))
+        elif isinstance(members := tree[node.name], int):
+            parts.append(_written(node.count, members))
         else:
-            members = tree[node.name]
             parts.append(_written(node.count, len(members)))
-            parts += [write(node.nodes, member) for member in members]
+            parts += [_written_member(node, member) for member in members]
     return b"".join(parts)
+
+
+def _written_member(node: Group | Choice, member: Mapping[str, Any]) -> bytes:
+    if isinstance(node, Group):
+        return write(node.nodes, member)
+    tag = member[node.tag.name]
+    if tag not in node.of_tag:
+        raise ValueError(f"{node.tag.name} is {tag}, expected one of {sorted(node.of_tag)}")
+    return _written(node.tag, tag) + write((node.of_tag[tag],), member)
 
 
 def _written(field: Field, raw: Any) -> bytes:
@@ -280,6 +361,8 @@ def _written(field: Field, raw: Any) -> bytes:
 
 
 def _written_run(node: Run, raws: Any) -> bytes:
+    if isinstance(raws, int) and node.count is not None:
+        return _written(node.count, raws)
     n_elements = len(raws) // (node.element.width if isinstance(raws, bytes) else 1)
     head = b"" if node.count is None else _written(node.count, n_elements)
     if isinstance(raws, bytes):

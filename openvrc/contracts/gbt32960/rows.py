@@ -19,9 +19,10 @@ from openvrc.contracts.codecs.base import Bulk, Part, Reject
 from openvrc.contracts.gbt32960 import beijing, mapping
 from openvrc.contracts.gbt32960.bulk import Ints, Reports, good_checks, read_reports
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES, OVERHEAD_BYTES, Garbage, is_vin, split
+from openvrc.contracts.gbt32960.lists import FIRST_PACK
 from openvrc.contracts.gbt32960.marks import LIVE, SIMULATED_ICCID
 from openvrc.contracts.gbt32960.message import read
-from openvrc.contracts.gbt32960.profile import profile_columns
+from openvrc.contracts.gbt32960.profile import profile_columns, report_period_s
 from openvrc.contracts.gbt32960.units import REPORTS, Command, Encryption, Response
 from openvrc.contracts.reasons import REASON_TEXT, Reason
 from openvrc.contracts.topics import Topic
@@ -45,8 +46,9 @@ class Reading:
     moments: mapping.Moments | None = None
     first_rows: list[int] = field(default_factory=list)
     """The first report of each moment."""
-    logins: list[bytes] = field(default_factory=list)
-    login_places: list[int] = field(default_factory=list)
+    profiles: list[bytes] = field(default_factory=list)
+    """Logins, and terminals' answers to queries."""
+    profile_places: list[int] = field(default_factory=list)
     vins: dict[bytes, str] = field(default_factory=dict)
 
 
@@ -64,8 +66,8 @@ def read_payloads(topics: Sequence[Topic], payloads: Sequence[bytes]) -> Reading
 def rows_of(topics: Sequence[Topic], found: Reading) -> Bulk:
     """Rows of the topics' message, and all rejects."""
     parts = _report_parts(topics, found) if found.frames else []
-    if topics[0].message == "vehicle_profile" and found.logins:
-        parts = _login_parts(topics, found)
+    if topics[0].message == "vehicle_profile" and found.profiles:
+        parts = _profile_parts(topics, found)
     return Bulk(tuple(p for p in parts if p.batch.n_rows), tuple(found.rejects))
 
 
@@ -110,6 +112,7 @@ def _sort_out(topic: Topic, place: int, frame: bytes, found: Reading) -> None:
     """A report or login to its list, another command read for its faults, a reply left aside."""
     command = frame[2]
     if frame[3] != Response.COMMAND:
+        _read_answer(topic, place, frame, found)
         return
     problem = None if command in _OF_PLATFORMS else _vin_problem(topic, frame, found.vins)
     if problem is not None:
@@ -137,6 +140,18 @@ def _vin_problem(topic: Topic, frame: bytes, vins: dict[bytes, str]) -> tuple[Re
     return None
 
 
+def _read_answer(topic: Topic, place: int, frame: bytes, found: Reading) -> None:
+    """A reply tells nothing that becomes a record, but for the parameters that were asked for."""
+    if frame[2] != Command.QUERY or frame[3] != Response.SUCCESS or frame[21] != Encryption.NONE:
+        return
+    if _vin_problem(topic, frame, found.vins) is not None:
+        return
+    message = read(frame)
+    if message.time_ns is not None and report_period_s(message) is not None:
+        found.profiles.append(frame)
+        found.profile_places.append(place)
+
+
 def _read_other(topic: Topic, place: int, frame: bytes, found: Reading) -> None:
     message = read(frame)
     if message.stop is not None:
@@ -147,8 +162,8 @@ def _read_other(topic: Topic, place: int, frame: bytes, found: Reading) -> None:
         if message.time_ns is None:
             found.rejects.append((place, _bad_time(topic, frame)))
         else:
-            found.logins.append(frame)
-            found.login_places.append(place)
+            found.profiles.append(frame)
+            found.profile_places.append(place)
 
 
 def _of_frame(
@@ -243,7 +258,7 @@ def _batch(
     sources = owners if is_direct else [topics[place].source_id for place in places.tolist()]
     subject_codes, subjects = _words(owners)
     subject = subject_codes[moment]
-    for row in np.flatnonzero(pack > mapping.FIRST_PACK).tolist():
+    for row in np.flatnonzero(pack != FIRST_PACK).tolist():
         subject[row] = len(subjects)
         subjects.append(f"{owners[moment[row]]}#{pack[row]}")
     source_codes, source_words = _words(sources)
@@ -283,12 +298,12 @@ def _by_mark(
     return parts
 
 
-def _login_parts(topics: Sequence[Topic], found: Reading) -> list[Part]:
-    messages = [read(frame) for frame in found.logins]
+def _profile_parts(topics: Sequence[Topic], found: Reading) -> list[Part]:
+    messages = [read(frame) for frame in found.profiles]
     at_ns = np.array([beijing.to_ns(m.tree["time"]) for m in messages], np.int64)
     columns = profile_columns(messages) | {"sampled_at_ns": at_ns}
     rows = np.arange(len(messages))
-    owners = [found.vins[frame[4:21]] for frame in found.logins]
-    places = np.array(found.login_places, np.int32)
+    owners = [found.vins[frame[4:21]] for frame in found.profiles]
+    places = np.array(found.profile_places, np.int32)
     whole = _batch(topics, columns, rows, np.ones(len(rows), np.int64), owners, places)
     return [Part(whole, places)]

@@ -28,6 +28,11 @@ def flag(name: str, title: str, words: dict[int, str]) -> Field:
     return Field(name, 1, title, words=words)
 
 
+def place(name: str, title: str, high: int, width: int = 1) -> Field:
+    """The number of a pack, a motor, a cell, ..., from 1 on."""
+    return Field(name, width, title, low=1, high=high)
+
+
 def plain(name: str, width: int, title: str, *, low: int = 0, high: int | None = None) -> Field:
     """A number without unit and without reserved codes."""
     return Field(name, width, title, low=low, high=high, has_codes=False)
@@ -58,22 +63,28 @@ def tenth_a(name: str, title: str, high: int, zero_a: int) -> Field:
 
 
 def counted(name: str, width: int, title: str, high: int | None = None) -> Field:
-    """How many elements follow."""
+    """How many elements follow; "abnormal" and "invalid" in its place mean none."""
+    return Field(name, width, title, high=high)
+
+
+def length(name: str, width: int, title: str, high: int | None = None) -> Field:
+    """How many bytes or elements follow, without reserved codes."""
     return Field(name, width, title, high=high, has_codes=False)
 
 
-def fault_codes(name: str, what: str) -> Run:
-    """A list of the maker's own fault codes, 4 bytes each."""
-    element = Field("code", 4, f"{what} fault code", has_codes=False)
-    return Run(name, counted("count", 1, f"number of {what} faults", 252), element)
+def fault_lists(most: int) -> tuple[Run, ...]:
+    """Four lists of the maker's own fault codes, 4 bytes each."""
+    return tuple(
+        Run(
+            f"{part}_faults",
+            counted("count", 1, f"number of {part} faults", most),
+            Field("code", 4, f"{part} fault code", has_codes=False),
+        )
+        for part in FAULT_PARTS
+    )
 
 
-FAULT_LISTS = (
-    fault_codes("storage_faults", "storage device"),
-    fault_codes("motor_faults", "motor"),
-    fault_codes("engine_faults", "engine"),
-    fault_codes("other_faults", "other"),
-)
+FAULT_PARTS = ("storage", "motor", "engine", "other")
 ALARM_FLAGS = Field(
     "flags", 4, "general alarm flags, bit 0 least significant", has_codes=False, form="flags"
 )
@@ -90,7 +101,7 @@ LATITUDE = Field("lat_deg", 4, "latitude without its sign", "deg", high=90_000_0
 CUSTOM = (
     Run(
         "content",
-        counted("length", 2, "length of the user's own data"),
+        length("length", 2, "length of the user's own data", 65_531),
         Field("byte", 1, "user's own data", has_codes=False, form="bytes"),
     ),
 )
@@ -99,7 +110,7 @@ CUSTOM = (
 def blob(name: str, width: int, title: str) -> Run:
     """A length, then that many bytes."""
     element = Field("byte", 1, title, has_codes=False, form="bytes")
-    return Run(name, counted("length", width, f"length of {title}"), element)
+    return Run(name, length("length", width, f"length of {title}"), element)
 
 
 SIGNATURE = (
@@ -115,6 +126,7 @@ SIGNATURE = (
 )
 
 
-def probes(name: str, width: int, title: str = "probe temperature") -> Run:
+def probes(name: str, width: int, title: str = "probe temperature", high: int = 250) -> Run:
     """A count of `width` bytes, then one temperature a byte."""
-    return Run(name, counted("count", width, "number of probes"), temperature("probe_degc", title))
+    element = Field("probe_degc", 1, title, "degC", high=high, zero=40)
+    return Run(name, counted("count", width, "number of probes"), element)

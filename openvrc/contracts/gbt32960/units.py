@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from openvrc.contracts.gbt32960 import bodies_2016, bodies_2025
+from openvrc.contracts.gbt32960 import bodies_2016, bodies_2025, parameters
 from openvrc.contracts.gbt32960 import shared_bodies as s
-from openvrc.contracts.gbt32960.nodes import Field, Node, Run
+from openvrc.contracts.gbt32960.nodes import REST, Field, Node, Run
 
 PACK_CODE_BYTES = 24
 """Length of a pack's code in the 2025 edition (GB/T 34014)."""
@@ -93,7 +93,7 @@ LOGIN_2025: tuple[Node, ...] = (
     _ICCID,
     Run(
         "packs_of_bms",
-        s.counted("count", 1, "number of battery management systems", 20),
+        s.length("count", 1, "number of battery management systems", 20),
         s.plain("packs", 1, "battery packs of one BMS", high=50),
     ),
     Run("codes", None, _CODE_BYTE, lambda read: sum(read["packs_of_bms"]) * PACK_CODE_BYTES),
@@ -117,15 +117,24 @@ ACTIVATION: tuple[Node, ...] = (
     Field("chip_id", 16, "id of the security chip", has_codes=False, form="text"),
     s.blob("public_key", 2, "public key"),
     Field("vin", 17, "vehicle identification number", has_codes=False, form="text"),
-    Field("signature_start", 1, "start of the signature", has_codes=False, words={0xFF: "start"}),
-    *s.SIGNATURE,
+    *s.SIGNATURE,  # without the FF that announces it in a report
 )
 ACTIVATION_REPLY: tuple[Node, ...] = (
     s.flag("status", "activation", {1: "succeeded", 2: "failed"}),
     s.flag("info", "why", {0: "fine", 1: "chip is active already", 2: "VIN duplicate"}),
 )
-# Annex B leaves their content to the platform: kept as bytes behind the time.
-_REST = Field("byte", 1, "parameters", has_codes=False, form="bytes")
+QUERY: tuple[Node, ...] = (TIME, parameters.ASKED)
+SET: dict[Edition, tuple[Node, ...]] = {
+    Edition.Y2016: (TIME, parameters.listed(parameters.OF_2016)),
+    Edition.Y2025: (TIME, parameters.listed(parameters.OF_2025)),
+}
+"""A setting, and a terminal's answer to a query."""
+CONTROL: tuple[Node, ...] = (
+    TIME,
+    s.flag("control", "what to do", parameters.CONTROLS),
+    Run("content", None, Field("byte", 1, "parameters of the control", has_codes=False,
+                               form="bytes"), lambda read: int(read[REST])),
+)  # fmt: skip
 
 _COMMON: dict[int, tuple[Node, ...]] = {
     Command.VEHICLE_LOGOUT: LOGOUT,
@@ -133,11 +142,20 @@ _COMMON: dict[int, tuple[Node, ...]] = {
     Command.PLATFORM_LOGOUT: LOGOUT,
     Command.HEARTBEAT: (),
     Command.CALIBRATE_TIME: (),
+    Command.QUERY: QUERY,
+    Command.CONTROL: CONTROL,
 }
+FROM_PLATFORMS = (Command.ACTIVATION_REPLY, Command.QUERY, Command.SET, Command.CONTROL)
+"""Commands that go down to terminals."""
 UNITS: dict[Edition, dict[int, tuple[Node, ...]]] = {
-    Edition.Y2016: {**_COMMON, Command.VEHICLE_LOGIN: LOGIN_2016},
+    Edition.Y2016: {
+        **_COMMON,
+        Command.VEHICLE_LOGIN: LOGIN_2016,
+        Command.SET: SET[Edition.Y2016],
+    },
     Edition.Y2025: {
         **_COMMON,
+        Command.SET: SET[Edition.Y2025],
         Command.VEHICLE_LOGIN: LOGIN_2025,
         Command.ACTIVATE: ACTIVATION,
         Command.ACTIVATION_REPLY: ACTIVATION_REPLY,

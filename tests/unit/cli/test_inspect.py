@@ -31,6 +31,14 @@ FRAMES = [
     framed("##", 2, SIX + b"\x01", encryption=3),
     framed("$$", 0x90, SIX),
     b"junk" + heartbeat() + b"##",
+    full_2016()[:-1] + b"\x00",
+    full_2016()[:-1] + b"\x00" + b"more behind it",
+    full_2025()[:300],
+    full_2025()[:24],
+    full_2025()[:25],
+    framed("##", 0x81, SIX + hexed("02 02 00 1E 80 01")),
+    framed("##", 0x08, hexed("")),
+    framed("##", 2, SIX + hexed("02 FF", "08 FE", "09 01 01 FF FF")),
 ]
 
 
@@ -72,6 +80,35 @@ def test_a_password_is_not_shown() -> None:
     )
     assert "secret" not in shown
     assert b"secret".hex(" ") not in shown
+
+
+def test_a_damaged_frame_is_told_field_by_field_with_what_is_wrong() -> None:
+    (lines,) = inspect(full_2016()[:-1] + b"\x00")
+    assert lines[0].meaning.startswith("bad_checksum")
+    assert lines[-1].field == "check byte"
+    assert f"{full_2016()[-1]:02X}" in lines[-1].meaning
+    told = meanings(full_2016()[:120])
+    assert told["pack_voltage_v"] == "total voltage: 350 V"
+    assert told["unread"].startswith("truncated: cells")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0x{}".format(", 0x".join(f"{b:02X}" for b in full_2016())),
+        "".join(f"\\x{b:02x}" for b in full_2016()),
+        full_2016().hex(":"),
+        f"2026-03-02 08:30:16,LTESTVEH000000001,{full_2016().hex(' ').upper()} ok",
+        f'"frame": "{full_2016().hex()}",\n"frame": "{full_2016().hex()}"',
+        "\n".join([full_2016().hex(), "", full_2016().hex(" ")]),
+    ],
+)
+def test_hex_is_found_in_dumps_sources_and_logs(text: str, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(text)
+    result = CliRunner().invoke(cli, ["inspect", "gbt32960", str(tmp_path / "log")])
+    assert result.exit_code == 0, result.output
+    n_frames = text.lower().replace(" ", "").count(full_2016()[4:21].hex()) or 1
+    assert f"piece {n_frames} of {n_frames}" in result.output
 
 
 @pytest.mark.parametrize("form", ["hex", "spaced", "hex file", "bytes file"])

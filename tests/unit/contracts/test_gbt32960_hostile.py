@@ -115,11 +115,11 @@ def test_a_length_that_lies_costs_no_frame_behind_it(claimed: int) -> None:
 @pytest.mark.parametrize(
     ("body", "stopped"),
     [
-        ("08 FF", "cells"),  # 255 packs announced, none there
+        ("08 FA", "cells"),  # 250 packs announced, none there
         ("08 01 01 0D AC 29 AF FF FF 00 01 C8 0E 10", "cells"),  # 200 cells announced, one there
-        ("09 01 01 FF FF 3C", "temperatures"),
+        ("09 01 01 FF FD 3C", "temperatures"),
         ("07 00 00 00 00 00 FC 00", "alarms"),
-        ("03 0B B8 03 E8 00 64 FF FF 3C", "fuel_cell"),
+        ("03 0B B8 03 E8 00 64 FF FD 3C", "fuel_cell"),
         ("02 FD 01", "motors"),
         ("80 FF FF 01", "custom"),
         ("01 01", "vehicle"),

@@ -16,12 +16,15 @@ from openvrc.contracts.topics import Topic
 from tests.support.gbt32960 import (
     AT_NS,
     NO_ALARM,
+    SIX,
     VEHICLE_2016,
     VEHICLE_2025,
     VIN,
     cells_2016,
+    framed,
     full_2016,
     full_2025,
+    hexed,
     login_frame,
     position,
     probes,
@@ -240,12 +243,25 @@ def test_the_datum_of_2025_is_honoured(datum: int) -> None:
         assert (found[0]["lat_deg"], found[0]["lon_deg"]) == pytest.approx((39.9, 116.4), abs=2e-6)
 
 
-def test_a_login_becomes_a_profile_with_the_agreed_period_and_the_packs_codes() -> None:
+def test_a_login_becomes_a_profile_with_the_packs_codes_and_says_no_period() -> None:
     (row,) = rows(login_frame(codes=b"ABCDEFGHIJKL"), "vehicle_profile")
-    assert (row["report_period_s"], row["pack_codes"]) == (30.0, "ABCDEFGHIJKL")
+    assert row["pack_codes"] == "ABCDEFGHIJKL"
+    assert "report_period_s" not in row
     (row,) = rows(login_frame(codes=b"A" * 24 + b"B" * 24, start="$$"), "vehicle_profile")
     assert row["pack_codes"] == "A" * 24 + "," + "B" * 24
     assert rows(login_frame()) == rows(login_frame(), "vehicle_state") == []
+
+
+@pytest.mark.parametrize(("start", "period"), [("##", "00 0A"), ("$$", "0A")])
+def test_a_terminals_answer_to_a_query_becomes_the_agreed_period(start: str, period: str) -> None:
+    unit = SIX + hexed("03", "09 3C", "02", period, "10 02")  # heartbeat 60 s, period 10 s
+    (row,) = rows(framed(start, Command.QUERY, unit, response=1), "vehicle_profile")
+    assert row["report_period_s"] == 10.0
+    assert "pack_codes" not in row
+    invalid = SIX + hexed("01", "02", "FF" * (len(period) // 2 + len(period) // 4))
+    assert rows(framed(start, Command.QUERY, invalid, response=1), "vehicle_profile") == []
+    assert rows(framed(start, Command.QUERY, unit, response=2), "vehicle_profile") == []
+    assert rows(framed(start, Command.SET, unit), "vehicle_profile") == [], "not yet agreed to"
 
 
 def test_the_rest_of_a_report_that_stops_is_told_in_its_row() -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from openvrc.contracts import quality
+from openvrc.contracts.codecs.gbt32960_codec import Gbt32960Codec
 from openvrc.contracts.gbt32960.message import Message, read, rewritten
 from openvrc.contracts.gbt32960.nodes import Field, Group, Run, Validity
 from openvrc.contracts.gbt32960.units import Edition, body_of
 from openvrc.contracts.reasons import Reason
-from tests.support.gbt32960 import AT_NS, SIX, VIN, framed, hexed
+from openvrc.contracts.topics import Topic
+from tests.support.gbt32960 import AT_NS, NO_ALARM, SIX, VIN, framed, hexed
 
 TIME = SIX.hex(" ")
 
@@ -42,7 +45,7 @@ def values(start: str, kind: int, tree: dict[str, Any]) -> dict[str, Any]:
                 values(start, kind, item) if isinstance(item, dict) else scaled(name, item)
                 for item in raw
             ]
-        return fields[name].value(raw) if isinstance(raw, int) else raw
+        return fields[name].value(raw) if isinstance(raw, int) and name in fields else raw
 
     return {name: scaled(name, raw) for name, raw in tree.items()}
 
@@ -346,13 +349,71 @@ def test_key_exchange_and_activation_2025() -> None:
     assert read(key).tree == {
         "kind": 5, "key": b"\xab\xcd", "valid_from": SIX, "valid_to": bytes([27, 3, 2, 0, 0, 0]),
     }  # fmt: skip
-    unit = SIX + b"C" * 16 + hexed("00 02 01 02") + VIN.encode() + hexed("FF 01 00 01 AA 00 01 BB")
+    unit = SIX + b"C" * 16 + hexed("00 02 01 02") + VIN.encode() + hexed("01 00 01 AA 00 01 BB")
     tree = read(framed("$$", 0x09, unit)).tree
     assert (tree["chip_id"], tree["public_key"], tree["vin"]) == (
         b"C" * 16, b"\x01\x02", VIN.encode(),
     )  # fmt: skip
     assert (tree["algorithm"], tree["r"], tree["s"]) == (1, b"\xaa", b"\xbb")
     assert read(framed("$$", 0x0A, hexed("02 01"))).tree == {"status": 2, "info": 1}
+
+
+def test_an_activation_2025_has_no_mark_before_its_signature() -> None:
+    """Table B.3 ends in the block of table 8, and a terminal's recorded frame agrees: 561 bytes."""
+    unit = SIX + b"1234567821345678" + hexed("01 03") + bytes(259) + VIN.encode()
+    unit += hexed("02 01 00") + bytes(256) + hexed("00 00")
+    assert len(unit) == 0x231
+    tree = read(framed("$$", 0x09, unit)).tree
+    assert (tree["algorithm"], len(tree["public_key"]), len(tree["r"]), tree["s"]) == (
+        2, 259, 256, b"",
+    )  # fmt: skip
+
+
+def test_queries_settings_and_controls() -> None:
+    query = read(framed("##", 0x80, SIX + hexed("02 02 09")))
+    assert query.tree == {"time": SIX, "parameters": [2, 9]}
+    unit = SIX + hexed("04", "02 00 1E", "04 03", "05") + b"abc" + hexed("07") + b"V1.00"
+    listed = [
+        {"parameter": 2, "value": 30}, {"parameter": 4, "value": 3},
+        {"parameter": 5, "value": b"abc"}, {"parameter": 7, "value": b"V1.00"},
+    ]  # fmt: skip
+    for command, response in ((0x81, 0xFE), (0x80, 1)):  # a setting; the answer to a query
+        message = read(framed("##", command, unit, response=response))
+        assert (message.stop, message.tree) == (None, {"time": SIX, "parameters": listed})
+    newer = read(framed("$$", 0x81, SIX + hexed("01 02 1E"))).tree  # one byte in 2025
+    assert newer["parameters"] == [{"parameter": 2, "value": 30}]
+    control = read(framed("##", 0x82, SIX + hexed("06 03 AA")))
+    assert control.tree == {"time": SIX, "control": 6, "content": b"\x03\xaa"}
+
+
+def test_a_parameter_without_a_stated_length_stops_the_reading() -> None:
+    stop = read(framed("##", 0x81, SIX + hexed("02 02 00 1E 80 01"))).stop
+    assert stop is not None
+    assert (stop.reason, stop.offset) == (Reason.UNKNOWN_BODY, 35)
+
+
+@pytest.mark.parametrize(("code", "state"), [(0xFE, "abnormal"), (0xFF, "invalid")])
+def test_a_code_in_the_place_of_a_count_means_no_list(code: int, state: str) -> None:
+    two = f"{code:02X}"
+    cases = [
+        ("##", 0x02, two, {"motors": code}),
+        ("##", 0x07, f"00 00 00 00 00 {two} 00 {two} 01 00 00 00 07", NO_ALARM | {
+            "storage_faults": code, "engine_faults": code, "other_faults": [7]}),
+        ("##", 0x08, two, {"packs": code}),
+        ("##", 0x09, f"01 01 FF {two}", {"packs": [
+            {"number": 1, "probes_degc": 0xFF00 | code}]}),
+        ("$$", 0x07, f"01 01 0D AC 75 30 FF {two}", {"packs": [
+            {"number": 1, "voltage_v": 3500, "current_a": 30_000, "cells_v": 0xFF00 | code}]}),
+        ("$$", 0x30, two, {"stacks": code}),
+    ]  # fmt: skip
+    for start, kind, body, tree in cases:
+        message, _ = one_body(start, kind, hexed(body))
+        assert message.bodies[0].tree == tree
+    (batch,) = Gbt32960Codec().decode(
+        Topic("z", "vehicle", VIN, "battery_state", "gbt32960"),
+        framed("##", 2, SIX + hexed("08", two)), 0,
+    ).batches  # fmt: skip
+    assert quality.names_of(batch.to_records()[0]["quality_bits"]) == [f"cell_voltages_v.{state}"]
 
 
 @pytest.mark.parametrize("command", [0x07, 0x08])

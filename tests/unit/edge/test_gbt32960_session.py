@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from edge.gbt32960.session import Outcome, Rules, Session
+from edge.gbt32960.rules import Outcome, Rules
+from edge.gbt32960.session import Session
 from edge.gbt32960.vault import ANYBODY, Keys, Vault, encrypt_blocks
-from openvrc.contracts.gbt32960.frame import Garbage, build
+from openvrc.contracts.gbt32960.frame import Garbage, bcc, build, split
 from openvrc.contracts.gbt32960.message import read, report
 from openvrc.contracts.gbt32960.units import Command, Edition, Encryption
 from openvrc.contracts.reasons import Reason
@@ -296,3 +297,56 @@ def test_both_editions_on_one_connection_are_understood() -> None:
 def test_probes_alone_are_a_report_too() -> None:
     frame = report(Edition.Y2016, 2, VIN, AT_NS, [probes(9, [60])])
     assert logged_in().on_frame(frame, AT_NS).deliveries == [(VIN, "gbt32960", frame)]
+
+
+def activation(private: Any, vin: str = VIN, named: str = VIN) -> bytes:
+    unit = SIX + b"CHIP-00000000001" + hexed("00 02 AB CD") + named.encode()
+    good = private.sign(unit, padding.PKCS1v15(), hashes.SHA256())
+    return framed("$$", 9, unit + b"\x02" + len(good).to_bytes(2, "big") + good + b"\0\0", vin)
+
+
+def test_a_chip_is_activated_under_the_key_that_is_registered_for_its_vehicle() -> None:
+    private, other = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    vault = Vault({VIN: Keys(signer=private.public_key())})
+    cases = [
+        (activation(private), 1, []),
+        (activation(other), 2, ["bad_signature"]),
+        (activation(private, named=OTHER), 2, ["bad_signature"]),
+        (activation(private, vin=OTHER, named=OTHER), 2, ["bad_signature"]),
+        (activation(private)[:-40] + bytes(40), 2, ["bad_signature"]),
+    ]
+    for frame, status, reasons in cases:
+        whole = frame[:-1] + bytes([bcc(frame[2:-1])])
+        outcome = session(vault).on_frame(whole, AT_NS)
+        reply = read(outcome.reply)
+        assert (reply.head.command, reply.tree) == (0x0A, {"status": status, "info": 0})
+        assert refused(outcome) == reasons
+
+
+@pytest.mark.parametrize("command", [0x80, 0x81, 0x82])
+@pytest.mark.parametrize("start", ["##", "$$"])
+def test_commands_that_go_down_to_terminals_are_refused_and_say_so(
+    start: str, command: int
+) -> None:
+    outcome = logged_in().on_frame(framed(start, command, SIX + b"\0"), AT_NS)
+    assert (flag(outcome), refused(outcome)) == (2, ["unknown_command"])
+    assert b"from a platform to terminals" in outcome.deliveries[0][2]
+
+
+@pytest.mark.parametrize(("kind", "length"), [(2, 16), (4, 16), (3, 15), (5, 32)])
+def test_a_key_that_cannot_be_used_is_refused_without_being_kept(kind: int, length: int) -> None:
+    unit = bytes([kind]) + length.to_bytes(2, "big") + b"K" * length + SIX + SIX
+    outcome = logged_in().on_frame(framed("$$", 0x0B, unit), AT_NS)
+    assert (flag(outcome), refused(outcome)) == (2, ["encrypted"])
+    assert b"KKK" not in outcome.reply + outcome.deliveries[0][2]
+
+
+def test_a_terminal_is_asked_for_its_period_and_its_answer_goes_on() -> None:
+    made = session(asks_period=True)
+    outcome = made.on_frame(login_frame(start="$$"), AT_NS)
+    login, query = (p for p in split(outcome.reply) if isinstance(p, bytes))
+    assert read(login).head.response == 1
+    assert read(query).tree == {"time": SIX, "parameters": [2]}
+    answer = framed("$$", 0x80, SIX + hexed("01 02 0A"), response=1)
+    assert made.on_frame(answer, AT_NS) == Outcome(deliveries=[(VIN, "gbt32960", answer)])
+    assert session().on_frame(answer, AT_NS) == Outcome(), "nobody logged in"
