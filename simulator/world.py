@@ -7,7 +7,7 @@ same frames byte for byte; it has no clock and never waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -182,10 +182,13 @@ record, and a tick for each of a log's frames would cost fifty times the records
 def unpaced(world: World) -> Iterator[Frame]:
     """The world's frames as fast as they can be taken: a log's in its steps, others as they are.
 
-    A world that is such a log says how long a step may be in `unpaced_step_s`.
+    A world that is such a log says how long a step may be in `unpaced_step_s`; one with
+    `frames_of` makes such frames itself, which spares joining them from small ones.
     `vrc analyse` and a replay without pace take the same frames, so they find at the same time.
     """
-    return merged(world.frames(), getattr(world, "unpaced_step_s", 0.0))
+    step_s = getattr(world, "unpaced_step_s", 0.0)
+    frames_of: Callable[[float], Iterator[Frame]] | None = getattr(world, "frames_of", None)
+    return frames_of(step_s) if frames_of else merged(world.frames(), step_s)
 
 
 def merged(frames: Iterable[Frame], span_s: float) -> Iterator[Frame]:

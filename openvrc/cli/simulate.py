@@ -46,6 +46,24 @@ from openvrc.settings import load_settings
 )
 @click.option("--broker", "broker_url", help="mqtt[s]://[user:password@]host[:port]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for ground_truth.json")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3660),
+    help="fleet only: write so many days of battery data to --out, without a broker",
+)
+@click.option(
+    "--faulty", type=click.IntRange(0), default=0, help="With --days: vehicles with a fault"
+)
+@click.option(
+    "--from", "first_day", default="2026-01-01", show_default=True, help="With --days: first day"
+)
+@click.option(
+    "--dirt",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="With --days: how dirty the data are, 1 as real ones, 0 clean",
+)
 def simulate(
     scenario: str | None,
     is_list: bool,
@@ -61,6 +79,10 @@ def simulate(
     gbt32960_edition: str,
     broker_url: str | None,
     out: Path | None,
+    days: int | None,
+    faulty: int,
+    first_day: str,
+    dirt: float,
 ) -> None:
     """Publish the simulated world SCENARIO until it ends or Ctrl-C."""
     from openvrc.contracts.gbt32960.units import Edition
@@ -70,6 +92,21 @@ def simulate(
     if is_list:
         for name, plugin in known.items():
             click.echo(f"{name:<20} {plugin.description}")
+        return
+    if days is not None:
+        from openvrc.cli.fleet_days import write_fleet
+
+        if scenario != "fleet" or out is None:
+            raise click.UsageError("--days needs the scenario fleet and --out")
+        write_fleet(
+            out,
+            vehicles=vehicles or 1000,
+            days=days,
+            faulty=faulty,
+            seed=seed,
+            first_day=first_day,
+            dirt_rate=dirt,
+        )
         return
     if scenario not in known:
         raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")

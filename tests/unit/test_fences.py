@@ -17,6 +17,7 @@ CORES = (
     "cloud/alerting",
     "cloud/engine",
     "simulator/physics",
+    "simulator/energy",
 )
 IMPURE_CALLS = {"open", "print", "input"}
 CLOCK_METHODS = {"now", "utcnow", "today"}
