@@ -23,6 +23,7 @@ from cloud.api.params import (
 )
 from cloud.api.parts import CloudParts, Parts, Viewer
 from cloud.store import reads
+from cloud.store.read_reporting import reporting_of, reporting_sums
 
 router = APIRouter(tags=["accounting"], dependencies=[Depends(only_known_parameters)])
 
@@ -42,7 +43,10 @@ def accounting(
     `totals` are those of all senders that are asked for, `sources` one page of them. `rejected`
     counts by reason; `duplicates` stand beside the sum. `stages` says what waits where: in the
     edges that report, and in this service. `latency_ms` is measured by this process since it
-    started.
+    started. `national_reporting` counts what a regulator would ask about vehicles that speak
+    GB/T 32960.3: findings in all and still open by component (`period`, `back_fill`,
+    `alarm_window`); each is an alert of `data.national_reporting`. A source has it if it is such
+    a vehicle and something was found.
     """
     after = _place(cursor)
     with parts.database() as connection:
@@ -50,11 +54,18 @@ def accounting(
             connection, parts.pipeline.counts, zone=zone, run_id=run, source=source, after=after,
             limit=limit,
         )  # fmt: skip
+        reported = reporting_sums(connection, zone=zone, run_id=run, subject=source)
+        of_source = reporting_of(connection, found.sources)
     latency = parts.pipeline.latency()
     end = found.next_after
     return {
         "totals": present.account(found.totals),
-        "sources": [present.source_account(account) for account in found.sources],
+        "national_reporting": present.reporting(reported),
+        "sources": [
+            present.source_account(account)
+            | present.reporting_of(of_source, (account.zone, account.run_id, account.source_id))
+            for account in found.sources
+        ],
         "next_cursor": encode_cursor([str(key) for key in end]) if end else None,
         "stages": _stages(parts),
         "latency_ms": {"stored": asdict(latency.stored), "alert": asdict(latency.alert)},

@@ -13,6 +13,7 @@ from cloud.alerting import Alert
 from cloud.edges import HeardEdge
 from cloud.latest import RunLatest
 from cloud.latest_tables import NEVER_NS
+from cloud.store.read_reporting import Reporting, VehicleKey
 from cloud.store.reads import (
     Account,
     AlertAction,
@@ -181,6 +182,16 @@ def source_account(s: SourceAccount) -> Json:
         "sessions": s.sessions,
         "gaps": [list(gap) for gap in s.gaps],
     } | account(s.account)
+
+
+def reporting(found: Reporting) -> Json:
+    """Findings of `data.national_reporting` by component."""
+    return {component: {"found": n.found, "open": n.open} for component, n in found.items()}
+
+
+def reporting_of(of_vehicle: Mapping[VehicleKey, Reporting], key: VehicleKey) -> Json:
+    """One vehicle's, under its name; nothing where nothing was found."""
+    return {"national_reporting": reporting(of_vehicle[key])} if key in of_vehicle else {}
 
 
 def run_facts(run: RunLatest) -> Json:

@@ -34,6 +34,7 @@ DATA_CLASS = {
     "vehicle_state": "motion",
     "rsu_objects": "motion",
     "battery_state": "battery",
+    "drive_state": "battery",
     "vehicle_profile": "battery",
     "charger_state": "battery",
     "segment_state": "traffic",

@@ -283,11 +283,16 @@ def _packs(rng: np.random.Generator) -> dict[str, Any]:
     packs.append(_terminal())
     joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
     by_protocol = joined["id"] == "terminal"
+    marked = np.where(np.isin(joined["at_ns"], START_NS + MARKED_S * NS_PER_S), 0b1001, 0)
     return _battery_columns(joined) | {
         # Only what the national protocol brought has these bits.
-        "quality_bits": np.where(by_protocol, 0, ABSENT_I64),
+        "quality_bits": np.where(by_protocol, marked, ABSENT_I64),
         "vehicle_speed_mps": np.where(by_protocol, DRIVE_MPS, np.nan),
     }
+
+
+MARKED_S = np.arange(10, 20)
+"""When the terminal calls voltage and current abnormal."""
 
 
 def _terminal() -> dict[str, Array]:

@@ -155,3 +155,47 @@ def test_a_report_needs_an_operators_key_and_every_figure(cloud: RunningCloud) -
     answer = cloud.post("/v1/edges/e", lacking)
     assert answer.status_code == 422
     assert "spool_bytes" in json.dumps(answer.json())
+
+
+def national_report(second: int, **columns: Any) -> Batch:
+    """A report of a driving vehicle that speaks the national protocol."""
+    facts: dict[str, Any] = {
+        "source_id": "LTESTVEH000000001", "subject_id": "LTESTVEH000000001",
+        "id_kind": "permanent", "quality_bits": 0, "vehicle_speed_mps": 10.0,
+        "bms_alarm_level": 0, "lateness": 0,
+    }  # fmt: skip
+    at_ns = START_NS + second * 1_000_000_000
+    received = {"edge_received_at_ns": at_ns}
+    return one_row("battery_state", at_ns=at_ns, zone="nation", **(facts | received | columns))
+
+
+def test_what_a_regulator_asks_stands_beside_the_accounts(cloud: RunningCloud) -> None:
+    clean = {"found": 0, "open": 0}
+    west = cloud.json("/v1/accounting", params={"zone": "west"})
+    assert west["national_reporting"] == dict.fromkeys(
+        ("period", "back_fill", "alarm_window"), clean
+    )
+    assert all("national_reporting" not in source for source in west["sources"])
+    times = [0, 30, 150, *range(180, 900, 30)]  # a gap of 120 s that nobody fills
+    cloud.send([national_report(second) for second in times])
+    expected = {
+        "period": {"found": 1, "open": 0},
+        "back_fill": {"found": 1, "open": 1},
+        "alarm_window": clean,
+    }
+
+    def answers() -> dict[str, Any]:
+        told: dict[str, Any] = cloud.json("/v1/accounting", params={"zone": "nation"})
+        return told
+
+    deadline_s = time.monotonic() + 20.0
+    while answers()["national_reporting"] != expected and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert answers()["national_reporting"] == expected
+    (vehicle,) = answers()["sources"]
+    assert vehicle["national_reporting"] == expected
+    narrowed = cloud.json("/v1/accounting", params={"source": "LTESTVEH000000001"})
+    assert narrowed["national_reporting"] == expected
+    assert cloud.json("/v1/accounting", params={"run": "other"})["national_reporting"][
+        "period"
+    ] == (clean)

@@ -24,8 +24,10 @@ class Gbt32960Codec:
 
     name = "gbt32960"
     content_type = "application/octet-stream"
-    messages = ("battery_state", "vehicle_state", "vehicle_profile")
+    messages = ("battery_state", "vehicle_state", "vehicle_profile", "drive_state")
     """What one frame may hold; rejects belong to the first."""
+    written = ("battery_state", "vehicle_state", "vehicle_profile")
+    """What becomes frames; a drive's units are read only."""
 
     def __init__(self, edition: Edition = Edition.Y2016) -> None:
         self._edition = edition
@@ -69,8 +71,8 @@ class Gbt32960Codec:
         return [b"".join(frames[start:end]) for start, end in bounds]
 
     def _carried(self, batch: Batch) -> Batch:
-        if batch.message not in self.messages:
-            raise ContractError("message", batch.message, "one of " + ", ".join(self.messages))
+        if batch.message not in self.written:
+            raise ContractError("message", batch.message, "one of " + ", ".join(self.written))
         return batch
 
 

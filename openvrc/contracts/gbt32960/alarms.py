@@ -49,7 +49,14 @@ def names_of(flags: int, is_2025: bool) -> list[str]:
     >>> names_of(0b1000_0000_0010, False)
     ['battery_over_temperature', 'insulation']
     """
+    return [name_of(bit, is_2025) for bit in range(32) if flags >> bit & 1]
+
+
+def name_of(bit: int, is_2025: bool) -> str:
+    """Name of one flag.
+
+    >>> name_of(23, True), name_of(23, False)
+    ('storage_thermal_event', 'bit_23')
+    """
     names = NAMES_2025 if is_2025 else NAMES_2016
-    return [
-        names[bit] if bit < len(names) else f"bit_{bit}" for bit in range(32) if flags >> bit & 1
-    ]
+    return names[bit] if bit < len(names) else f"bit_{bit}"

@@ -16,6 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.gbt32960 import beijing
+from openvrc.contracts.gbt32960.alarm_texts import (
+    MAX_CODES_TEXT,
+    MAX_LEVELS_TEXT,
+    has_lists,
+    joined,
+    texts_of,
+)
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES
 from openvrc.contracts.gbt32960.marks import MAGIC, MARK_TYPE, read_mark
 from openvrc.contracts.gbt32960.message import Body, Message, Stop, read
@@ -28,6 +35,8 @@ Ints = npt.NDArray[np.int64]
 MISSING = -1
 """Raw value of a field that no body of the frame holds."""
 
+DRIVE_BODIES = ("motors", "fuel_cell", "engine", "stacks", "supercap")
+"""Bodies that become rows of `drive_state`; only a frame with one of them has such rows."""
 SCALARS: dict[str, tuple[str, ...]] = {
     "vehicle": (
         "charging", "speed_mps", "odometer_m", "pack_voltage_v", "pack_current_a", "soc_ratio",
@@ -55,6 +64,15 @@ class Part:
     """What the count said of the list: a code in its place means that there is none."""
 
 
+@dataclass(frozen=True)
+class DrivePart:
+    """Bodies of drive units, and the vehicle's, in `k` frames of one layout."""
+
+    rows: Ints  # (k,)
+    matrix: Bytes  # (k, length)
+    bodies: tuple[Body, ...]
+
+
 @dataclass
 class Reports:
     """Raw values of `n` reports; row i is frame i."""
@@ -67,6 +85,11 @@ class Reports:
     """The description of "body.field" in an edition (True: 2025), for those that occur."""
     cells: list[Part] = field(default_factory=list)
     probes: list[Part] = field(default_factory=list)
+    drives: list[DrivePart] = field(default_factory=list)
+    alarm_levels: dict[int, str] = field(default_factory=dict)
+    """Of rows that give a level to an alarm, "name:level" with commas."""
+    fault_codes: dict[int, str] = field(default_factory=dict)
+    """Of rows with the maker's own codes, "part:code" with commas."""
     stops: dict[int, Stop] = field(default_factory=dict)
     """Rows of which a part could not be read."""
     marks: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -149,14 +172,15 @@ def _extract(found: Reports, rows: Ints, matrix: Bytes, model: Message) -> None:
     is_2025 = bool(found.is_2025[rows[0]])
     if model.stop is not None:
         found.stops |= dict.fromkeys(rows.tolist(), model.stop)
+    if any(body.name in DRIVE_BODIES for body in model.bodies):
+        wanted = (*DRIVE_BODIES, "vehicle")
+        bodies = tuple(body for body in model.bodies if body.name in wanted)
+        found.drives.append(DrivePart(rows, matrix, bodies))
     for body in model.bodies:
         if body.name in SCALARS:
-            wanted = SCALARS[body.name]
-            for item in body.items:
-                if item.count < 0 and len(item.path) == 1 and item.field.name in wanted:
-                    name = f"{body.name}.{item.field.name}"
-                    found.raw[name][rows] = _column(matrix, item)
-                    found.field_of[name, is_2025] = item.field
+            _read_scalars(found, rows, matrix, body, is_2025)
+        if body.name == "alarms" and has_lists(body.items):
+            _read_alarm_lists(found, rows, matrix, body)
         elif body.name in _LISTS:
             parts = found.cells if body.name == "cells" else found.probes
             parts += _parts(rows, matrix, body.items, _LISTS[body.name])
@@ -164,6 +188,26 @@ def _extract(found: Reports, rows: Ints, matrix: Bytes, model: Message) -> None:
                 parts.append(_no_packs(rows, body.items[0], state))
         elif body.kind == MARK_TYPE:
             _read_marks(found, rows, matrix, body)
+
+
+def _read_scalars(found: Reports, rows: Ints, matrix: Bytes, body: Body, is_2025: bool) -> None:
+    wanted = SCALARS[body.name]
+    for item in body.items:
+        if item.count < 0 and len(item.path) == 1 and item.field.name in wanted:
+            name = f"{body.name}.{item.field.name}"
+            found.raw[name][rows] = _column(matrix, item)
+            found.field_of[name, is_2025] = item.field
+
+
+def _read_alarm_lists(found: Reports, rows: Ints, matrix: Bytes, body: Body) -> None:
+    for row, line in zip(rows.tolist(), matrix, strict=True):
+        levels, codes = texts_of(line.tobytes(), body.items)
+        for texts, text, most in (
+            (found.alarm_levels, levels, MAX_LEVELS_TEXT),
+            (found.fault_codes, codes, MAX_CODES_TEXT),
+        ):
+            if text:
+                texts[row] = joined((texts.get(row, "") + "," + text).split(","), most)
 
 
 def _read_marks(found: Reports, rows: Ints, matrix: Bytes, body: Body) -> None:
@@ -185,7 +229,7 @@ def _parts(rows: Ints, matrix: Bytes, items: Sequence[Item], wanted: str) -> Ite
     for item in items:
         if item.count >= 0 and item.path[-1] == wanted:
             state = _count_state(matrix, before)
-            yield Part(rows, _columns(matrix, item), item.field, pack, state)
+            yield Part(rows, columns_at(matrix, item), item.field, pack, state)
             pack = {}
         elif item.field.name in _PACK_FIELDS:
             pack[item.field.name] = _column(matrix, item)
@@ -207,10 +251,24 @@ def _no_packs(rows: Ints, count: Item, state: Validity) -> Part:
 
 
 def _column(matrix: Bytes, item: Item) -> Ints:
-    return _columns(matrix, item)[:, 0].astype(np.int64)
+    return columns_at(matrix, item)[:, 0].astype(np.int64)
 
 
-def _columns(matrix: Bytes, item: Item) -> npt.NDArray[Any]:
+def columns_at(matrix: Bytes, item: Item) -> npt.NDArray[Any]:
+    """Raw values of an item (k, count) in frames of one layout."""
     part = matrix[:, item.offset : item.offset + item.n_bytes]
     width = item.field.width
     return part if width == 1 else np.ascontiguousarray(part).view(f">u{width}")
+
+
+def validities(field: Field, raw: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """`Field.validity` of each raw value, in its shape."""
+    if field.words is not None:
+        is_valid = np.isin(raw, list(field.words))
+    else:
+        is_valid = (raw >= field.low) & (raw <= field.top)
+    found = np.where(is_valid, Validity.VALID, Validity.OUT_OF_RANGE).astype(np.int8)
+    if field.has_codes:
+        found[~is_valid & (raw == field.abnormal)] = Validity.ABNORMAL
+        found[~is_valid & (raw == field.invalid)] = Validity.INVALID
+    return found

@@ -6,15 +6,18 @@ What a record lacks is written as the code "invalid", which reads back as absent
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import hexdigits
 from typing import Any
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.gbt32960 import beijing, bodies_2016, bodies_2025
+from openvrc.contracts.gbt32960.alarm_texts import level_bits
 from openvrc.contracts.gbt32960.frame import is_vin
 from openvrc.contracts.gbt32960.marks import LIVE, MARK_TYPE, write_mark
 from openvrc.contracts.gbt32960.message import command, report
 from openvrc.contracts.gbt32960.nodes import Field, Group, Node, Tree
+from openvrc.contracts.gbt32960.shared_bodies import FAULT_PARTS
 from openvrc.contracts.gbt32960.units import Command, Edition
 
 Record = Mapping[str, Any]
@@ -199,15 +202,26 @@ def _extremes(cells: Sequence[float | None], probes: Sequence[float | None]) -> 
 
 
 def _alarms(record: Record, edition: Edition) -> Tree:
-    empty = {f"{part}_faults": list[int]() for part in ("storage", "motor", "engine", "other")}
-    level = record["bms_alarm_level"]
+    flags, level = record.get("bms_alarm_bits", 0), record["bms_alarm_level"]
     if edition is Edition.Y2016:
         level = min(level, 3)  # there is no level 4 yet
-    tree = {"level": level, "flags": record.get("bms_alarm_bits", 0), **empty}
+    tree = {"level": level, "flags": flags, **_fault_lists(record.get("bms_fault_codes") or "")}
     if edition is Edition.Y2025:
-        flags = record.get("bms_alarm_bits", 0)
-        tree["levels"] = [{"bit": b, "level": level} for b in range(32) if flags >> b & 1]
+        said = record.get("bms_alarm_levels") or ""
+        levels = level_bits(said) if said else {b: level for b in range(32) if flags >> b & 1}
+        tree["levels"] = [{"bit": bit, "level": level} for bit, level in levels.items()]
     return tree
+
+
+def _fault_lists(text: str) -> dict[str, list[int]]:
+    """The four lists of a `bms_fault_codes`. Raises ContractError for what is none."""
+    lists: dict[str, list[int]] = {f"{part}_faults": [] for part in FAULT_PARTS}
+    for word in filter(None, text.split(",")):
+        part, _, code = word.partition(":")
+        if f"{part}_faults" not in lists or len(code) != 8 or not set(code) <= set(hexdigits):
+            raise ContractError("bms_fault_codes", word, "part:code with 8 hex digits")
+        lists[f"{part}_faults"].append(int(code, 16))
+    return lists
 
 
 def _cells(record: Record, cells: Sequence[float | None], nodes: Sequence[Node]) -> Tree:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from openvrc.contracts import geo
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.gbt32960 import bodies_2016, bodies_2025
-from openvrc.contracts.gbt32960.bulk import MISSING, Ints, Reports
+from openvrc.contracts.gbt32960.bulk import MISSING, Ints, Reports, validities
 from openvrc.contracts.gbt32960.lists import FIRST_PACK, PACK_NUMBERS, PackLists, gather
 from openvrc.contracts.gbt32960.nodes import Field, Group, Validity
 from openvrc.contracts.messages.vehicle import MAX_CELLS, MAX_PROBES
@@ -106,6 +106,8 @@ def battery_columns(reports: Reports, moments: Moments) -> tuple[Columns, Ints, 
         "bms_alarm_level": _whole(level, is_vehicle, moment),
         "bms_alarm_bits": _whole(flags, is_vehicle, moment),
         "quality_bits": bits,
+        **_stated(scalars, is_vehicle, moment),
+        **_alarm_texts(reports, moments, is_vehicle, moment),
     }
     return columns, moment, pack
 
@@ -123,6 +125,38 @@ def vehicle_columns(reports: Reports, moments: Moments) -> tuple[Columns, Ints]:
         "speed_mps": speed_mps[rows],
     }
     return columns, rows
+
+
+_STATED = {
+    "highest_cell_v": "extremes.highest_v",
+    "lowest_cell_v": "extremes.lowest_v",
+    "highest_probe_degc": "extremes.highest_degc",
+    "lowest_probe_degc": "extremes.lowest_degc",
+}
+
+
+def _stated(scalars: _Scalars, is_vehicle: Bools, moment: Ints) -> Columns:
+    """What the extremes body says (2016), where any frame has one."""
+    if (scalars["extremes.highest_v"].raw == MISSING).all():
+        return {}
+    return {
+        column: _only(is_vehicle, scalars[name].value[moment]) for column, name in _STATED.items()
+    }
+
+
+def _alarm_texts(reports: Reports, moments: Moments, is_vehicle: Bools, moment: Ints) -> Columns:
+    columns: Columns = {}
+    for name, of_row in (
+        ("bms_alarm_levels", reports.alarm_levels),
+        ("bms_fault_codes", reports.fault_codes),
+    ):
+        if of_row:
+            of_moment = {int(moments.of_row[row]): text for row, text in of_row.items()}
+            columns[name] = [
+                of_moment.get(m, "") if own else ""
+                for m, own in zip(moment.tolist(), is_vehicle.tolist(), strict=True)
+            ]
+    return columns
 
 
 class _Scalars(Mapping[str, Signal]):
@@ -167,19 +201,6 @@ class _Scalars(Mapping[str, Signal]):
             rows &= found == Validity.VALID
             value[rows] = (raw[rows] - field.zero) * field.times / field.over
         return Signal(value, validity, raw)
-
-
-def validities(field: Field, raw: Ints) -> npt.NDArray[np.int8]:
-    """`Field.validity` of each raw value (n,)."""
-    if field.words is not None:
-        is_valid = np.isin(raw, list(field.words))
-    else:
-        is_valid = (raw >= field.low) & (raw <= field.top)
-    found = np.where(is_valid, Validity.VALID, Validity.OUT_OF_RANGE).astype(np.int8)
-    if field.has_codes:
-        found[~is_valid & (raw == field.abnormal)] = Validity.ABNORMAL
-        found[~is_valid & (raw == field.invalid)] = Validity.INVALID
-    return found
 
 
 def _keys(moments: Moments, cells: PackLists, probes: PackLists) -> Ints:

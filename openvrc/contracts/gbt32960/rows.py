@@ -18,6 +18,7 @@ from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Bulk, Part, Reject
 from openvrc.contracts.gbt32960 import beijing, mapping
 from openvrc.contracts.gbt32960.bulk import Ints, Reports, good_checks, read_reports
+from openvrc.contracts.gbt32960.drive import drive_columns, newest_of_each
 from openvrc.contracts.gbt32960.frame import HEAD_BYTES, OVERHEAD_BYTES, Garbage, is_vin, split
 from openvrc.contracts.gbt32960.lists import FIRST_PACK
 from openvrc.contracts.gbt32960.marks import LIVE, SIMULATED_ICCID
@@ -211,17 +212,24 @@ def _report_parts(topics: Sequence[Topic], found: Reading) -> list[Part]:
     reports, moments = found.reports, found.moments
     assert reports is not None
     assert moments is not None
+    suffixes: Sequence[str] | None = None
     if topics[0].message == "battery_state":
         columns, moment, pack = mapping.battery_columns(reports, moments)
+        suffixes = _of_packs(pack)
     elif topics[0].message == "vehicle_state":
         columns, moment = mapping.vehicle_columns(reports, moments)
-        pack = np.ones(len(moment), np.int64)
+    elif topics[0].message == "drive_state":
+        columns, moment, suffixes = drive_columns(reports, moments.of_row)
+        columns["sampled_at_ns"] = moments.at_ns[moment]
     else:
         return []
     marks = [reports.marks.get(row, LIVE) for row in found.first_rows]
     owners = [found.vins[found.frames[row][4:21]] for row in found.first_rows]
     places = np.array([found.places[row] for row in found.first_rows], np.int32)
-    whole = _batch(topics, columns, moment, pack, owners, places)
+    whole = _batch(topics, columns, moment, suffixes, owners, places)
+    if topics[0].message == "drive_state" and suffixes:
+        kept = newest_of_each(moment, suffixes)
+        whole, moment = whole.take(kept), moment[kept]
     return _by_mark(whole, places[moment], [marks[m] for m in moment.tolist()])
 
 
@@ -249,18 +257,22 @@ def _batch(
     topics: Sequence[Topic],
     columns: mapping.Columns,
     moment: Ints,
-    pack: Ints,
+    suffixes: Sequence[str] | None,
     owners: Sequence[str],
     places: npt.NDArray[np.int32],
 ) -> Batch:
-    """Rows with their identities; pack 2 and further ones are subjects of their own."""
+    """Rows with their identities; where `suffixes` has text, they are a part of the vehicle."""
     is_direct = topics[0].kind == "vehicle"
     sources = owners if is_direct else [topics[place].source_id for place in places.tolist()]
     subject_codes, subjects = _words(owners)
     subject = subject_codes[moment]
-    for row in np.flatnonzero(pack != FIRST_PACK).tolist():
-        subject[row] = len(subjects)
-        subjects.append(f"{owners[moment[row]]}#{pack[row]}")
+    known: dict[str, int] = {}
+    for row, suffix in enumerate(suffixes or ()):
+        if suffix:
+            name = owners[moment[row]] + suffix
+            subject[row] = known.setdefault(name, len(subjects))
+            if subject[row] == len(subjects):
+                subjects.append(name)
     source_codes, source_words = _words(sources)
     identity = {
         "source_id": (source_codes[moment], source_words),
@@ -275,6 +287,13 @@ def _batch(
         columns=identity | columns,
         n_rows=len(moment),
     )
+
+
+def _of_packs(pack: Ints) -> list[str] | None:
+    """What stands behind the VIN; None if every row is of the vehicle's own pack."""
+    if (pack == FIRST_PACK).all():
+        return None
+    return ["" if number == FIRST_PACK else f"#{number}" for number in pack.tolist()]
 
 
 def _words(texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], list[str]]:
@@ -305,5 +324,5 @@ def _profile_parts(topics: Sequence[Topic], found: Reading) -> list[Part]:
     rows = np.arange(len(messages))
     owners = [found.vins[frame[4:21]] for frame in found.profiles]
     places = np.array(found.profile_places, np.int32)
-    whole = _batch(topics, columns, rows, np.ones(len(rows), np.int64), owners, places)
+    whole = _batch(topics, columns, rows, None, owners, places)
     return [Part(whole, places)]

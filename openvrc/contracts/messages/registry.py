@@ -31,6 +31,7 @@ _ROWS = (
         "vehicle_state", vehicle.VehicleState, vehicle.VehicleStateMarks, ("vehicle", "rsu")
     ),
     MessageType("battery_state", vehicle.BatteryState, senders=("vehicle", "rsu")),
+    MessageType("drive_state", vehicle.DriveState, senders=("vehicle", "rsu")),
     MessageType("vehicle_profile", vehicle.VehicleProfile, senders=("vehicle", "rsu")),
     MessageType("rsu_objects", roadside.RsuObject, senders=("rsu",)),
     MessageType("loop_counts", roadside.LoopCount, senders=("rsu",)),

@@ -15,6 +15,12 @@ VehicleClass = Literal[
 ChargingState = Literal["not_charging", "parked_charging", "driving_charging", "charge_complete"]
 Chemistry = Literal["nmc", "lfp", "nca", "lmo", "lto", "other"]
 
+DriveUnit = Literal["vehicle", "motor", "engine", "fuel_cell", "stack", "supercapacitor"]
+DriveUnitState = Literal["consuming", "generating", "off", "ready", "on"]
+VehicleStatus = Literal["started", "off", "other"]
+RunningMode = Literal["electric", "hybrid", "fuel"]
+Gear = Literal["N", "1", "2", "3", "4", "5", "6", "R", "D", "P"]
+
 MAX_CELLS = 1000
 MAX_PROBES = 500
 Volt = Annotated[float, Ge(0.0), Le(60.0)]
@@ -172,6 +178,127 @@ class BatteryState(Record):
         "What the sender's protocol says is wrong with this frame, see contracts/quality.py",
         low=0,
         high=2**62,
+        default=None,
+    )
+    highest_cell_v: float | None = quantity(
+        "Highest cell voltage that the sender states beside or instead of the list",
+        unit="V",
+        low=0,
+        high=60,
+        decimals=4,
+        default=None,
+    )
+    lowest_cell_v: float | None = quantity(
+        "Lowest cell voltage that the sender states", unit="V", low=0, high=60, decimals=4,
+        default=None,
+    )  # fmt: skip
+    highest_probe_degc: float | None = quantity(
+        "Highest temperature that the sender states", unit="degC", low=-60, high=300, decimals=1,
+        default=None,
+    )  # fmt: skip
+    lowest_probe_degc: float | None = quantity(
+        "Lowest temperature that the sender states", unit="degC", low=-60, high=300, decimals=1,
+        default=None,
+    )  # fmt: skip
+    bms_alarm_levels: str | None = quantity(
+        "Level of each alarm as name:level, comma separated", max_length=2000, default=None
+    )
+    bms_fault_codes: str | None = quantity(
+        "The maker's own fault codes as part:code in hex, comma separated",
+        max_length=4000,
+        default=None,
+    )
+
+
+class DriveState(Record):
+    """One unit of a drive at one moment: a motor, an engine, a fuel cell; or the vehicle's own.
+
+    A unit is a subject of its own, such as `VIN#motor1`, `VIN#stack2`, `VIN#engine`.
+    """
+
+    unit_kind: DriveUnit = quantity("What kind of unit the record is about")
+    unit_state: DriveUnitState | None = quantity("What it does", default=None)
+    speed_rpm: float | None = quantity(
+        "Speed of the motor or crankshaft", unit="rpm", low=-1e6, high=1e6, decimals=0, default=None
+    )
+    torque_nm: float | None = quantity(
+        "Torque of the motor", unit="N.m", low=-1e6, high=1e6, decimals=1,
+        default=None,
+    )  # fmt: skip
+    temperature_degc: float | None = quantity(
+        "Temperature of the motor, or of the air at a stack's inlet", unit="degC", low=-60,
+        high=300, decimals=1, default=None,
+    )  # fmt: skip
+    controller_degc: float | None = quantity(
+        "Temperature of the unit's controller or converter", unit="degC", low=-60, high=300,
+        decimals=1, default=None,
+    )  # fmt: skip
+    voltage_v: float | None = quantity(
+        "Voltage of the unit or at its controller's input", unit="V", low=0, high=10_000,
+        decimals=1, default=None,
+    )  # fmt: skip
+    current_a: float | None = quantity(
+        "Current of the unit or its controller's bus", unit="A", low=-10_000, high=10_000,
+        decimals=1, default=None,
+    )  # fmt: skip
+    probe_temperatures_degc: ProbeDegrees = quantity(
+        "Temperature of each probe of the unit", unit="degC", decimals=1, default=[]
+    )
+    cell_voltages_v: CellVolts = quantity(
+        "Voltage of each single capacitor", unit="V", decimals=4, default=[]
+    )
+    fuel_l_per_100km: float | None = quantity(
+        "Fuel consumption of the engine", unit="L/100km", low=0, high=1000, decimals=2, default=None
+    )
+    hydrogen_kg_per_100km: float | None = quantity(
+        "Fuel consumption of the fuel cell", unit="kg/100km", low=0, high=1000, decimals=2,
+        default=None,
+    )  # fmt: skip
+    hydrogen_highest_degc: float | None = quantity(
+        "Highest temperature of the hydrogen system", unit="degC", low=-60, high=300, decimals=1,
+        default=None,
+    )  # fmt: skip
+    hydrogen_mg_per_kg: float | None = quantity(
+        "Highest hydrogen concentration by mass", unit="mg/kg", low=0, high=1e6, decimals=0,
+        default=None,
+    )  # fmt: skip
+    hydrogen_ratio: float | None = quantity(
+        "Highest hydrogen concentration by volume", unit="1", low=0, high=1, decimals=6,
+        default=None,
+    )  # fmt: skip
+    hydrogen_pressure_pa: float | None = quantity(
+        "Highest hydrogen pressure", unit="Pa", low=0, high=2e8, decimals=0, default=None
+    )
+    hydrogen_left_ratio: float | None = quantity(
+        "Hydrogen left", unit="1", low=0, high=1, decimals=2, default=None
+    )
+    hydrogen_inlet_pa: float | None = quantity(
+        "Hydrogen pressure at the inlet above the air's", unit="Pa", low=-1e6, high=1e7, decimals=0,
+        default=None,
+    )  # fmt: skip
+    air_inlet_pa: float | None = quantity(
+        "Air pressure at the inlet above the air's", unit="Pa", low=-1e6, high=1e7, decimals=0,
+        default=None,
+    )  # fmt: skip
+    dcdc_on: bool | None = quantity("The DC-DC converter works", default=None)
+    vehicle_status: VehicleStatus | None = quantity(
+        "Of the vehicle: whether it is on", default=None
+    )
+    running_mode: RunningMode | None = quantity("Of the vehicle: what drives it", default=None)
+    gear: Gear | None = quantity("Of the vehicle: gear, N, 1 to 6, R, D or P", default=None)
+    accelerator_ratio: float | None = quantity(
+        "Of the vehicle: travel of the accelerator pedal", unit="1", low=0, high=1, decimals=2,
+        default=None,
+    )  # fmt: skip
+    brake_ratio: float | None = quantity(
+        "Of the vehicle: travel of the brake pedal", unit="1", low=0, high=1, decimals=2,
+        default=None,
+    )  # fmt: skip
+    brake_on: bool | None = quantity("Of the vehicle: the brake pedal is pressed", default=None)
+    marked_values: str | None = quantity(
+        "Values that the sender calls abnormal or invalid, or sent out of range, as name.state, "
+        "comma separated",
+        max_length=2000,
         default=None,
     )
 

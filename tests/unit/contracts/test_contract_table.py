@@ -16,6 +16,8 @@ UNIT_SUFFIXES = {
     "ns": "_ns", "s": "_s", "ms": "_ms", "m": "_m", "m/s": "_mps", "m/s2": "_mps2", "deg": "_deg",
     "deg/s": "_dps", "V": "_v", "A": "_a", "ohm": "_ohm", "degC": "_degc", "A.h": "_ah",
     "kg": "_kg", "W": "_w", "J": "_j", "1": "_ratio", "1/km": "_vpkm", "1/h": "_vph", "B": "_bytes",
+    "rpm": "_rpm", "N.m": "_nm", "Pa": "_pa", "L/100km": "_l_per_100km",
+    "kg/100km": "_kg_per_100km", "mg/kg": "_mg_per_kg",
 }  # fmt: skip
 
 

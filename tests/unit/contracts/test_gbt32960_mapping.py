@@ -293,4 +293,7 @@ def test_records_written_as_frames_come_back(edition: Edition) -> None:
     (batch,) = codec.decode(topic, full_2016(), 0).batches
     again = codec.decode(topic, codec.encode(batch), 0)
     assert again.rejects == ()
-    assert again.batches[0].to_records() == batch.to_records()
+    (sent,), (got,) = batch.to_records(), again.batches[0].to_records()
+    if edition is Edition.Y2025:  # which has no body for extremes
+        sent = {name: v for name, v in sent.items() if not name.startswith(("highest", "lowest"))}
+    assert got == sent

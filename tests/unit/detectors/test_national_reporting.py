@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from openvrc.contracts.batch import from_columns
 from openvrc.contracts.detection import Finding
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT
 from openvrc.detectors.data.national_reporting import PLUGIN
-from tests.support.battery_frames import fold, frames
+from tests.support.battery_frames import fold, frames, seconds_ns
 
 
 def reports(times_s: Sequence[float], **columns: Any) -> Any:
     """Reports of the protocol; `quality_bits` says that they are."""
     shown = {"quality_bits": 0, "vehicle_speed_mps": 10.0, "bms_alarm_level": 0}
     return frames(list(times_s), **(shown | columns))
+
+
+def profile(period_s: float, at_s: float = 0.0) -> Any:
+    """What was agreed with the vehicle."""
+    return from_columns(
+        "vehicle_profile",
+        zone="z",
+        run_id="r",
+        origin="simulated",
+        n_rows=1,
+        columns={
+            "source_id": "ev",
+            "subject_id": "ev",
+            "id_kind": "permanent",
+            "sampled_at_ns": seconds_ns([at_s]),
+            "report_period_s": period_s,
+        },
+    )
 
 
 def late(times_s: Sequence[float]) -> Any:
@@ -29,21 +50,87 @@ def test_a_report_every_30_seconds_is_fine() -> None:
     assert fold(PLUGIN, reports(range(0, 600, 30))) == []
 
 
-def test_a_gap_while_driving_is_raised_and_closed_by_a_complete_back_fill() -> None:
-    (gap,) = fold(PLUGIN, reports([0, 30, 150]))
-    assert (gap.component, gap.phase, gap.evidence["gap_s"]) == ("period", "raise", 120.0)
+def test_a_gap_while_driving_is_raised_and_over_with_the_next_report_in_time() -> None:
     live = reports([0, 30, 150, 180])
-    assert told(fold(PLUGIN, live, late([60, 90]))) == [("period", "raise")]
-    assert told(fold(PLUGIN, live, late([60, 90, 120]))) == [
-        ("period", "raise"),
-        ("period", "clear"),
+    gap, again = fold(PLUGIN, live)
+    assert (gap.component, gap.phase, gap.evidence["longest_gap_s"]) == ("period", "raise", 120.0)
+    assert (again.component, again.phase) == ("period", "clear")
+    assert gap.started_at_ns == again.started_at_ns
+
+
+def test_several_late_reports_in_a_row_are_one_episode_that_tells_the_longest() -> None:
+    found = fold(PLUGIN, reports([0, 60, 300, 360, 390]))
+    assert told(found) == [("period", "raise")] * 3 + [("period", "clear")]
+    assert len({finding.started_at_ns for finding in found}) == 1
+    assert (found[2].evidence["gaps"], found[2].evidence["longest_gap_s"]) == (3, 240.0)
+
+
+@pytest.mark.parametrize("agreed_s", [10.0, 60.0])
+def test_the_agreed_period_counts_and_not_the_standards(agreed_s: float) -> None:
+    in_time, late_s = [0, agreed_s, 2 * agreed_s], [0, agreed_s, 2 * agreed_s + 5]
+    agreed = profile(agreed_s)
+    assert fold(PLUGIN, agreed, reports(in_time)) == []
+    (gap,) = fold(PLUGIN, agreed, reports(late_s))
+    assert (gap.evidence["agreed_s"], gap.evidence["limit_s"]) == (agreed_s, agreed_s + 2)
+    assert fold(PLUGIN, agreed, profile(30.0, at_s=1.0), reports([2, 32, 62])) == []
+
+
+LONG_S = [0, 30, 150, *range(180, 1000, 30)]
+
+
+def back_fill(*batches: Any) -> list[Finding]:
+    return [f for f in fold(PLUGIN, *batches) if f.component == "back_fill"]
+
+
+@pytest.mark.parametrize("order", [[60, 90, 120], [120, 90, 60], [60, 120, 90]])
+def test_a_gap_that_is_filled_is_no_finding_in_whatever_order(order: list[int]) -> None:
+    assert told(back_fill(reports(LONG_S))) == [("back_fill", "raise")]
+    first, rest = reports(LONG_S[:4]), reports(LONG_S[4:])
+    assert back_fill(first, *(late([at]) for at in order), rest) == []
+    assert told(back_fill(reports(LONG_S), *(late([at]) for at in order))) == [
+        ("back_fill", "raise"),
+        ("back_fill", "clear"),
     ]
-    assert told(fold(PLUGIN, live, late([60, 120]))) == [("period", "raise")]
 
 
-def test_a_parked_vehicle_and_other_protocols_may_be_silent() -> None:
+def test_a_gap_that_is_filled_in_part_says_what_is_missing() -> None:
+    (finding,) = back_fill(reports(LONG_S[:4]), late([60]), reports(LONG_S[4:]))
+    assert finding.evidence["missing_s"] == 90.0
+    assert len(finding.evidence["gaps"]) == 1
+
+
+def test_several_gaps_wait_for_their_back_fill_at_once() -> None:
+    live = reports([0, 30, 150, 180, 300, *range(330, 1200, 30)])
+    assert told(back_fill(live)) == [("back_fill", "raise")] * 2
+    assert back_fill(live)[-1].evidence["missing_s"] == 240.0
+    assert len(back_fill(live)[-1].evidence["gaps"]) == 2
+    assert told(back_fill(live, late([60, 90, 120])))[2:] == [("back_fill", "raise")]
+    assert told(back_fill(live, late([60, 90, 120, 210, 240, 270])))[3:] == [("back_fill", "clear")]
+
+
+def test_gaps_beyond_a_vehicles_places_and_older_than_a_week_are_given_up_and_counted() -> None:
+    many = reports([at for k in range(8) for at in (180 * k, 180 * k + 30)] + [
+        *range(1300, 2200, 30)])  # fmt: skip
+    last = back_fill(many)[-1]
+    assert (len(last.evidence["gaps"]), last.evidence["gaps_given_up"]) == (6, 1)
+    week_s = 7 * 86_400
+    old = back_fill(reports([*LONG_S, week_s + 200]), late([week_s - 500]))
+    assert told(old) == [("back_fill", "raise"), ("back_fill", "clear")]
+    assert old[-1].evidence["gaps_given_up"] == 1
+
+
+def test_a_parked_vehicle_and_other_protocols_and_further_packs_may_be_silent() -> None:
     assert fold(PLUGIN, reports([0, 30, 900], vehicle_speed_mps=0.0)) == []
     assert fold(PLUGIN, reports([0, 30, 900], quality_bits=None)) == []
+    assert fold(PLUGIN, reports([0, 30, 900], vehicle="LTESTVEH000000001#2")) == []
+
+
+def test_two_alarms_are_watched_at_a_time() -> None:
+    times = [0, 30, 60, 90, 100, 130, 160, 190, 220, 250]
+    levels = [3 if at in (90, 130) else 0 for at in times]
+    found = fold(PLUGIN, reports(times, bms_alarm_level=levels, vehicle_speed_mps=0.0))
+    assert told(found) == [("alarm_window", "raise")] * 2
+    assert len(found[-1].evidence["alarms"]) == 2
 
 
 def alarm(live_s: Sequence[float], alarm_s: Sequence[float]) -> Any:

@@ -20,10 +20,11 @@ def given(*payloads: bytes, message: str = "battery_state", at_ns: int = AT_NS) 
 
 def test_one_frame_becomes_battery_and_vehicle_state_whatever_its_topic_says() -> None:
     for message in ("battery_state", "vehicle_state", "vehicle_profile"):
-        group = given(login_frame(), full_2016(), message=message).take_group()
+        login = login_frame(codes=b"ABCDEFGHIJKL")
+        group = given(login, full_2016(), message=message).take_group()
         assert [r["soc_ratio"] for r in of(group, "battery_state")] == [0.55]
         assert [r["speed_mps"] for r in of(group, "vehicle_state")] == [10.0]
-        assert [r["report_period_s"] for r in of(group, "vehicle_profile")] == [30.0]
+        assert [r["pack_codes"] for r in of(group, "vehicle_profile")] == ["ABCDEFGHIJKL"]
         assert reasons(group) == []
 
 
