@@ -34,6 +34,7 @@ from openvrc.contracts.errors import VrcError
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.zone import read_zones
+from openvrc.memory import use_frugal_allocators
 from openvrc.settings import Settings
 
 LOG = logging.getLogger("edge")
@@ -42,9 +43,9 @@ IDLE_WAIT_S = 0.2
 """How long the main loop waits for a message; bounds the delay of everything else it does."""
 MAX_GROUP_MESSAGES = 1_000
 """Messages of one group: 50,000 records of RSU batches, well below the cloud's largest body."""
-MAX_GROUP_BYTES = 4_000_000
-"""Payload bytes of one group: 8,000 records in JSON, 27,000 in Arrow. Larger ones cost no less per
-record and take five times their bytes while they are decoded."""
+MAX_GROUP_BYTES = 2_000_000
+"""Payload bytes of one group: 4,000 records in JSON, 14,000 in Arrow. Larger ones cost no less per
+record and take ten times their bytes while they are decoded."""
 STATUS_EVERY_S = 10.0
 REPEAT_TICKS_EVERY_S = 1.0
 """A driver waits for the edge's tick; one lost to a restart must not make it wait for ever."""
@@ -60,6 +61,7 @@ def run_edge(settings: Settings) -> int:
     log_to_stderr()
     # Default thresholds cost a third of JSON decoding; nothing here makes cycles in bulk.
     gc.set_threshold(100_000, 50, 50)
+    use_frugal_allocators()
     stopping = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

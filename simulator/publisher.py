@@ -35,7 +35,12 @@ DRIVER_ID = "driver"
 EDGE_WAIT_S = 30.0
 """How long an edge may take to answer an announcement before we say there is none."""
 MAX_TICKS_AHEAD = 10
-"""Frames we may be ahead of the edge: enough to keep it busy, little to redo after a crash."""
+"""Ticks we may be ahead of the edge: enough to keep it busy, little to redo after a crash."""
+TICK_EVERY_NS = NS_PER_S // 10
+"""Of zone time. Edge and rules turn once more at each tick, so a frame that stands for a hundredth
+of a second has none of its own: neither a rule nor a person tells more than ten a second apart."""
+MAX_TICK_RECORDS = 5_000
+"""After so many records one is due all the same: they are what we may be ahead of the edge by."""
 MAX_PENDING_RECORDS = 100_000
 """Records the edge may hold for the cloud: a minute of a busy zone."""
 REMIND_EVERY_S = 1.0
@@ -158,6 +163,8 @@ class Publisher:
         self._progress = Progress(world.start_ns)
         self._topics: dict[tuple[str, str, str], str] = {}
         self._ticks_ns: list[int] = []
+        self._ticked_ns = world.start_ns
+        self._n_unticked = 0
         self._wall_offset_s: float | None = None
 
     def stop(self) -> None:
@@ -249,8 +256,10 @@ class Publisher:
             records[key[2]] += outgoing.n_rows
         self._link.publish_all(outbox)
         self._progress.messages += len(frame.messages)
-        self._tick(frame.zone_time_ns)
-        self._ticks_ns.append(frame.zone_time_ns)
+        self._n_unticked += sum(outgoing.n_rows for outgoing in frame.messages)
+        if self._is_tick_due(frame.zone_time_ns):
+            self._tick(frame.zone_time_ns)
+            self._ticks_ns.append(frame.zone_time_ns)
         self._progress.zone_time_ns = frame.zone_time_ns
         self._progress.frames += 1
         self._on_progress(self._progress)
@@ -276,7 +285,12 @@ class Publisher:
                 payloads[place] = payload
         return payloads
 
+    def _is_tick_due(self, zone_time_ns: int) -> bool:
+        is_later = zone_time_ns // TICK_EVERY_NS > self._ticked_ns // TICK_EVERY_NS
+        return is_later or self._n_unticked >= MAX_TICK_RECORDS
+
     def _tick(self, zone_time_ns: int) -> None:
+        self._ticked_ns, self._n_unticked = zone_time_ns, 0
         self._link.drain()
         self._send(tick_batch(self._world, zone_time_ns))
 

@@ -8,11 +8,14 @@ gap it leaves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from edge.gbt32960.server import Gbt32960Server
 from edge.inbox import Delivery
 from edge.intake import Intake
 from openvrc.settings import Settings
+
+if TYPE_CHECKING:
+    from edge.gbt32960.server import Gbt32960Server
 
 
 class BothIntakes:
@@ -63,5 +66,8 @@ def with_terminals(mqtt: Intake, settings: Settings) -> Intake:
     """The intake with the server beside it, if the settings have a `[gbt32960]` section."""
     if settings.gbt32960 is None:
         return mqtt
+    # Only here: an edge without terminals has no use for 8 MB of libcrypto.
+    from edge.gbt32960.server import Gbt32960Server  # noqa: PLC0415
+
     server = Gbt32960Server(settings.gbt32960, settings.gbt32960.zone, settings.edge_queue_messages)
     return BothIntakes(mqtt, server)

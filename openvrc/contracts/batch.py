@@ -15,12 +15,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openvrc.contracts.columns import ARROW_TYPE, Column, arrow_schema, column_of, columns_of
+from openvrc.contracts.columns import (
+    ARROW_TYPE,
+    Column,
+    Kind,
+    arrow_schema,
+    column_of,
+    columns_of,
+)
 from openvrc.contracts.units import ABSENT_I64
 from openvrc.contracts.words import Words, words_of
 
 Made = TypeVar("Made")
 _NUMPY = {"i64": np.int64, "f64": np.float64, "f32": np.float32, "code": np.int8}
+_ABSENT_ROWS = 4096
+_ABSENT: dict[Kind, pa.Array] = {}
+"""The longest column without a value so far, by kind. Never changed, only replaced."""
 
 Lists = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 """A list column: all values one after the other (n_values,), and offsets (n_rows + 1,)."""
@@ -35,6 +45,8 @@ class Batch:
     run_id: str
     origin: str
     data: pa.RecordBatch
+    absent: frozenset[str] = field(default=frozenset(), compare=False)
+    """Columns known to hold no value in any row; others may hold none either."""
     _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was once made from `data`, which never changes; a changed batch begins with nothing."""
 
@@ -111,7 +123,8 @@ class Batch:
         for name, values in changed.items():
             place = self.data.schema.get_field_index(name)
             arrays[place] = to_arrow(column_of(self.message, name), values, self.n_rows)
-        return replace(self, data=pa.RecordBatch.from_arrays(arrays, schema=self.data.schema))
+        data = pa.RecordBatch.from_arrays(arrays, schema=self.data.schema)
+        return replace(self, data=data, absent=self.absent.difference(changed))
 
     def to_records(self, *, with_marks: bool = True) -> list[dict[str, Any]]:
         """Plain dicts, absent values left out; for the door, the API and tests, not for hot paths.
@@ -149,7 +162,8 @@ def from_columns(
         raise KeyError(f"{message} has no columns {sorted(unknown)}")
     arrays = [to_arrow(c, columns.get(c.name), n_rows) for c in known]
     data = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(message))
-    return Batch(message, zone, run_id, origin, data)
+    left_out = frozenset(c.name for c in known if columns.get(c.name) is None)
+    return Batch(message, zone, run_id, origin, data, left_out)
 
 
 def concat(batches: Sequence[Batch]) -> Batch:
@@ -158,35 +172,49 @@ def concat(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return first
     table = pa.Table.from_batches([b.data for b in batches]).unify_dictionaries()
-    return replace(
-        first, data=table.combine_chunks().to_batches()[0] if table.num_rows else first.data
-    )
+    data = table.combine_chunks().to_batches()[0] if table.num_rows else first.data
+    return replace(first, data=data, absent=first.absent.intersection(*(b.absent for b in batches)))
 
 
 def to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
     """One Arrow array of a column's kind. See `from_columns` for what `values` may be."""
     if isinstance(values, pa.Array):  # of the column's own type, as a codec read it
         return values
+    if values is None:
+        return absent_column(column.kind, n_rows)
     if column.kind == "text":
         return _text_to_arrow(values, n_rows)
     if column.kind == "f32_list":
-        return _lists_to_arrow(values, n_rows)
+        return _lists_to_arrow(values)
     if column.kind == "code":
         return _codes_to_arrow(column, values, n_rows)
     dtype = _NUMPY[column.kind]
-    absent: Any = ABSENT_I64 if column.kind == "i64" else np.nan
-    if values is None:
-        values = absent
     if np.isscalar(values):
         return pa.array(np.full(n_rows, values, dtype))
     if isinstance(values, np.ndarray):
         return pa.array(np.ascontiguousarray(values, dtype))
-    return pa.array(np.array([absent if v is None else v for v in values], dtype))
+    gap: Any = ABSENT_I64 if column.kind == "i64" else np.nan
+    return pa.array(np.array([gap if v is None else v for v in values], dtype))
+
+
+def absent_column(kind: Kind, n_rows: int) -> pa.Array:
+    """A column without a value in any row: a slice of one that all batches share."""
+    longest = _ABSENT.get(kind)
+    if longest is None or len(longest) < n_rows:
+        longest = _ABSENT[kind] = _made_absent(kind, max(n_rows, _ABSENT_ROWS))
+    return longest.slice(0, n_rows)
+
+
+def _made_absent(kind: Kind, n_rows: int) -> pa.Array:
+    if kind == "text":
+        return _text_to_arrow("", n_rows)
+    if kind == "f32_list":
+        return _lists_to_arrow((np.empty(0, np.float32), np.zeros(n_rows + 1, np.int32)))
+    fill: Any = {"i64": ABSENT_I64, "code": -1}.get(kind, np.nan)
+    return pa.array(np.full(n_rows, fill, _NUMPY[kind]))
 
 
 def _codes_to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
-    if values is None:
-        values = -1
     if isinstance(values, np.ndarray):
         return pa.array(values.astype(np.int8))
     code = {word: place for place, word in enumerate(column.values)}
@@ -199,8 +227,8 @@ def _codes_to_arrow(column: Column, values: Any, n_rows: int) -> pa.Array:
 
 
 def _text_to_arrow(values: Any, n_rows: int) -> pa.Array:
-    if values is None or isinstance(values, str):
-        values = (np.zeros(n_rows, np.int32), [values or ""])
+    if isinstance(values, str):
+        values = (np.zeros(n_rows, np.int32), [values])
     if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], np.ndarray):
         codes, words = values
         indices = pa.array(np.ascontiguousarray(codes, np.int32))
@@ -209,9 +237,7 @@ def _text_to_arrow(values: Any, n_rows: int) -> pa.Array:
     return plain.dictionary_encode().cast(ARROW_TYPE["text"])
 
 
-def _lists_to_arrow(values: Any, n_rows: int) -> pa.Array:
-    if values is None:
-        values = (np.empty(0, np.float32), np.zeros(n_rows + 1, np.int32))
+def _lists_to_arrow(values: Any) -> pa.Array:
     if not (isinstance(values, tuple) and len(values) == 2 and isinstance(values[1], np.ndarray)):
         lengths = [len(row) for row in values]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

@@ -28,7 +28,7 @@ from openvrc.contracts.units import Privacy
 
 Kind = Literal["i64", "f64", "f32", "code", "text", "f32_list"]
 
-ARROW_TYPE: dict[str, pa.DataType] = {
+ARROW_TYPE: dict[Kind, pa.DataType] = {
     "i64": pa.int64(),
     "f64": pa.float64(),
     "f32": pa.float32(),

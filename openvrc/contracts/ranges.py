@@ -45,6 +45,8 @@ def require_in_range(batch: Batch) -> None:
 
 def column_fits(column: Column, batch: Batch) -> bool:
     """Whether no row breaks the contract; False may also mean that this cannot be told cheaply."""
+    if column.name in batch.absent:
+        return not column.is_required
     if column.kind == "text":
         return _text_fits(column, batch.data.column(column.name).dictionary)
     if column.kind == "f32_list":

@@ -2,6 +2,7 @@
 
 Layout after decompression: magic b"VRC1", uint32 little-endian count, then `count` IPC streams,
 each with message, zone, run_id and origin in its schema metadata, in the order to be processed.
+Columns that hold nothing are left out.
 Bodies put one behind the other are a body too: their batches in that order.
 """
 
@@ -13,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from openvrc.contracts.batch import Batch
-from openvrc.contracts.columns import arrow_schema
+from openvrc.contracts.batch import Batch, absent_column
+from openvrc.contracts.columns import arrow_schema, columns_of
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.messages import MESSAGES
 
@@ -42,7 +43,10 @@ def pack(batches: Sequence[Batch]) -> bytes:
     plain.write(_HEAD.pack(MAGIC, len(batches)))
     for batch in batches:
         meta = {name: getattr(batch, name) for name in _META}
-        data = _with_own_words(batch).data.replace_schema_metadata(meta)
+        data = _with_own_words(batch).data
+        if batch.absent:
+            data = data.select([name for name in data.schema.names if name not in batch.absent])
+        data = data.replace_schema_metadata(meta)
         with pa.ipc.new_stream(plain, data.schema) as writer:
             writer.write_batch(data)
     zstd = pa.Codec("zstd", ZSTD_LEVEL)
@@ -113,8 +117,30 @@ def _read_one(source: pa.BufferReader, place: int) -> Batch:
         raise WireError(
             f"stream {place} has metadata {sorted(meta)}, expected {_META} of a known message"
         )
-    if not data.schema.equals(arrow_schema(message), check_metadata=False):
+    data, absent = _completed(data.replace_schema_metadata(None), message, place)
+    return Batch(message, meta["zone"], meta["run_id"], meta["origin"], data, absent)
+
+
+def _completed(
+    data: pa.RecordBatch, message: str, place: int
+) -> tuple[pa.RecordBatch, frozenset[str]]:
+    """The data with all columns of its message, and which of them were left out."""
+    schema, names = arrow_schema(message), set(data.schema.names)
+    left_out = frozenset(c.name for c in columns_of(message) if c.name not in names)
+    given = pa.schema([field for field in schema if field.name in names])
+    if not data.schema.equals(given, check_metadata=False):
         raise WireError(f"stream {place} does not have the columns of {message}")
-    return Batch(
-        message, meta["zone"], meta["run_id"], meta["origin"], data.replace_schema_metadata(None)
-    )
+    if not left_out:
+        return data, left_out
+    sent = [c for c in columns_of(message) if not c.is_mark]  # marks: what is not admitted yet
+    missing = [c.name for c in sent if c.is_required and c.name in left_out]
+    if missing:
+        raise WireError(f"stream {place} of {message} lacks the required columns {missing}")
+    arrays = dict(zip(data.schema.names, data.columns, strict=True))
+    arrays |= {
+        c.name: absent_column(c.kind, data.num_rows)
+        for c in columns_of(message)
+        if c.name in left_out
+    }
+    ordered = [arrays[name] for name in schema.names]
+    return pa.RecordBatch.from_arrays(ordered, schema=schema), left_out
