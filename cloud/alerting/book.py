@@ -115,6 +115,8 @@ class AlertBook:
         return told + self._tell_opening(track, track.raise_(finding, now_ns), finding.at_ns)
 
     def _is_current(self, finding: Finding, track: Track | None, rule: Rule, zone: str) -> bool:
+        if finding.is_superseded:
+            return False
         watermark_ns = self._watermark_ns.get(zone, finding.at_ns)
         if watermark_ns - finding.at_ns > rule.actionable_for_s * NS_PER_S:
             return False

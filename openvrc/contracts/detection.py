@@ -83,6 +83,8 @@ class Finding:
     """JSON values with units in their names: what was measured, against what limit, over which
     span; "text" holds one sentence for people."""
     is_late: bool = False
+    is_superseded: bool = False
+    """A newer record of the subject shows the contrary: history, however young."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ up together and compared together. `benchmarks.md` has the conditions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Words:
 
     cells: Cells
     hashes: Cells
+    found: dict[int, Numbers] = field(default_factory=dict, repr=False, compare=False)
+    """Numbers that tables have found for them, by the table's `lineage`."""
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -124,6 +126,8 @@ class WordTable:
         self._n = 0
         self._cells = np.zeros((0, 1), np.uint64)
         self._places = np.full(_FIRST_PLACES, UNKNOWN, np.int32)
+        self.lineage = 0
+        """Tables of the same lineage hold the same words under the same numbers."""
         self.add(words_of(words))
 
     def __len__(self) -> int:
@@ -151,8 +155,22 @@ class WordTable:
         return self._probe(words, is_adding=False)
 
     def add(self, words: Words) -> Numbers:
-        """Number (n,) of each word; new words get the next ones, in any order among themselves."""
-        return self._probe(words, is_adding=True)
+        """Number (n,) of each word; new words get the next ones, in any order among themselves.
+
+        Many rules look the same words of a batch up, each in a table of its own, and most of these
+        tables are alike: what one has found counts for all of its lineage. Read-only.
+        """
+        known = words.found.get(self.lineage)
+        if known is not None:
+            return known
+        n_before = self._n
+        found = self._probe(words, is_adding=True)
+        if self._n == n_before:
+            words.found[self.lineage] = found
+        else:
+            self.lineage = hash((self.lineage, self._cells[n_before : self._n].tobytes()))
+        found.flags.writeable = False
+        return found
 
     def keep(self, is_kept: npt.NDArray[np.bool_]) -> None:
         """Forget the words where `is_kept` (n_words,) is false; the others are renumbered."""
@@ -177,6 +195,7 @@ class WordTable:
     def _fill(self, cells: Cells) -> None:
         """Have exactly these words, which differ from one another."""
         self._cells, self._n = cells.copy(), len(cells)
+        self.lineage = hash(self._cells.tobytes()) if self._n else 0
         self._widen_places(2 * self._n)
 
     def _probe(self, words: Words, *, is_adding: bool) -> Numbers:

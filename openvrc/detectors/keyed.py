@@ -46,15 +46,16 @@ class Keyed:
 
     def slots(self, keys: Iterable[str]) -> npt.NDArray[np.int64]:
         """Slot of each key; new keys get new slots with the spec's values."""
-        return self._slots(words_of(keys))
+        return self.slots_of(words_of(keys))
 
     def batch_slots(self, batch: Batch, column: str = "subject_id") -> npt.NDArray[np.int64]:
         """Slot (n_rows,) of each row's id: one look-up per distinct id."""
         words, place = batch.used_words(column)
-        slots: npt.NDArray[np.int64] = self._slots(words)[place]
+        slots: npt.NDArray[np.int64] = self.slots_of(words)[place]
         return slots
 
-    def _slots(self, words: Words) -> npt.NDArray[np.int64]:
+    def slots_of(self, words: Words) -> npt.NDArray[np.int64]:
+        """As `slots`, of words that are ready to be looked up."""
         slots = self.keys.add(words)
         self._reserve(len(self.keys))
         return slots

@@ -39,12 +39,17 @@ few = settings(
 
 @cache
 def world_of(kind: str) -> worlds.World:
-    return {"street": worlds.street, "days": worlds.days}[kind]()
+    made = {"street": worlds.street, "days": worlds.days, "drives": worlds.drives}
+    return made[kind]()
 
 
 def worlds_for(detector: Detector) -> list[worlds.World]:
-    every = [world_of("street"), world_of("days")]
-    return [w for w in every if any(m in w.batches for m in detector.inputs)]
+    """Worlds with its messages; of these, those in which it has something to find."""
+    every = [world_of("street"), world_of("days"), world_of("drives")]
+    able = [w for w in every if any(m in w.batches for m in detector.inputs)]
+    if DETECTORS.get(detector.name) is not detector:
+        return able
+    return [w for w in able if baseline(detector.name, w.name)] or able
 
 
 @cache

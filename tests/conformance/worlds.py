@@ -9,6 +9,7 @@ a terminal that stops reporting for 45 s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,7 @@ def street(seed: int = 1) -> World:
             "vehicle_state": _drives(rng),
             "battery_state": _packs(rng),
             "segment_state": _windows(rng),
+            "vehicle_profile": _profiles(),
         },
         rng,
         tick_step_ns=NS_PER_S,
@@ -280,6 +282,7 @@ N_CELLS, N_PROBES = 32, 8
 def _packs(rng: np.random.Generator) -> dict[str, Any]:
     packs = [_pack(rng, f"ev{i}") for i in range(11)]
     _spoil(packs)
+    packs += [_faulty(fault) for fault in FAULTS]
     packs.append(_terminal())
     joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
     by_protocol = joined["id"] == "terminal"
@@ -316,6 +319,7 @@ def _pack(rng: np.random.Generator, name: str) -> dict[str, Array]:
         "insulation_ohm": np.full(120, 2e6) + rng.integers(0, 9, 120) * 1e3,
         "soc_ratio": 0.8 - SECONDS * 1e-4,
         "odometer_m": 5e7 + SECONDS * DRIVE_MPS,
+        "bms_level": np.zeros(120, np.int64),
     }
 
 
@@ -338,10 +342,119 @@ def _spoil(packs: list[dict[str, Array]]) -> None:
     packs[10]["current_a"][30:33] = -1000.0
 
 
+IS_ON = (SECONDS >= 20) & (SECONDS < 110)
+
+
+def _burn(pack: dict[str, Array]) -> None:
+    pack["cells_v"][SECONDS >= 60, 9:11] = 2.0
+    pack["probes_degc"][SECONDS >= 60, 3] = 105.0
+
+
+def _shift(by_v: float, current_a: float) -> Callable[[dict[str, Array]], None]:
+    def change(pack: dict[str, Array]) -> None:
+        pack["cells_v"][IS_ON] += by_v
+        pack["current_a"][:] = current_a
+
+    return change
+
+
+def _warm_unevenly(pack: dict[str, Array]) -> None:
+    pack["probes_degc"][IS_ON, 1:3] += 18.0
+
+
+def _charge_cold(pack: dict[str, Array]) -> None:
+    pack["probes_degc"] -= 40.0
+    pack["current_a"][IS_ON] = -120.0
+
+
+def _alarm(pack: dict[str, Array]) -> None:
+    pack["bms_level"][IS_ON] = 3
+
+
+def _mirror(pack: dict[str, Array]) -> None:
+    pack["cells_v"][IS_ON, 12] += 0.09
+    pack["cells_v"][IS_ON, 13] -= 0.09
+
+
+def _short(pack: dict[str, Array]) -> None:
+    pack["cells_v"][SECONDS >= 40, 20] -= 0.18
+
+
+def _dip(pack: dict[str, Array]) -> None:
+    pack["cells_v"][np.isin(SECONDS, [20, 40, 60, 80, 100]), 5] -= 0.045
+
+
+FAULTS: dict[str, Callable[[dict[str, Array]], None]] = {
+    "fire": _burn,
+    "high": _shift(0.62, 0.0),
+    "overcharged": _shift(0.54, -20.0),
+    "low": _shift(-1.0, 60.0),
+    "deep": _shift(-0.9, 0.0),
+    "uneven": _warm_unevenly,
+    "cold": _charge_cold,
+    "alarm": _alarm,
+    "mirror": _mirror,
+    "short": _short,
+    "dips": _dip,
+}
+"""Packs with one fault each that shows within two minutes; the names are the vehicles' ids."""
+
+
+def _faulty(fault: str) -> dict[str, Array]:
+    pack = _pack(np.random.default_rng(len(fault)), fault)
+    pack["current_a"] = np.zeros(120)
+    pack["cells_v"][:] = pack["cells_v"][0] + 1e-3 * (SECONDS % 3)[:, None]
+    FAULTS[fault](pack)
+    return pack
+
+
+def _profiles() -> dict[str, Any]:
+    return {
+        "subject_id": list(FAULTS),
+        "sampled_at_ns": START_NS + np.arange(len(FAULTS)),
+        "chemistry": "nmc",
+        "rated_capacity_ah": 120.0,
+    }
+
+
+def _spoil_slowly(packs: list[dict[str, Array]], t_s: Array) -> None:
+    """A module that stands off, and a resistive cell under load."""
+    packs[3]["cells_v"][:, 8:16] += 0.045
+    amps = np.where(np.arange(len(t_s)) % 2 == 0, 80.0, -20.0)
+    packs[4]["current_a"][:] = amps
+    packs[4]["cells_v"][:, 21] -= amps * 2e-4
+
+
+def drives(seed: int = 1) -> World:
+    """Forty minutes of packs at ten seconds: what takes some minutes to be sure of."""
+    rng = np.random.default_rng(seed)
+    t_s = np.arange(0, 2400, 10)
+    packs = []
+    for i in range(2):
+        amps = rng.uniform(0.0, 60.0, len(t_s)).round(1)
+        cells_v = 3.7 + rng.normal(0, 2e-3, N_CELLS) - amps[:, None] * 4e-4
+        packs.append(
+            {
+                "id": np.full(len(t_s), f"ev{i}", dtype="<U16"),
+                "at_ns": START_NS + t_s * NS_PER_S,
+                "cells_v": (cells_v + rng.normal(0, 5e-4, cells_v.shape)).round(3),
+                "probes_degc": np.full((len(t_s), N_PROBES), 20.0),
+                "current_a": amps,
+                "insulation_ohm": np.full(len(t_s), 2e6),
+                "soc_ratio": 0.7 - t_s * 2e-5,
+                "odometer_m": 5e7 + t_s * DRIVE_MPS,
+                "bms_level": np.zeros(len(t_s), np.int64),
+            }
+        )
+    packs[1]["soc_ratio"][t_s >= 900] -= 0.12
+    columns = _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
+    return _world("drives", {"battery_state": columns}, rng, tick_step_ns=10 * NS_PER_S)
+
+
 def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:
     t_s = np.arange(0, 6 * 86400, 600)
     packs = []
-    for i in range(3):
+    for i in range(5):
         cells_v = 3.7 + rng.normal(0, 2e-3, N_CELLS) + rng.normal(0, 5e-4, (len(t_s), N_CELLS))
         if i == 1:
             cells_v[t_s < 2 * 86400, 11] -= 0.030
@@ -355,8 +468,10 @@ def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:
                 "insulation_ohm": np.full(len(t_s), 2e6),
                 "soc_ratio": np.full(len(t_s), 0.7),
                 "odometer_m": np.full(len(t_s), 5e7),
+                "bms_level": np.zeros(len(t_s), np.int64),
             }
         )
+    _spoil_slowly(packs, t_s)
     return _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
 
 
@@ -376,5 +491,5 @@ def _battery_columns(rows: dict[str, Array]) -> dict[str, Any]:
         "probe_temperatures_degc": listed(rows["probes_degc"]),
         "insulation_ohm": rows["insulation_ohm"],
         "odometer_m": rows["odometer_m"],
-        "bms_alarm_level": 0,
+        "bms_alarm_level": rows["bms_level"],
     }

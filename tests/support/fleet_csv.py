@@ -56,6 +56,19 @@ def _as_list_column(matrix: np.ndarray[Any, Any]) -> tuple[Any, Any]:
     return matrix.astype(np.float32).ravel(), offsets.astype(np.int32)
 
 
+CHARGING_STATES = {1: "parked_charging", 3: "not_charging", 4: "charge_complete"}
+
+
+def _bms_columns(columns: dict[str, Any], part: slice) -> dict[str, Any]:
+    if "BMSWarningInformation" not in columns:
+        return {}
+    states = columns["BMSChargeStatus"][part].tolist()
+    return {
+        "bms_alarm_level": columns["BMSWarningInformation"][part].astype(np.int64),
+        "charging_state": [CHARGING_STATES.get(int(s) if s == s else 0) for s in states],
+    }
+
+
 def recording(name: str, batch_rows: int = 5000) -> Iterator[Batch]:
     """Batches of `car1` or `car3`; the vehicle's id is the name."""
     columns = _columns(name)
@@ -90,5 +103,6 @@ def recording(name: str, batch_rows: int = 5000) -> Iterator[Batch]:
                     if "insulationResistance" in columns
                     else {}
                 ),
+                **_bms_columns(columns, part),
             },
         )

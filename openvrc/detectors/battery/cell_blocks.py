@@ -22,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.units import NS_PER_S
-from openvrc.detectors.battery.deviation import COUNTS_PER_V, LEAST_CELLS, low_outliers
+from openvrc.detectors.battery.deviation import LEAST_CELLS, low_outliers
 from openvrc.detectors.battery.frames import Rows
 from openvrc.detectors.battery.group_sums import Closed
+from openvrc.detectors.battery.view import COUNTS_PER_V
 
 BLOCK_FRAMES = 12  # 12 s at 1 Hz: quick enough for a driver, sd of the mean 0.3 of a frame's
+WATCH_NS = 600 * NS_PER_S  # after a frame with a cell as low as this path needs
 LONGEST_GAP_NS = 120 * NS_PER_S  # a longer silence starts a new block
 DEVIATION_LIMIT_V = 0.050  # healthy real packs stayed above -0.05 V in 9,000 blocks
 LEAST_Z = 8.0

@@ -36,17 +36,19 @@ class CellEvent:
     evidence: dict[str, Any]
 
 
-def from_blocks(closed: Closed) -> list[CellEvent]:
-    """Cells that are low in a block of frames."""
+def from_blocks(closed: Closed, place: npt.NDArray[np.int64]) -> list[CellEvent]:
+    """Cells that are low in a block of frames; `place` leads from watched rows to all rows."""
     weak = cell_blocks.weak_cells(closed)
-    return [_of_block(closed, weak, i) for i in range(len(weak.group))]
+    return [_of_block(closed, weak, i, place) for i in range(len(weak.group))]
 
 
-def _of_block(closed: Closed, weak: cell_blocks.WeakInBlock, i: int) -> CellEvent:
+def _of_block(
+    closed: Closed, weak: cell_blocks.WeakInBlock, i: int, place: npt.NDArray[np.int64]
+) -> CellEvent:
     group = int(weak.group[i])
     mean_counts = int(closed.scalars[group, 0]) / int(closed.n_rows[group])
     return CellEvent(
-        closing=int(closed.closing[group]),
+        closing=int(place[closed.closing[group]]),
         is_rest=False,
         slot=int(closed.slot[group]),
         cell=int(weak.cell[i]),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from openvrc.detectors.battery.cleaning import FloatArray, row_median
+from openvrc.detectors.battery.cleaning import row_median
+from openvrc.detectors.battery.view import COUNTS_PER_V
 
-COUNTS_PER_V = 10_000.0  # 0.1 mV, the resolution of a cell voltage on the wire
 LEAST_CELLS = 8  # fewer give no robust middle
 
 NOISE_FLOOR_V = 4e-3
@@ -22,16 +22,10 @@ LEAST_MOST_OUTLIERS = 3
 sensor chip, a temperature gradient), not cells."""
 
 
-def deviation_counts(cells_v: FloatArray, limit_v: float) -> npt.NDArray[np.int32]:
-    """Cell minus its row's median (n, c) in 0.1 mV, cut at +-limit; 0 where not measured."""
-    deviation_v = cells_v - row_median(cells_v)[:, None]
-    np.clip(deviation_v, -limit_v, limit_v, out=deviation_v)
-    deviation_v *= np.float32(COUNTS_PER_V)
-    np.rint(deviation_v, out=deviation_v)
-    is_missing = np.isnan(deviation_v)
-    if bool(is_missing.any()):
-        deviation_v[is_missing] = 0.0
-    return deviation_v.astype(np.int32)
+def cut_counts(counts: npt.NDArray[np.int16], limit_v: float) -> npt.NDArray[np.int32]:
+    """Deviations (n, c) in 0.1 mV cut at +-limit, wide enough to be summed."""
+    limit = round(limit_v * COUNTS_PER_V)
+    return np.clip(counts, -limit, limit).astype(np.int32)
 
 
 def low_outliers(

@@ -8,16 +8,15 @@ both). What is left depends on the vehicle's records alone, not on how they were
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.columns import column_of
-from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64
+from openvrc.detectors.battery.view import ordered
 from openvrc.detectors.keyed import Keyed
 
 NEVER_NS = ABSENT_I64
@@ -26,15 +25,15 @@ NEVER_NS = ABSENT_I64
 SEEN = {"last_at_ns": (np.int64, NEVER_NS)}
 """Field that a `Keyed` needs for `usable_rows`."""
 
-_PSEUDONYM = column_of("battery_state", "id_kind").values.index("pseudonym")
-
 
 @dataclass(frozen=True)
 class Rows:
-    """Usable rows (n,) of one batch, sorted by vehicle, each vehicle's in order of event time."""
+    """Usable rows (n,) of one batch, grouped by vehicle, each vehicle's in order of event time."""
 
     row: npt.NDArray[np.int64]
     """Row numbers in the batch."""
+    at: npt.NDArray[np.int64]
+    """Row numbers in the batch's `view.ordered`."""
     slot: npt.NDArray[np.int64]
     """The vehicle's slot."""
     at_ns: npt.NDArray[np.int64]
@@ -48,6 +47,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.row)
 
+    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Those of a view's values (m, ...) that belong to these rows (n, ...); no copy of all."""
+        if len(self.at) == len(values):
+            return values
+        return values[self.at]
+
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         """The rows where `keep` (n,); `previous_at_ns` stays that of the full sequence."""
         if bool(keep.all()):
@@ -55,6 +60,7 @@ class Rows:
         slot = self.slot[keep]
         return Rows(
             self.row[keep],
+            self.at[keep],
             slot,
             self.at_ns[keep],
             first_of_run(slot),
@@ -72,22 +78,16 @@ def first_of_run(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 def usable_rows(batch: Batch, vehicles: Keyed) -> Rows:
     """The rows a fold may use; notes their times in `vehicles["last_at_ns"]`."""
-    at_ns = batch.column("sampled_at_ns")
-    lateness = batch.column("lateness")
-    # An absent mark is ABSENT_I64, whose low bits are zero: such a row is in time.
-    is_usable = (lateness & LATE_IN_SUBJECT) == 0
-    is_usable &= batch.column("id_kind") != _PSEUDONYM
-    row = np.flatnonzero(is_usable)
-    slot = vehicles.batch_slots(batch.take(row) if len(row) < batch.n_rows else batch)
-    order = np.argsort(slot, kind="stable")
-    row, slot = row[order], slot[order]
+    view = ordered(batch)
+    slot = vehicles.slots_of(view.words)[view.place]
     rows = Rows(
-        row,
+        view.row,
+        np.arange(len(view)),
         slot,
-        at_ns[row],
-        first_of_run(slot),
-        np.zeros(len(row), np.int64),
-        (lateness[row] & LATE_IN_ZONE) != 0,
+        view.at_ns,
+        view.is_first,
+        np.zeros(len(view), np.int64),
+        view.is_late,
     )
     return _without_repeats(rows, vehicles)
 
@@ -102,7 +102,7 @@ def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
         return rows
     previous_at_ns = _previous(rows, vehicles, field)
     _keep_last(rows, vehicles, field)
-    return Rows(rows.row, rows.slot, rows.at_ns, rows.is_first, previous_at_ns, rows.is_late)
+    return replace(rows, previous_at_ns=previous_at_ns)
 
 
 def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
@@ -136,3 +136,28 @@ def _rises(rows: Rows, vehicles: Keyed) -> npt.NDArray[np.bool_]:
             newest[slot] = at_ns
             rises[i] = True
     return rises
+
+
+def newest_event_ns(
+    rows: Rows, is_event: npt.NDArray[np.bool_], vehicles: Keyed, field: str
+) -> npt.NDArray[np.int64]:
+    """Time (n,) of each vehicle's newest row with an event, up to each row; NEVER_NS if none.
+
+    `vehicles[field]` keeps the last one.
+    """
+    stored = vehicles[field]
+    if not bool(is_event.any()):
+        return stored[rows.slot]
+    index = np.arange(len(rows))
+    first = np.maximum.accumulate(np.where(rows.is_first, index, 0))
+    newest = np.maximum.accumulate(np.where(is_event, index, -1))
+    times = np.where(newest >= first, rows.at_ns[newest], stored[rows.slot])
+    is_last = np.append(rows.is_first[1:], True)
+    stored[rows.slot[is_last]] = times[is_last]
+    return times
+
+
+def opens_period(rows: Rows, period_ns: int) -> npt.NDArray[np.bool_]:
+    """(n,) a vehicle's first row of each period of event time: a thinning that no cut changes."""
+    is_new: npt.NDArray[np.bool_] = rows.at_ns // period_ns != rows.previous_at_ns // period_ns
+    return is_new

@@ -97,6 +97,8 @@ class GroupSums:
         ended = had & ~goes_on
         is_last = np.append(is_head[1:], True) if len(is_head) else is_head
         carried, inner = np.flatnonzero(ended), np.flatnonzero(~is_last)
+        if len(carried) == 0 and len(inner) == 0:
+            return self._add(slot, goes_on, heads, sums)
         old_heads = stored[slot[carried]]
         old_sums = {name: self._tables[name][slot[carried]] for name in self._names}
         joined = slot[goes_on]
@@ -124,6 +126,32 @@ class GroupSums:
                 name: np.concatenate([old_sums[name], sums[name][inner]])[order]
                 for name in self._names
             },
+        )
+
+    def _add(
+        self,
+        slot: IntArray,
+        goes_on: npt.NDArray[np.bool_],
+        heads: IntArray,
+        sums: dict[str, npt.NDArray[Any]],
+    ) -> Closed:
+        """The common case: each vehicle has one part, and no group ends."""
+        stored = self._heads["heads"]
+        goes, new = slot[goes_on], slot[~goes_on]
+        is_all = len(new) == 0
+        stored[goes, _N_ROWS] += heads[goes_on, _N_ROWS]
+        stored[goes, _LAST_AT] = heads[goes_on, _LAST_AT]
+        stored[goes, _SCALARS:] += heads[goes_on, _SCALARS:]
+        stored[new] = heads[~goes_on]
+        for name in self._names:
+            self._tables[name][goes] += sums[name] if is_all else sums[name][goes_on]
+            if not is_all:
+                self._tables[name][new] = sums[name][~goes_on]
+        none = np.empty(0, np.int64)
+        return Closed(
+            *(none, none, none, none, none),
+            scalars=heads[:0, _SCALARS:],
+            tables={name: sums[name][:0] for name in self._names},
         )
 
     def snapshot(self, prefix: str) -> Arrays:

@@ -25,9 +25,10 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
-from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.detectors.battery.cleaning import FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, usable_rows
+from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.keyed import Keyed
 
 WARNING_OHM_PER_V = 500.0
@@ -106,23 +107,21 @@ class Insulation:
         """Fold frames; only vehicles near the limit are looked at frame by frame."""
         vehicles = state.vehicles
         rows = usable_rows(batch, vehicles)
-        cells_v, is_nonsense = clean_cells(batch)
-        insulation_ohm = clean_scalar(batch, "insulation_ohm", is_nonsense)[rows.row]
-        pack_v = _pack_voltage(rows, batch, cells_v, is_nonsense, vehicles)
+        view = ordered(batch)
+        insulation_ohm = rows.of(view.scalar("insulation_ohm"))
+        pack_v = _pack_voltage(rows, view, vehicles)
         is_measured = _is_measured(rows, insulation_ohm, vehicles) & (pack_v >= LEAST_PACK_V)
         is_low = is_measured & (insulation_ohm < WARNING_OHM_PER_V * HYSTERESIS_RATIO * pack_v)
         is_watched = (vehicles["severity"] > 0) | (vehicles["warning_low_frames"] > 0)
         is_watched[rows.slot[is_low]] = True
-        alarm_level = batch.column("bms_alarm_level")[rows.row]
         findings = []
         for i in np.flatnonzero(is_watched[rows.slot] & is_measured).tolist():
-            level = int(alarm_level[i])
             frame = _Frame(
                 int(rows.at_ns[i]),
                 float(insulation_ohm[i]),
                 float(pack_v[i]),
                 bool(rows.is_late[i]),
-                None if level == ABSENT_I64 else level,
+                view.bms_alarm_level(int(rows.at[i])),
             )
             findings += _fold_frame(vehicles, int(rows.slot[i]), frame)
         return state, findings
@@ -140,19 +139,13 @@ class Insulation:
         return State(Keyed.restore(_FIELDS, arrays))
 
 
-def _pack_voltage(
-    rows: Rows,
-    batch: Batch,
-    cells_v: FloatArray,
-    is_nonsense: npt.NDArray[np.bool_],
-    vehicles: Keyed,
-) -> FloatArray:
+def _pack_voltage(rows: Rows, view: View, vehicles: Keyed) -> FloatArray:
     """Pack voltage (n,) to divide by, NaN where nothing is known; keeps the last one."""
-    pack_v = clean_scalar(batch, "pack_voltage_v", is_nonsense)[rows.row].copy()
+    pack_v = rows.of(view.scalar("pack_voltage_v")).copy()
     missing = ~(pack_v >= LEAST_PACK_V)
     if bool(missing.any()):
-        cells_v = cells_v[rows.row[missing]]
-        n_given = np.diff(batch.lists("cell_voltages_v")[1])[rows.row[missing]]
+        cells_v = rows.of(view.cells_v)[missing]
+        n_given = rows.of(view.n_given)[missing]
         is_whole = (~np.isnan(cells_v)).sum(axis=1) == np.maximum(n_given, 1)
         pack_v[missing] = np.where(is_whole, np.nansum(cells_v, axis=1), np.nan)
     index = np.arange(len(rows))

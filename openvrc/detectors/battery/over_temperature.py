@@ -27,11 +27,12 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
-from openvrc.detectors.battery.cleaning import FloatArray, clean_frames
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.detectors.battery.cleaning import FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
 from openvrc.detectors.battery.probe_doubt import Doubt, is_odd, largest_cell_deviation
 from openvrc.detectors.battery.probe_trend import TREND, rise_rates
+from openvrc.detectors.battery.view import ordered
 from openvrc.detectors.battery.wide import Wide
 from openvrc.detectors.keyed import Keyed
 
@@ -114,23 +115,23 @@ class OverTemperature:
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Fold frames; only vehicles with something odd are looked at frame by frame."""
         rows = usable_rows(batch, state.vehicles)
-        frames = clean_frames(batch)
-        if frames.probes_degc.shape[1] == 0:
+        view = ordered(batch)
+        if view.probes_degc.shape[1] == 0:
             return state, []
-        has_probe = np.asarray((~np.isnan(frames.probes_degc)).any(axis=1))
-        rows = chained(rows.where(has_probe[rows.row]), state.vehicles, "probed_at_ns")
+        has_probe = ~np.isnan(rows.of(view.hottest_degc))
+        rows = chained(rows.where(has_probe), state.vehicles, "probed_at_ns")
         if len(rows) == 0:
             return state, []
-        probes_degc = frames.probes_degc[rows.row]
-        hottest_degc = np.nanmax(probes_degc, axis=1)
+        probes_degc = rows.of(view.probes_degc)
+        hottest_degc = rows.of(view.hottest_degc)
         rise_kps = rise_rates(rows, hottest_degc, state.vehicles)
         before_degc = _frames_before(rows, probes_degc, state)
-        odd = is_odd(rows, probes_degc, before_degc)
+        above_k = hottest_degc - rows.of(view.median_degc)
+        odd = is_odd(rows, probes_degc, before_degc, above_k)
         is_rising = (rise_kps >= RISE_WARNING_KPS) & (hottest_degc >= RISE_FROM_DEGC)
         is_hot = hottest_degc >= LEVELS_DEGC[0] - HYSTERESIS_K
         chosen = _rows_of_watched(rows, is_hot | is_rising | odd, state.vehicles)
         findings = []
-        alarm_level = batch.column("bms_alarm_level")[rows.row]
         for i in chosen.tolist():
             finding = self._fold_row(
                 state,
@@ -138,9 +139,9 @@ class OverTemperature:
                 i,
                 probes_degc[i],
                 before_degc[i],
-                frames.cells_v[rows.row[i]],
+                view.cells_v[rows.at[i]],
                 float(rise_kps[i]),
-                int(alarm_level[i]),
+                view.bms_alarm_level(int(rows.at[i])),
             )
             findings += finding
         return state, findings
@@ -154,7 +155,7 @@ class OverTemperature:
         before_degc: FloatArray,
         cells_v: FloatArray,
         rise_kps: float,
-        alarm_level: int,
+        alarm_level: int | None,
     ) -> list[Finding]:
         slot, vehicles = int(rows.slot[i]), state.vehicles
         doubt = Doubt(
@@ -182,7 +183,7 @@ class OverTemperature:
             n_hot=int((probes_degc >= limit_degc).sum()),
             rise_kps=rise_kps,
             is_late=bool(rows.is_late[i]),
-            bms_alarm_level=None if alarm_level == ABSENT_I64 else alarm_level,
+            bms_alarm_level=alarm_level,
         )
         return _fold_frame(vehicles, slot, frame)
 

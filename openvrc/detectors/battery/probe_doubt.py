@@ -35,12 +35,17 @@ def jump_limit_k(span_ns: npt.NDArray[np.int64] | int) -> npt.NDArray[np.float64
     return np.minimum(JUMP_K + JUMP_K_PER_S * np.maximum(span_s - 1.0, 0.0), LARGEST_JUMP_K)
 
 
-def is_odd(rows: Rows, probes_degc: FloatArray, before_degc: FloatArray) -> npt.NDArray[np.bool_]:
-    """(n,) frames in which some probe jumped or stands apart: worth asking `Doubt`."""
+def is_odd(
+    rows: Rows, probes_degc: FloatArray, before_degc: FloatArray, above_k: FloatArray
+) -> npt.NDArray[np.bool_]:
+    """(n,) frames in which some probe jumped or stands apart: worth asking `Doubt`.
+
+    `above_k` (n,) is the hottest probe above the middle one.
+    """
     span_ns = rows.at_ns - np.maximum(rows.previous_at_ns, 0)
-    jumped = (probes_degc - before_degc) > jump_limit_k(span_ns)[:, None]
-    apart = np.nanmax(probes_degc, axis=1) - row_median(probes_degc) > ALONE_K
-    odd: npt.NDArray[np.bool_] = (jumped.any(axis=1) & (span_ns <= COMPARABLE_NS)) | apart
+    largest_k = np.fmax.reduce(probes_degc - before_degc, axis=1, initial=np.float32(-np.inf))
+    jumped = largest_k > jump_limit_k(span_ns)
+    odd: npt.NDArray[np.bool_] = (jumped & (span_ns <= COMPARABLE_NS)) | (above_k > ALONE_K)
     return odd
 
 

@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from openvrc.contracts.detection import Arrays
 from openvrc.contracts.units import NS_PER_S
-from openvrc.detectors.battery.deviation import COUNTS_PER_V, LEAST_CELLS, low_outliers
+from openvrc.detectors.battery.deviation import LEAST_CELLS, low_outliers
 from openvrc.detectors.battery.group_sums import Closed
+from openvrc.detectors.battery.view import COUNTS_PER_V
 from openvrc.detectors.battery.wide import Wide
 
 REST_CURRENT_A = 5.0
 BATCH_NS = 4 * 3600 * NS_PER_S
-LEAST_SAMPLES = 20
+SAMPLE_NS = 30 * NS_PER_S  # at most one in it: more say nothing new of a cell at rest
+LEAST_SAMPLES = 8  # four minutes of rest
 DEVIATION_LIMIT_V = 0.022  # 5.5 noise floors; above every healthy cell of two real packs
 LEAST_Z = 5.5
 HEALTHY_V = 0.010

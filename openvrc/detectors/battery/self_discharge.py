@@ -21,18 +21,25 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
+from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery import cell_blocks, cell_events, rest_batches
 from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
 from openvrc.detectors.battery.cell_events import CellEvent
-from openvrc.detectors.battery.cleaning import FloatArray, clean_cells, clean_scalar
-from openvrc.detectors.battery.deviation import COUNTS_PER_V, LEAST_CELLS, deviation_counts
-from openvrc.detectors.battery.frames import SEEN, Rows, usable_rows
+from openvrc.detectors.battery.deviation import LEAST_CELLS, cut_counts
+from openvrc.detectors.battery.frames import (
+    NEVER_NS,
+    SEEN,
+    Rows,
+    chained,
+    newest_event_ns,
+    opens_period,
+    usable_rows,
+)
 from openvrc.detectors.battery.group_sums import GroupSums
+from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.keyed import Keyed
 
 SERIOUS_V = 0.100  # about 10 % of charge on a mid curve: the pack's usable energy is cut
-REST_CUT_COUNTS = round(rest_batches.CUT_V * COUNTS_PER_V)
 UPDATE_STEP_V = 0.010  # a change worth telling; smaller ones follow the state of charge
 
 RULE = Rule(
@@ -50,6 +57,8 @@ RULE = Rule(
 
 _FIELDS = {
     **SEEN,
+    "low_at_ns": (np.int64, NEVER_NS),  # newest frame with a low cell
+    "watched_at_ns": (np.int64, NEVER_NS),  # newest frame that went into a block
     "pos": (np.int64, 0),
     "serial": (np.int64, 0),
 }
@@ -90,31 +99,23 @@ class SelfDischarge:
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Fold frames; findings appear when a block or a batch of rest samples ends."""
-        rows = usable_rows(batch, state.vehicles)
-        cells_v, is_nonsense = clean_cells(batch)
-        if len(rows) == 0 or cells_v.shape[1] < LEAST_CELLS:
+        view = ordered(batch)
+        if view.cells_v.shape[1] < LEAST_CELLS:
             return state, []
-        current_a = clean_scalar(batch, "pack_current_a", is_nonsense)
-        rows = rows.where(_is_usable(cells_v, current_a)[rows.row])
+        rows = usable_rows(batch, state.vehicles)
+        rows = rows.where(rows.of(_is_usable(view)))
         if len(rows) == 0:
             return state, []
-        n_cells = np.diff(batch.lists("cell_voltages_v")[1])[rows.row].astype(np.int64)
-        counts = deviation_counts(cells_v[rows.row], cell_blocks.CUT_V)
-        current_a = current_a[rows.row]
-        # Copied before the blocks use up the counts.
-        is_rest = np.abs(current_a) < rest_batches.REST_CURRENT_A
-        at_rest = np.clip(counts[is_rest], -REST_CUT_COUNTS, REST_CUT_COUNTS)
-        events = _from_blocks(state, rows, counts, current_a, n_cells)
+        events = _from_blocks(state, rows, view)
         watched: dict[int, set[int]] = {}
         for slot, cell in [*state.episodes, *((event.slot, event.cell) for event in events)]:
             watched.setdefault(slot, set()).add(cell)
-        events += _from_rest(state, rows, is_rest, at_rest, n_cells, watched)
+        events += _from_rest(state, rows, view, watched)
         events.sort(key=lambda event: (event.closing, event.is_rest, event.cell))
-        alarm_level = batch.column("bms_alarm_level")[rows.row]
         findings = []
         for event in events:
-            level = int(alarm_level[event.closing])
-            finding = _fold_event(state, rows, event, None if level == ABSENT_I64 else level)
+            level = view.bms_alarm_level(int(rows.at[event.closing]))
+            finding = _fold_event(state, rows, event, level)
             if finding is not None:
                 findings.append(finding)
         return state, findings
@@ -156,39 +157,40 @@ class SelfDischarge:
         return state
 
 
-def _is_usable(cells_v: FloatArray, current_a: FloatArray) -> npt.NDArray[np.bool_]:
-    n_measured = cells_v.shape[1] - np.isnan(cells_v).sum(axis=1)
-    is_usable: npt.NDArray[np.bool_] = (n_measured >= LEAST_CELLS) & ~np.isnan(current_a)
+def _is_usable(view: View) -> npt.NDArray[np.bool_]:
+    is_usable: npt.NDArray[np.bool_] = (view.n_measured >= LEAST_CELLS) & ~np.isnan(view.current_a)
     return is_usable
 
 
-def _from_blocks(
-    state: State,
-    rows: Rows,
-    counts: npt.NDArray[np.int32],
-    current_a: FloatArray,
-    n_cells: npt.NDArray[np.int64],
-) -> list[CellEvent]:
+def _from_blocks(state: State, rows: Rows, view: View) -> list[CellEvent]:
+    """Only frames within ten minutes of one with a low cell are looked at cell by cell."""
+    is_low = rows.of(view.lowest_deviation_v) <= -cell_blocks.FRAME_LOW_V
+    low_at_ns = newest_event_ns(rows, is_low, state.vehicles, "low_at_ns")
+    near = rows.at_ns - np.maximum(low_at_ns, 0) <= cell_blocks.WATCH_NS
+    if not bool(near.any()):
+        return []
+    watched = chained(rows.where(near), state.vehicles, "watched_at_ns")
+    current_a = watched.of(view.current_a)
     current = np.rint(current_a * COUNTS_PER_A).astype(np.int32)
-    scalars = np.stack([current, current.astype(np.int64) ** 2, n_cells], axis=1)
-    key = block_keys(rows, state.vehicles["pos"], state.vehicles["serial"])
-    closed = state.blocks.fold(rows, key, scalars, block_tables(counts, current))
-    return cell_events.from_blocks(closed)
+    scalars = np.stack([current, current.astype(np.int64) ** 2, watched.of(view.n_given)], axis=1)
+    key = block_keys(watched, state.vehicles["pos"], state.vehicles["serial"])
+    counts = cut_counts(watched.of(view.deviation), cell_blocks.CUT_V)
+    closed = state.blocks.fold(watched, key, scalars, block_tables(counts, current))
+    return cell_events.from_blocks(closed, np.flatnonzero(near))
 
 
 def _from_rest(
-    state: State,
-    rows: Rows,
-    is_rest: npt.NDArray[np.bool_],
-    counts: npt.NDArray[np.int32],
-    n_cells: npt.NDArray[np.int64],
-    watched: dict[int, set[int]],
+    state: State, rows: Rows, view: View, watched: dict[int, set[int]]
 ) -> list[CellEvent]:
-    if len(counts) == 0:
+    is_rest = np.abs(rows.of(view.current_a)) < rest_batches.REST_CURRENT_A
+    is_rest &= opens_period(rows, rest_batches.SAMPLE_NS)
+    if not bool(is_rest.any()):
         return []
     resting = rows.where(is_rest)
+    counts = cut_counts(resting.of(view.deviation), rest_batches.CUT_V)
+    n_cells = resting.of(view.n_given)[:, None]
     key = resting.at_ns // rest_batches.BATCH_NS
-    closed = state.rest.fold(resting, key, n_cells[is_rest, None], {"rest": counts})
+    closed = state.rest.fold(resting, key, n_cells, {"rest": counts})
     verdicts = state.votes.cast(closed)
     return cell_events.from_rest(closed, verdicts, np.flatnonzero(is_rest), watched)
 

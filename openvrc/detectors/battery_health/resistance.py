@@ -16,7 +16,7 @@ import numpy.typing as npt
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.battery.cleaning import BoolArray, clean_scalar
-from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained
+from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained, first_of_run
 from openvrc.detectors.battery.wide import Wide
 from openvrc.detectors.battery_health.histograms import grouped_medians
 from openvrc.detectors.battery_health.previous import gap_ns, previous_values
@@ -71,12 +71,13 @@ class LoadSteps:
         for table in (self._first, self._later):
             table.fit(len(vehicles), len(RESISTANCE_EDGES_OHM) - 1)
         place = np.searchsorted(RESISTANCE_EDGES_OHM[1:-1], step_ohm, side="right")
-        used, begins, sizes = np.unique(slot, return_index=True, return_counts=True)
+        begins = np.flatnonzero(first_of_run(slot))  # each vehicle's steps stand together
+        sizes = np.diff(np.append(begins, len(slot)))
         rank = vehicles["n_steps"][slot] + np.arange(len(slot)) - np.repeat(begins, sizes)
         is_baseline = rank < BASELINE_STEPS
         np.add.at(self._first["n"], (slot[is_baseline], place[is_baseline]), 1)
         np.add.at(self._later["n"], (slot[~is_baseline], place[~is_baseline]), 1)
-        vehicles["n_steps"][used] += sizes
+        vehicles["n_steps"][slot[begins]] += sizes
 
     def resistance_ohm(self) -> npt.NDArray[np.float64]:
         """Median (n_vehicles,) over all steps; NaN with fewer than 100."""
