@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -45,17 +47,16 @@ def write_alerts(connection: Connection, transitions: Sequence[AlertTransition])
     newest = {told.alert.id: told for told in transitions}
     alerts = [_alert_row(told.alert) | {"sequence": told.sequence} for told in newest.values()]
     events = [_event_row(told) for told in transitions]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement("upsert_alert"), alerts)
-        cursor.executemany(statement("add_alert_event"), events)
+    connection.execute(statement("upsert_alerts"), {"rows": _json(alerts)})
+    connection.execute(statement("add_alert_events"), {"rows": _json(events)})
 
 
 def _alert_row(alert: Alert) -> dict[str, Any]:
-    row = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    row = dict(vars(alert))
     for name in ("started_at", "detected_at", "cleared_at"):
         time_ns = row.pop(f"{name}_ns")
         row[name] = None if time_ns is None else moment(time_ns)
-    return row | {"severity": int(alert.severity), "evidence": _json(alert.evidence)}
+    return row | {"severity": int(alert.severity)}
 
 
 def alert_of_row(row: Mapping[str, Any]) -> Alert:
@@ -93,25 +94,21 @@ def _event_row(told: AlertTransition) -> dict[str, Any]:
         "severity": int(told.alert.severity),
         "state": told.alert.state,
         "at": moment(told.at_ns),
-        "evidence": _json(told.alert.evidence),
+        "evidence": told.alert.evidence,
     }
 
 
-def _json(value: Mapping[str, Any]) -> Jsonb:
-    """JSON that PostgreSQL takes: it knows neither NaN nor the NUL character."""
-    text = json.dumps(_finite(value), default=str).replace("\\u0000", "\\ufffd")
-    return Jsonb(json.loads(text))
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """JSON that PostgreSQL takes: it knows neither NaN (null here) nor the NUL character."""
+    text = msgspec.json.encode(rows, enc_hook=_plain).decode()
+    return text.replace("\\u0000", "\\ufffd")
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        is_number = value == value and abs(value) != float("inf")
-        return value if is_number else None
-    return value
+def _plain(value: Any) -> Any:
+    """What a detector may have left in its evidence, as JSON can say it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: Identities) -> None:

@@ -58,17 +58,23 @@ SELECT stored_rows FROM ingest_batch WHERE batch_id = %(batch_id)s;
 -- index refuses them, at a higher price.
 DELETE FROM ingest_batch WHERE stored_at < now() - interval '15 days';
 
--- name: upsert_alert
--- An alert as it stands after a transition.
+-- name: upsert_alerts
+-- Alerts as they stand after their newest transitions. %(rows)s is a JSON array of objects.
 INSERT INTO alert AS a (
     id, run_id, origin, zone, rule, kind, severity, state, subject_type, subject_id, component,
     segment_id, lat_deg, lon_deg, started_at, detected_at, cleared_at, confidence, title, advice,
     evidence, is_unknown, folded_into, sequence
-) VALUES (
-    %(id)s, %(run_id)s, %(origin)s, %(zone)s, %(rule)s, %(kind)s, %(severity)s, %(state)s,
-    %(subject_type)s, %(subject_id)s, %(component)s, %(segment_id)s, %(lat_deg)s, %(lon_deg)s,
-    %(started_at)s, %(detected_at)s, %(cleared_at)s, %(confidence)s, %(title)s, %(advice)s,
-    %(evidence)s, %(is_unknown)s, %(folded_into)s, %(sequence)s
+)
+SELECT
+    id, run_id, origin, zone, rule, kind, severity, state, subject_type, subject_id, component,
+    segment_id, lat_deg, lon_deg, started_at, detected_at, cleared_at, confidence, title, advice,
+    evidence, is_unknown, folded_into, sequence
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
+    id text, run_id text, origin text, zone text, rule text, kind text, severity smallint,
+    state text, subject_type text, subject_id text, component text, segment_id text,
+    lat_deg double precision, lon_deg double precision, started_at timestamptz,
+    detected_at timestamptz, cleared_at timestamptz, confidence double precision, title text,
+    advice text, evidence jsonb, is_unknown boolean, folded_into text, sequence bigint
 )
 ON CONFLICT (id) DO UPDATE SET
     severity = EXCLUDED.severity, state = EXCLUDED.state, segment_id = EXCLUDED.segment_id,
@@ -77,10 +83,15 @@ ON CONFLICT (id) DO UPDATE SET
     evidence = EXCLUDED.evidence, is_unknown = EXCLUDED.is_unknown,
     folded_into = EXCLUDED.folded_into, sequence = EXCLUDED.sequence, changed_at = now();
 
--- name: add_alert_event
--- One transition; the same one again (a run that was named and sent twice) changes nothing.
+-- name: add_alert_events
+-- Transitions; the same one again (a run that was named and sent twice) changes nothing.
+-- %(rows)s is a JSON array of objects.
 INSERT INTO alert_event (alert_id, sequence, change, severity, state, at, evidence)
-VALUES (%(id)s, %(sequence)s, %(change)s, %(severity)s, %(state)s, %(at)s, %(evidence)s)
+SELECT id, sequence, change, severity, state, at, evidence
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
+    id text, sequence bigint, change text, severity smallint, state text, at timestamptz,
+    evidence jsonb
+)
 ON CONFLICT DO NOTHING;
 
 -- name: upsert_ledger
