@@ -196,7 +196,7 @@ def known(value: Any) -> Any:
 
 MAY_BE_EMPTY = {
     "export of vehicle_profile", "export of rsu_objects", "export of intersection_map",
-    "export of road_event", "export of charger_state",
+    "export of road_event", "export of charger_state", "export of drive_state",
 }  # fmt: skip
 
 
