@@ -239,13 +239,14 @@ def _moments(reports: Reports, found: Reading) -> tuple[mapping.Moments, list[in
     if all(a != b for a, b in pairwise(places)):
         rows = np.arange(reports.n)
         return mapping.Moments(rows, reports.time_ns), rows.tolist()
-    number: dict[tuple[int, bytes, int], int] = {}
+    number: dict[tuple[int, int, bytes, int], int] = {}
     first_rows: list[int] = []
     of_row = np.zeros(reports.n, np.int64)
     for row, (place, frame, at_ns) in enumerate(
         zip(places, found.frames, reports.time_ns.tolist(), strict=True)
     ):
-        key = (place, frame[4:21], at_ns)
+        # Not across editions: each scales its fields in its own way.
+        key = (place, frame[0], frame[4:21], at_ns)
         if key not in number:
             number[key] = len(number)
             first_rows.append(row)

@@ -169,6 +169,15 @@ def test_two_editions_in_one_payload_are_both_read() -> None:
     assert batch.column("pack_current_a").round(1).tolist() == pytest.approx([67.1, 67.1])
 
 
+def test_two_editions_at_one_moment_are_each_read_as_they_are_alone() -> None:
+    """Found by fuzzing: the second frame's edition was taken for the first one's fields."""
+    broken = report(Edition.Y2025, Command.REALTIME, VIN, AT_NS, [cells_2025([3600])])
+    for one, other in ((full_2016(), broken), (broken, full_2016()), (full_2016(), full_2025())):
+        alone = [decode(frame).batches[0].to_records()[0] for frame in (one, other)]
+        (batch,) = decode(one + other).batches
+        assert batch.to_records() == alone
+
+
 def test_frames_cut_out_of_noise_are_all_found() -> None:
     noise = random.Random(1)
     stream, n_frames = b"", 40
