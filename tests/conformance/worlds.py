@@ -1,9 +1,9 @@
 """Small seeded worlds in which every detector has something to find, with dirt and late records.
 
-`street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, a hard brake,
-a jammed segment, a frozen position; packs with a hot probe, a weak cell, an insulation fault,
-frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump, an odometer 0;
-a terminal that stops reporting for 45 s.
+`street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, one that crawls,
+two that slow down at one place, a hard brake, a jammed segment, a frozen position; packs with a
+hot probe, a weak cell, an insulation fault, frozen cells, a dead module, a frame of nonsense, a
+probe that jumps, a SoC jump, an odometer 0; a terminal that stops reporting for 45 s.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 """
 
@@ -221,6 +221,11 @@ def _drives(rng: np.random.Generator) -> dict[str, Any]:
         _track(f"slow{i}", 0, np.full(120, 1.5), x0_m=SEGMENT_M + 100.0 + 8.0 * i)
         for i in range(10)
     ]
+    tracks.append(_track("crawler", 0, np.full(120, 5.0), x0_m=-300.0))
+    for i, dip_s in enumerate((30.0, 50.0)):
+        times_s = [dip_s - 4.0, dip_s, dip_s + 4.0, dip_s + 8.0]
+        dip = np.interp(SECONDS, times_s, [DRIVE_MPS, 3.0, 3.0, DRIVE_MPS])
+        tracks.append(_track(f"dipper{i}", 1, dip, x0_m=95.0 - DRIVE_MPS * (dip_s - 4.0)))
     joined = {n: np.concatenate([t[n] for t in tracks]) for n in tracks[0]}
     on_road = (joined["x_m"] >= 0) & (joined["x_m"] < 2 * SEGMENT_M)
     joined = {name: values[on_road] for name, values in joined.items()}

@@ -21,6 +21,7 @@ BoolArray = NDArray[np.bool_]
 STANDING_MPS = 0.5  # GNSS and wheel speed of a standing car stay below this
 MOVING_MPS = 1.0  # hysteresis: creeping up in a queue is faster, sensor noise slower
 MOVED_ON_M = 15.0  # ten standard deviations of position noise, two places in a queue
+FREE_MPS = 8.0  # faster than between two waves of a queue
 DRIVEN_MPS = 2.0  # faster than this it is traffic; a car first seen parked is not
 IDLE_S = 60  # a pseudonym silent this long has gone or changed; what comes is a new track
 OPEN_IDLE_S = 600  # an episode waits longer for its vehicle: tunnels, lost radio
@@ -49,6 +50,7 @@ SPEC: Spec = {
     "length_m": (np.float64, 5.0),
     "vehicle_class": (np.int64, -1),
     "has_driven": (np.bool_, False),
+    "creeps": (np.bool_, False),  # stood before and has not driven freely since
     "standing_since_ns": (np.int64, ABSENT_I64),
     "anchor_lat_deg": (np.float64, np.nan),
     "anchor_lon_deg": (np.float64, np.nan),
@@ -152,6 +154,8 @@ def fold(fleet: Keyed, rows: Columns) -> None:
     stops = was_standing & ((speed_mps > MOVING_MPS) | moved) & ~starts
     began, ended = slot[starts], slot[stops]
     since_ns[ended] = ABSENT_I64
+    fleet["creeps"][ended] = True
+    fleet["creeps"][slot[speed_mps > FREE_MPS]] = False
     since_ns[began] = at_ns[starts]
     fleet["anchor_lat_deg"][began] = rows["lat_deg"][starts]
     fleet["anchor_lon_deg"][began] = rows["lon_deg"][starts]

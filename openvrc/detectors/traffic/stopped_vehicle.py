@@ -32,7 +32,16 @@ from openvrc.detectors.keyed import Keyed
 from openvrc.detectors.traffic import _fleet
 from openvrc.detectors.traffic._penetration import Penetration
 from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
-from openvrc.detectors.traffic._standing import FLOWING_MPS, Standing, count_passers, look_around
+from openvrc.detectors.traffic._slow_places import SlowPlaces
+from openvrc.detectors.traffic._standing import (
+    FLOWING_MPS,
+    FRESH_S,
+    QUEUE_SPACING_M,
+    Standing,
+    count_passers,
+    look_around,
+)
+from openvrc.detectors.traffic._surroundings import unseen_queue_probability
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -51,6 +60,8 @@ HELD_S = 5.0  # a queue that moves off opens gaps, but not for this long
 PASSERS = 2  # one may be the gap a driver waits for
 MAX_UNSEEN_QUEUE = 0.001  # thousands of vehicles stand at signals in a zone each hour
 MAX_UNSEEN_QUEUE_LONG = 0.1  # a stand of LONG_STANDING_S is evidence by itself
+HISTORY_M = 100.0  # how far ahead a queue's history is looked for
+MAX_UNSEEN_IN_HISTORY = 1e-4  # below, we would see that queue: history need not be asked
 QUIET_FROM_SIGNAL_M = 100.0  # 13 vehicles a lane, more than one red collects off-peak
 SERIOUS_LIMIT_MPS = 19.4  # 70 km/h: above, a standing vehicle is hit at a deadly speed
 UNKNOWN_AFTER_S = 10
@@ -66,6 +77,7 @@ class State:
     evaluated_s: int = -1
     penetration: Penetration = field(default_factory=Penetration)
     segments: _fleet.SegmentNumbers | None = None
+    slow: SlowPlaces | None = None
 
 
 class StoppedVehicle:
@@ -86,7 +98,9 @@ class StoppedVehicle:
     def initial(self, context: Context) -> State:
         """A zone without vehicles."""
         road_map = context.road_map
-        return State(context, segments=_fleet.SegmentNumbers(road_map) if road_map else None)
+        if road_map is None:
+            return State(context)
+        return State(context, segments=_fleet.SegmentNumbers(road_map), slow=SlowPlaces(road_map))
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Hold the batch back; a zone without a map has no lanes to obstruct."""
@@ -115,6 +129,7 @@ class StoppedVehicle:
             **state.buffer.snapshot("rows_"),
             "evaluated_s": np.array([state.evaluated_s]),
             "pairs": np.array([state.penetration.adjacent, state.penetration.pairs]),
+            "slow_s": state.slow.last_s.copy() if state.slow else np.empty(0, np.int64),
         }
 
     def restore(self, context: Context, arrays: Arrays) -> State:
@@ -124,6 +139,8 @@ class StoppedVehicle:
         state.buffer.restore(arrays, "rows_")
         state.evaluated_s = int(arrays["evaluated_s"][0])
         state.penetration = Penetration(*arrays["pairs"].tolist())
+        if state.slow is not None:
+            state.slow.last_s[:] = arrays["slow_s"]
         return state
 
 
@@ -139,8 +156,24 @@ def _second(state: State, road_map: RoadMap, second: int, rows: Columns) -> list
     if not len(stands):
         return findings
     around = look_around(fleet, state.penetration, road_map, second, stands)
-    chosen = np.flatnonzero(_obstructs(fleet, road_map, around))
-    return findings + _raised(fleet, road_map, around, chosen)
+    obstructs = _obstructs(fleet, road_map, around) & ~_comes_each_time(state, second, around)
+    return findings + _raised(fleet, road_map, around, np.flatnonzero(obstructs))
+
+
+def _comes_each_time(state: State, second: int, around: Standing) -> BoolArray:
+    """Whether each stands where a queue has been lately that would hide from us now."""
+    fleet, slow = state.fleet, state.slow
+    assert slow is not None
+    slot = around.slot
+    segment, lane, offset_m = (fleet[name][slot] for name in ("segment", "lane", "offset_m"))
+    hidden = unseen_queue_probability(
+        np.minimum(around.to_end_m, HISTORY_M), state.penetration.share, QUEUE_SPACING_M
+    )
+    queues = slow.slow_ahead(segment, lane, offset_m, second) | fleet["creeps"][slot]
+    queues &= hidden > MAX_UNSEEN_IN_HISTORY
+    driven = fleet["has_driven"][slot] & (fleet["at_ns"][slot] > (second - FRESH_S) * NS_PER_S)
+    slow.learn(segment[driven], lane[driven], offset_m[driven], second)
+    return np.asarray(queues, np.bool_)
 
 
 def _held_s(fleet: Keyed, road_map: RoadMap, around: Standing) -> FloatArray:
