@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
@@ -21,7 +20,7 @@ from cloud.pipeline import Pipeline
 from cloud.store.pool import Pool
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.plugins import chosen, discover
-from openvrc.memory import use_frugal_allocators
+from openvrc.memory import collect_rarely, use_frugal_allocators
 from openvrc.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,8 +50,6 @@ def run_cloud(settings: Settings, *, on_ready: OnReady | None = None) -> int:
     to stderr.
     """
     use_frugal_allocators()
-    # Default thresholds cost a tenth of the CPU; nothing here makes cycles in bulk.
-    gc.set_threshold(100_000, 50, 50)
     keys, page_key = keys_from(settings)
     if not settings.database_url:
         raise SettingsError("VRC_DATABASE_URL is empty, expected postgresql://...")
@@ -70,7 +67,12 @@ def run_cloud(settings: Settings, *, on_ready: OnReady | None = None) -> int:
         timeout_graceful_shutdown=STOP_WITHIN_S,
         server_header=False,
     )
-    server = CloudServer(config, on_started=lambda: (on_ready or _announce)(address))
+
+    def on_started() -> None:
+        collect_rarely()
+        (on_ready or _announce)(address)
+
+    server = CloudServer(config, on_started=on_started)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's answer to a start-up that failed; the reason is in the log

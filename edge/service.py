@@ -6,7 +6,6 @@ The main loop is the only one that touches the core and writes the spool.
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import threading
@@ -34,7 +33,7 @@ from openvrc.contracts.errors import VrcError
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.zone import read_zones
-from openvrc.memory import use_frugal_allocators
+from openvrc.memory import collect_rarely, use_frugal_allocators
 from openvrc.settings import Settings
 
 LOG = logging.getLogger("edge")
@@ -59,8 +58,6 @@ SPOOL_FILE = "spool.sqlite"
 def run_edge(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 if the edge cannot go on."""
     log_to_stderr()
-    # Default thresholds cost a third of JSON decoding; nothing here makes cycles in bulk.
-    gc.set_threshold(100_000, 50, 50)
     use_frugal_allocators()
     stopping = threading.Event()
 
@@ -71,7 +68,9 @@ def run_edge(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        EdgeService(settings).run(stopping)
+        service = EdgeService(settings)
+        collect_rarely()
+        service.run(stopping)
     except VrcError as error:
         LOG.error("edge cannot go on: %s", error)
         return 1

@@ -31,29 +31,31 @@ def pack_state(tree: Any) -> bytes:
     would take their size twice more.
     """
     arrays: list[npt.NDArray[Any]] = []
-    place = 0
-
-    def plain(node: Any) -> Any:
-        nonlocal place
-        if isinstance(node, np.ndarray):
-            arrays.append(np.ascontiguousarray(node))
-            facts = [node.dtype.str, list(node.shape), place]
-            place += node.nbytes
-            return {_ARRAY: facts}
-        if isinstance(node, dict):
-            return {key: plain(value) for key, value in node.items()}
-        if isinstance(node, list | tuple):
-            return node if _is_flat(node) else [plain(value) for value in node]
-        return node
-
-    header = json.dumps(plain(tree), separators=(",", ":")).encode()
+    header = json.dumps(_plain(tree, arrays), separators=(",", ":")).encode()
+    n_bytes = sum(array.nbytes for array in arrays)
     sink = pa.BufferOutputStream()
-    sink.write(MAGIC + struct.pack("<Q", 4 + len(header) + place))
+    sink.write(MAGIC + struct.pack("<Q", 4 + len(header) + n_bytes))
     with pa.CompressedOutputStream(sink, "zstd") as out:  # level 1
         out.write(struct.pack("<I", len(header)) + header)
         for array in arrays:
             out.write(pa.py_buffer(array))
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _plain(node: Any, arrays: list[npt.NDArray[Any]]) -> Any:
+    """The node as JSON has it; its arrays are added to the list, in the order of their bytes.
+
+    No closure: one that calls itself is a cycle, which would keep every checkpoint's arrays.
+    """
+    if isinstance(node, np.ndarray):
+        place = sum(array.nbytes for array in arrays)
+        arrays.append(np.ascontiguousarray(node))
+        return {_ARRAY: [node.dtype.str, list(node.shape), place]}
+    if isinstance(node, dict):
+        return {key: _plain(value, arrays) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return node if _is_flat(node) else [_plain(value, arrays) for value in node]
+    return node
 
 
 def _is_flat(node: Any) -> bool:

@@ -8,7 +8,6 @@ has lost nothing, since the broker sends again what was not acknowledged.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -31,7 +30,7 @@ from openvrc.contracts.messages import MESSAGES
 from openvrc.contracts.plugins import discover
 from openvrc.contracts.topics import Topic, parse_topic
 from openvrc.contracts.wire import pack
-from openvrc.memory import use_frugal_allocators
+from openvrc.memory import collect_rarely, use_frugal_allocators
 from openvrc.settings import Settings
 
 LOG = logging.getLogger("edge.worker")
@@ -207,8 +206,8 @@ class Worker:
 def main() -> None:
     """Wait for the settings, then work until the pipe is closed."""
     log_to_stderr()
-    gc.set_threshold(100_000, 50, 50)
     use_frugal_allocators()
+    collect_rarely()
     # Ctrl-C and a stop reach the owner, who lets us finish.
     pipe, number = Pipe(int(sys.argv[1])), int(sys.argv[2])
     settings = Settings(**json.loads(pipe.recv_bytes()))

@@ -115,6 +115,7 @@ def _run(plan: Plan, name: str, turn: int, rules: str, *, with_paho: bool) -> Mo
             send_s=plan.send_s,
             paced_s=plan.paced_s,
             seed=turn,
+            has_batteries=rules == ALL_RULES,
         )
         if not with_paho:
             return run

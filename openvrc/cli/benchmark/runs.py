@@ -119,7 +119,9 @@ def start_sender(platform: Platform, plan: SendPlan) -> Child:
     return sender
 
 
-def send_plan(mode: Mode, vehicles: int, seed: int, client: str = "gmqtt") -> SendPlan:
+def send_plan(
+    mode: Mode, vehicles: int, seed: int, client: str = "gmqtt", *, has_batteries: bool = False
+) -> SendPlan:
     """Traffic of a new run that begins now."""
     traffic = TrafficPlan(
         vehicles=vehicles,
@@ -128,6 +130,7 @@ def send_plan(mode: Mode, vehicles: int, seed: int, client: str = "gmqtt") -> Se
         seed=seed,
         start_ns=time.time_ns(),
         run_id=f"bench-{mode.name}-{uuid.uuid4().hex[:8]}",
+        has_batteries=has_batteries,
     )
     return SendPlan(traffic, mode.codec, client)
 
@@ -196,10 +199,18 @@ def running(platform: Platform, plan: SendPlan) -> Iterator[Running]:
 
 
 def measure_mode(
-    platform: Platform, mode: Mode, *, vehicles: int, send_s: float, paced_s: float, seed: int
+    platform: Platform,
+    mode: Mode,
+    *,
+    vehicles: int,
+    send_s: float,
+    paced_s: float,
+    seed: int,
+    has_batteries: bool = False,
 ) -> ModeRun:
     """First pass, saturation, half of it: the stages of one repetition, in one run."""
-    with running(platform, send_plan(mode, vehicles, seed)) as run:
+    plan = send_plan(mode, vehicles, seed, has_batteries=has_batteries)
+    with running(platform, plan) as run:
         first_pass, _ = run.measure(first_pass_stage(vehicles))
         steady, _ = run.measure(Stage(seconds=send_s))
         paced, waits = pace(run, HALF * steady.records_per_s, paced_s)

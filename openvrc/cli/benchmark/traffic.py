@@ -2,7 +2,8 @@
 
 The order is the honest one: every second each unit hears its vehicles in a new random order, so
 no table and no index sees them sorted. Every vehicle drives straight at its own speed; a few brake
-hard once, so that there are alerts to be timed. There is no map: nothing is matched.
+hard once, so that there are alerts to be timed. There is no map: nothing is matched. With batteries
+every vehicle's battery speaks each ten seconds as well, through the same units.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ BRAKING_MPS2 = -7.0
 BRAKING_S = 1.5
 BRAKING_BEFORE_S = 0.2
 """A vehicle begins to brake this long before the sample that tells of it."""
+BATTERY_EVERY_S = 10
+"""A tenth of the vehicles' rate; the national protocol asks for a frame each 10 or 30 s."""
+CELLS, PROBES = 96, 24
+CELL_SPREAD_V, CELL_NOISE_V = 0.004, 0.001
+"""Of a sound pack, and of its measurement."""
 NS_PER_US = 1000
 """The database keeps microseconds; whole ones make a sample findable there."""
 
@@ -48,6 +54,7 @@ class TrafficPlan:
     seed: int
     start_ns: int
     run_id: str
+    has_batteries: bool = False
 
 
 class BenchWorld:
@@ -81,6 +88,8 @@ class BenchWorld:
         self._heading_deg = self._uniform(0.0, 360.0)
         self._speed_mps = self._uniform(*SPEED_MPS)
         self._braking_at_s = np.full(plan.vehicles, np.inf)
+        self._soc_ratio = self._uniform(0.2, 0.9)
+        self._spread_v = self._rng.normal(0.0, CELL_SPREAD_V, CELLS)
         self._emitter = Emitter(zone=ZONE, run_id=plan.run_id, origin=self.origin, seed=plan.seed)
         self._rsus = np.array(
             [self._emitter.source("rsu", f"rsu-{n:03d}") for n in range(self._n_rsus)], np.int64
@@ -158,9 +167,38 @@ class BenchWorld:
             "width_m": 1.8,
             "position_accuracy_m": 1.0,
         }
-        return self._emitter.emit(
-            "vehicle_state", rsus, (vehicles.astype(np.int32), self._names), columns
-        )
+        subjects = (vehicles.astype(np.int32), self._names)
+        states = self._emitter.emit("vehicle_state", rsus, subjects, columns)
+        if not self._plan.has_batteries:
+            return states
+        turn = int(elapsed_s[0]) % BATTERY_EVERY_S
+        speak = (vehicles // VEHICLES_PER_RSU) % BATTERY_EVERY_S == turn
+        return states + self._emit_batteries(vehicles[speak], rsus[speak], at_ns[speak])
+
+    def _emit_batteries(self, vehicles: Ints, rsus: Ints, at_ns: Ints) -> list[Outgoing]:
+        """Sound packs that discharge; nothing a rule should find."""
+        if not vehicles.size:
+            return []
+        n_rows = len(vehicles)
+        soc = self._soc_ratio[vehicles] - (at_ns - self.start_ns) / NS_PER_S / 36_000
+        cells_v = (3.4 + 0.7 * soc)[:, None] + self._spread_v
+        cells_v = cells_v + self._rng.normal(0.0, CELL_NOISE_V, (n_rows, CELLS))
+        probes_degc = np.broadcast_to(25.0 + 0.1 * np.arange(PROBES), (n_rows, PROBES))
+        columns = {
+            "sampled_at_ns": at_ns,
+            "pack_voltage_v": cells_v.sum(axis=1),
+            "pack_current_a": 30.0 + self._rng.standard_normal(n_rows),
+            "soc_ratio": soc,
+            "cell_voltages_v": _lists(cells_v),
+            "probe_temperatures_degc": _lists(probes_degc),
+            "insulation_ohm": 5e6,
+            "charging_state": "discharging",
+            "odometer_m": self._speed_mps[vehicles] * (at_ns - self.start_ns) / NS_PER_S,
+            "vehicle_speed_mps": self._speed_mps[vehicles],
+            "bms_alarm_level": 0,
+        }
+        subjects = (vehicles.astype(np.int32), self._names)
+        return self._emitter.emit("battery_state", rsus, subjects, columns)
 
     def _brake(self, vehicles: Ints, elapsed_s: Floats) -> None:
         """Let the next ones brake, a moment before they are heard; nobody brakes twice."""
@@ -189,3 +227,10 @@ class BenchWorld:
             for message in messages
             for row in range(*message.bounds)
         )
+
+
+def _lists(values: Floats) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """A list column of equally long rows."""
+    n_rows, width = values.shape
+    offsets = np.arange(n_rows + 1, dtype=np.int32) * width
+    return values.astype(np.float32).ravel(), offsets

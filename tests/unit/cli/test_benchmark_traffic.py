@@ -113,6 +113,22 @@ def test_records_are_valid_under_the_contract() -> None:
         model.model_validate(record)
 
 
+def test_with_batteries_every_vehicle_tells_of_its_pack_once_in_ten_seconds() -> None:
+    plan = replace(PLAN, vehicles=5000, records_per_frame=5000, has_batteries=True)
+    frames = list(islice(BenchWorld(plan).frames(), 10))
+    batches = [b for frame in frames for b in frame.batches() if b.message == "battery_state"]
+    batch = concat(batches)
+    assert sorted(batch.texts("subject_id")) == [f"vehicle-{n:06d}" for n in range(5000)]
+    cells_v, offsets = batch.lists("cell_voltages_v")
+    assert set(np.diff(offsets).tolist()) == {96}
+    assert 3.0 < cells_v.min() < cells_v.max() < 4.2
+    model = MESSAGES["battery_state"].model
+    for record in batch.slice(0, 20).to_records(with_marks=False):
+        model.model_validate(record)
+    states = [b for frame in frames for b in frame.batches() if b.message == "vehicle_state"]
+    assert sum(b.n_rows for b in states) == 50_000
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     one, other = (
         [JsonCodec().encode(m.batch) for m in next(BenchWorld(PLAN).frames()).messages]
