@@ -192,7 +192,7 @@ class BenchWorld:
             "cell_voltages_v": _lists(cells_v),
             "probe_temperatures_degc": _lists(probes_degc),
             "insulation_ohm": 5e6,
-            "charging_state": "discharging",
+            "charging_state": "not_charging",
             "odometer_m": self._speed_mps[vehicles] * (at_ns - self.start_ns) / NS_PER_S,
             "vehicle_speed_mps": self._speed_mps[vehicles],
             "bms_alarm_level": 0,
