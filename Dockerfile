@@ -1,6 +1,13 @@
 # syntax=docker/dockerfile:1
 # One image for every part; the command says which: edge, cloud, simulate, replay.
 
+FROM node:22-slim AS page
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci --omit=dev
+COPY web ./
+RUN npx vite build && node scripts/licences.mjs ../cloud/static/licences.txt
+
 FROM python:3.12-slim AS build
 WORKDIR /src
 RUN python -m venv /venv
@@ -12,6 +19,7 @@ COPY simulator simulator
 COPY edge edge
 COPY cloud cloud
 COPY web web
+COPY --from=page /src/cloud/static cloud/static
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
 
 FROM python:3.12-slim

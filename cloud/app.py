@@ -13,12 +13,15 @@ from fastapi import FastAPI
 from cloud.api import (
     accounts,
     alerts,
+    batteries,
+    cases,
     edges,
     export,
     guards,
     ingest,
     ops,
     page,
+    past,
     problems,
     streams,
     traces,
@@ -58,7 +61,8 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, vehicles, traffic, zones, accounts, traces, edges, export, streams, ops, page,
+    ingest, alerts, cases, vehicles, batteries, past, traffic, zones, accounts, traces, edges,
+    export, streams, ops, page,
 )  # fmt: skip
 
 

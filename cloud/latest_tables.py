@@ -52,6 +52,8 @@ _COLUMNS: dict[str, tuple[type, Any]] = {
     "cell_voltage_min_v": (np.float32, np.nan),
     "cell_voltage_max_v": (np.float32, np.nan),
     "probe_temperature_max_degc": (np.float32, np.nan),
+    "soh_ratio": (np.float32, np.nan),
+    "insulation_ohm": (np.float32, np.nan),
 }
 _WORDS = ("segment_id", "source_id")
 _STATE = (
@@ -64,7 +66,7 @@ _STATE = (
     "id_kind",
     "lane_index",
 )
-_BATTERY = ("soc_ratio", "pack_voltage_v", "pack_current_a")
+_BATTERY = ("soc_ratio", "pack_voltage_v", "pack_current_a", "soh_ratio", "insulation_ohm")
 
 
 class VehicleTable:
@@ -242,7 +244,7 @@ class VehicleTable:
         table._slot_of = np.full(len(table._ids), UNKNOWN, np.int64)
         table._slot_of[arrays["id_of"][has_id]] = has_id
         table._free = np.flatnonzero(arrays["id_of"] == UNKNOWN).tolist()
-        for name in _COLUMNS:
+        for name in _COLUMNS.keys() & arrays.keys():  # a column of later has nothing to tell yet
             table.columns[name][:n] = arrays[name]
         for name in _WORDS:
             table._words[name] = WordTable.from_array(arrays[f"{name}.words"])

@@ -1,4 +1,4 @@
-"""The live page: plain files, and how a person gets in.
+"""The live page: the files that its build made, and how a person gets in.
 
 `/?key=KEY` exchanges a key for the cookie and redirects, so that the key does not stay in the
 address bar; the page's own form does the same by POST.
@@ -11,8 +11,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from cloud.api.parts import Parts, cookie_name
 from cloud.api.problems import ProblemError
@@ -21,19 +22,37 @@ router = APIRouter(include_in_schema=False)
 
 COOKIE_MAX_AGE_S = 30 * 24 * 3600
 """A wall display survives a month of restarts; changing the key ends every session at once."""
-_HERE = Path(__file__).resolve().parent.parent
+FOLDER = Path(__file__).resolve().parent.parent / "static"
+"""Where the page's build puts its files, in a checkout and in an installed package alike."""
+NOT_BUILT = (
+    "The live page is not built: run `make web` (it brings its own Node where there is none)."
+    " The API answers all the same: /docs needs the page too, /openapi.json does not.\n"
+)
+IMMUTABLE = "public, max-age=31536000, immutable"
 _KEY_LENGTH = 500
 
 
-def page_folder() -> Path:
-    """Where the page's files are: inside an installed package, or in the project's `web/`."""
-    packaged = _HERE / "static"
-    return packaged if packaged.is_dir() else _HERE.parent / "web"
+class PageFiles(StaticFiles):
+    """The page's files; what has its content's hash in its name is never asked for again."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """As Starlette's, with a cache header."""
+        response = await super().get_response(path, scope)
+        is_hashed = path.startswith("assets/") and response.status_code in (200, 304)
+        response.headers["Cache-Control"] = IMMUTABLE if is_hashed else "no-cache"
+        return response
 
 
 def static_files() -> StaticFiles:
-    """The page's files under /static."""
-    return StaticFiles(directory=page_folder())
+    """The page's files under /static; before a build there are none."""
+    return PageFiles(directory=FOLDER, check_dir=False)
+
+
+def _document(name: str) -> Response:
+    path = FOLDER / name
+    if not path.is_file():
+        return PlainTextResponse(NOT_BUILT, 503, headers={"Cache-Control": "no-store"})
+    return FileResponse(path, headers={"Cache-Control": "no-cache"})
 
 
 class SignIn(BaseModel):
@@ -49,7 +68,7 @@ def index(
 ) -> Response:
     """The page, or with a key the cookie and a redirect to the page."""
     if key is None:
-        return FileResponse(page_folder() / "index.html", headers={"Cache-Control": "no-cache"})
+        return _document("index.html")
     response = RedirectResponse("/", 303, headers={"Cache-Control": "no-store"})
     cookie = parts.keys.cookie_of(key)
     if cookie is not None:  # with a wrong key the page asks for the right one
@@ -60,7 +79,7 @@ def index(
 @router.get("/docs")
 def docs() -> Response:
     """The API, written out from /openapi.json by a page of our own: no external request."""
-    return FileResponse(page_folder() / "docs.html", headers={"Cache-Control": "no-cache"})
+    return _document("docs.html")
 
 
 @router.post("/v1/session")

@@ -38,6 +38,8 @@ _DIGITS = {
     "cell_voltage_min_v": 4,
     "cell_voltage_max_v": 4,
     "probe_temperature_max_degc": 1,
+    "soh_ratio": 4,
+    "insulation_ohm": 0,
 }
 
 
@@ -213,6 +215,7 @@ def vehicle(run: RunLatest, slot: int, *, is_present: bool) -> Json:
     lane = int(value["lane_index"])
     return run_facts(run) | {
         "vehicle_id": table.vehicle_id(slot),
+        "slot": slot,  # its number on the live wire
         "id_kind": _code("id_kind", value["id_kind"]),
         "is_present": is_present,
         "sampled_at": at(value["sampled_at_ns"]),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from cloud.api import present
 from cloud.api.history import read_history
@@ -29,6 +29,9 @@ from cloud.store import reads
 
 router = APIRouter(tags=["vehicles"], dependencies=[Depends(only_known_parameters)])
 
+Contains = Annotated[
+    str | None, Query(pattern=r"^[^\x00]{1,100}$", description="Part of the id, any case")
+]
 Key = tuple[str, str, str]
 """(zone, run_id, vehicle_id): the order of the list."""
 
@@ -39,15 +42,20 @@ def list_vehicles(
     _caller: Viewer,
     zone: Zone = None,
     run: Run = None,
+    contains: Contains = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """`is_present` tells whether it still reports, by its own rhythm and its zone's clock."""
     after = tuple(decode_cursor(cursor, 3)) if cursor else ("", "", "")
+    wanted = (contains or "").lower()
     runs = selected_runs(parts, zone, run)
     with parts.latest.lock:
         keys: list[Key] = sorted(
-            key for r in runs for key in _keys(r) if after == ("", "", "") or key > after
+            key
+            for r in runs
+            for key in _keys(r)
+            if (after == ("", "", "") or key > after) and wanted in key[2].lower()
         )
         by_run = {(r.zone, r.run_id): r for r in runs}
         page = keys[:limit]

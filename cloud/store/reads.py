@@ -9,6 +9,7 @@ from __future__ import annotations
 from cloud.store.read_accounts import accounting, most_rejected, zone_sums
 from cloud.store.read_alerts import add_action, alert, alerts
 from cloud.store.read_export import export
+from cloud.store.read_past import newest_at, past_positions, records_between
 from cloud.store.read_records import history
 from cloud.store.read_steps import steps
 from cloud.store.read_trace import SessionAccount, dead_letters, session_accounts, trace
@@ -52,6 +53,9 @@ __all__ = [
     "export",
     "history",
     "most_rejected",
+    "newest_at",
+    "past_positions",
+    "records_between",
     "runs",
     "session_accounts",
     "steps",

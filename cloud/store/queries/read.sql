@@ -65,6 +65,23 @@ WHERE t.run = ANY (ARRAY(
 ORDER BY {order}
 LIMIT %(limit)s;
 
+-- name: past_positions
+-- The last sample of each vehicle in each step of a span, by vehicle and time. %(run_id)s,
+-- %(zone)s, %(from)s, %(to)s, %(step_s)s, %(limit)s; the bounds %(west)s, %(south)s, %(east)s,
+-- %(north)s in degrees.
+SELECT DISTINCT ON (t.subject, step) k.name,
+       (extract(epoch FROM t.sampled_at - %(from)s::timestamptz) * 1000)::integer AS at_ms,
+       t.lat_deg, t.lon_deg, t.heading_deg, t.speed_mps, t.vehicle_class, t.brake_on,
+       date_bin(make_interval(secs => %(step_s)s), t.sampled_at, to_timestamp(0)) AS step
+FROM vehicle_state t
+JOIN subject k ON k.id = t.subject
+WHERE t.run = ANY (ARRAY(SELECT id FROM run WHERE run_id = %(run_id)s))
+  AND t.zone = (SELECT id FROM zone WHERE name = %(zone)s)
+  AND t.sampled_at >= %(from)s::timestamptz AND t.sampled_at < %(to)s::timestamptz
+  AND t.lon_deg BETWEEN %(west)s AND %(east)s AND t.lat_deg BETWEEN %(south)s AND %(north)s
+ORDER BY t.subject, step, t.sampled_at DESC
+LIMIT %(limit)s;
+
 -- name: checkpoint_position
 -- The position that the table `counter` stands on.
 SELECT coalesce(max(position), 0) FROM checkpoint;

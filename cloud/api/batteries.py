@@ -1,0 +1,76 @@
+"""/v1/batteries: the newest of every pack side by side, for the fleet's view."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Depends
+
+from cloud.api import present
+from cloud.api.params import Run, Zone, only_known_parameters
+from cloud.api.parts import Parts, Viewer, selected_runs
+from cloud.latest import RunLatest
+from cloud.latest_tables import NEVER_NS
+from cloud.store import reads
+from openvrc.contracts.detection import Severity
+
+router = APIRouter(tags=["batteries"], dependencies=[Depends(only_known_parameters)])
+
+MOST_ALERTS = 1000
+_NUMBERS = {
+    "soc_ratio": 4,
+    "soh_ratio": 4,
+    "pack_voltage_v": 1,
+    "pack_current_a": 1,
+    "cell_voltage_min_v": 4,
+    "cell_voltage_max_v": 4,
+    "probe_temperature_max_degc": 1,
+    "insulation_ohm": 0,
+}
+
+
+@router.get("/v1/batteries", summary="Newest frame of every battery, in short")
+def batteries(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None) -> dict[str, Any]:
+    """With the pack's model and its worst open battery alert; `soh_ratio` is what the BMS says."""
+    runs = selected_runs(parts, zone, run)
+    with parts.latest.lock:
+        items = [item for chosen in runs for item in _of_run(chosen)]
+    where = reads.AlertFilter(zone=zone, run_id=run, kind="battery", state="open")
+    with parts.database() as connection:
+        alerts = reads.alerts(connection, where, limit=MOST_ALERTS).items
+    worst: dict[tuple[str, str], Severity] = {}
+    for view in alerts:
+        key = (view.alert.run_id, view.alert.subject_id)
+        worst[key] = max(view.alert.severity, worst.get(key, Severity.INFO))
+    for item in items:
+        severity = worst.get((item["run_id"], item["vehicle_id"]))
+        item["severity"] = None if severity is None else severity.word
+    return {"items": items, "next_cursor": None}
+
+
+def _of_run(run: RunLatest) -> list[dict[str, Any]]:
+    table = run.vehicles
+    profiles = run.tables["vehicle_profile"].records
+    items = []
+    for slot in np.flatnonzero(table.columns["battery_at_ns"] != NEVER_NS).tolist():
+        vehicle_id = table.vehicle_id(slot)
+        numbers = {name: _rounded(table.columns[name][slot], n) for name, n in _NUMBERS.items()}
+        profile = profiles.get(vehicle_id, {})
+        items.append(
+            {
+                "vehicle_id": vehicle_id,
+                "zone": run.zone,
+                "run_id": run.run_id,
+                "battery_at": present.at(int(table.columns["battery_at_ns"][slot])),
+                "model": profile.get("model"),
+                "chemistry": profile.get("chemistry"),
+                **numbers,
+            }
+        )
+    return items
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""The page's sources: every word has its Chinese, colours have contrast, packages are pinned."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).parents[3] / "web"
+STYLE = (WEB / "src" / "styles" / "page.css").read_text(encoding="utf-8")
+LEAST_CONTRAST = 4.5
+"""WCAG 2.1, 1.4.3, level AA, for text of ordinary size."""
+INKS = ("text", "soft", "accent", "info", "warning", "serious", "critical", "good")
+GROUNDS = ("ground", "panel", "raised", "sunk")
+
+
+def words_used() -> set[str]:
+    sources = [p.read_text(encoding="utf-8") for p in sorted((WEB / "src").rglob("*.ts"))]
+    return {word for text in sources for word in re.findall(r'\bt\("((?:[^"\\]|\\.)+)"', text)}
+
+
+def test_every_word_of_the_page_has_its_chinese() -> None:
+    known = (WEB / "src" / "lib" / "zh.ts").read_text(encoding="utf-8")
+    translated = set(re.findall(r'"([^"]+)": "', known)) | set(re.findall(r"\b(\w+): \"", known))
+    assert len(words_used()) > 100
+    assert words_used() <= translated
+
+
+def theme(name: str) -> dict[str, str]:
+    dark, light = re.findall(r":root[^{]*\{([^}]*)\}", STYLE)[:2]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", dark))
+    return colours | (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", light)) if name == "light" else {}
+    )
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_computed_as_wcag_says() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_text_stands_out_from_every_ground(name: str) -> None:
+    colours = theme(name)
+    pairs = [(ink, ground) for ink in INKS for ground in GROUNDS]
+    pairs += [("on-accent", "accent"), ("badge-text", "badge"), ("text", "button")]
+    weak = {
+        (ink, ground): round(contrast(colours[ink], colours[ground]), 2)
+        for ink, ground in pairs
+        if contrast(colours[ink], colours[ground]) < LEAST_CONTRAST
+    }
+    assert weak == {}
+
+
+def test_packages_are_pinned_and_the_lock_names_no_registry() -> None:
+    package = json.loads((WEB / "package.json").read_text(encoding="utf-8"))
+    wanted = package["dependencies"] | package["devDependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    lock = (WEB / "package-lock.json").read_text(encoding="utf-8")
+    assert '"resolved"' not in lock
+    packages = json.loads(lock)["packages"]
+    assert all(facts.get("integrity") for path, facts in packages.items() if path)
+
+
+def test_nothing_in_the_sources_asks_another_machine() -> None:
+    files = [*(WEB / "src").rglob("*.ts"), *(WEB / "src").rglob("*.css"), *WEB.glob("*.html")]
+    found = {
+        (path.name, url)
+        for path in files
+        for url in re.findall(r"https?://[^\s\"'`)]+", path.read_text(encoding="utf-8"))
+    }
+    assert found <= {("icons.ts", "http://www.w3.org/2000/svg")}

@@ -1,0 +1,48 @@
+// The after-sales case of a battery emergency: contact, confirm, rescue plan, close.
+
+import { get, part, post } from "../lib/api";
+import { el } from "../lib/dom";
+import { fieldValue, timeText } from "../lib/format";
+import { t } from "../lib/i18n";
+import type { Alert } from "../lib/types";
+
+export const STEPS = ["contact", "confirm", "rescue_plan", "close"] as const;
+interface Case {
+  alert_id: string;
+  opened_at: string;
+  opened_by: string;
+  next_step: (typeof STEPS)[number] | null;
+  steps: { step: string; at: string; who: string; text: string }[];
+}
+
+/** The case of an alert, or the button that opens one. */
+export function caseSection(alert: Alert): HTMLElement {
+  const body = el("div", {}, "…");
+  const path = `/v1/alerts/${part(alert.id)}/case`;
+  const problem = (error: unknown): void => body.replaceChildren(el("p", { class: "failed" }, error instanceof Error ? error.message : String(error)));
+  const show = (found: Case): void => body.replaceChildren(steps(found), next(found, (step, text) => post<Case>(`${path}/steps`, { step, text }).then(show, problem)));
+  const none = (): void => body.replaceChildren(el("button", {
+    type: "button", class: "small", "data-act": "case", onclick: () => void post<Case>(path).then(show, problem),
+  }, t("Open an after-sales case")));
+  get<{ case: Case | null }>(path).then((found) => (found.case ? show(found.case) : none()), problem);
+  return el("div", { class: "case" }, el("h3", {}, t("After-sales case")), body);
+}
+
+function steps(found: Case): HTMLElement {
+  return el("ol", { class: "steps-done" },
+    el("li", {}, el("time", {}, timeText(found.opened_at).slice(5)), el("b", {}, found.opened_by), el("span", {}, t("opened"))),
+    ...found.steps.map(({ step, at, who, text }) =>
+      el("li", {}, el("time", {}, timeText(at).slice(5)), el("b", {}, who), el("span", {}, `${t(step)}: ${fieldValue(text)}`))));
+}
+
+function next(found: Case, onSend: (step: string, text: string) => void): HTMLElement {
+  const step = found.next_step;
+  if (!step) return el("p", { class: "good" }, t("This case is closed."));
+  const input = el("input", { placeholder: t(`what came of it: ${step}`), "aria-label": t(step), maxlength: 2000, required: true });
+  const form = el("form", { class: "ask", "data-act": "case-step" }, input, el("button", { type: "submit", class: "small" }, t(step)));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    onSend(step, input.value);
+  });
+  return form;
+}

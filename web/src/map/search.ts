@@ -1,0 +1,88 @@
+// Find a vehicle, a road or a roadside unit by its id.
+
+import type { App } from "../app";
+import { get } from "../lib/api";
+import { el } from "../lib/dom";
+import { t } from "../lib/i18n";
+import type { Page, Vehicle } from "../lib/types";
+
+const MOST = 8;
+const WAIT_MS = 180;
+type Found = { kind: "vehicle" | "road" | "rsu"; id: string; name: string; place: [number, number] | null };
+
+export class Search {
+  readonly element = el("div", { class: "search", role: "search" });
+  private readonly input = el("input", {
+    type: "search", id: "search", placeholder: t("Find a vehicle, road or RSU ( / )"), autocomplete: "off",
+    "aria-label": t("Find by id"), oninput: () => this.wait(), onkeydown: (event: KeyboardEvent) => this.key(event),
+  });
+  private readonly list = el("ul", { hidden: true });
+  private timer = 0;
+  private found: Found[] = [];
+
+  constructor(
+    private readonly app: App,
+    private readonly onFound: (found: Found) => void,
+  ) {
+    this.element.append(this.input, this.list);
+    this.input.addEventListener("blur", () => setTimeout(() => (this.list.hidden = true), 200));
+  }
+
+  focus(): void {
+    this.input.focus();
+    this.input.select();
+  }
+
+  private wait(): void {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.look(), WAIT_MS);
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.key === "Enter" && this.found[0]) this.choose(this.found[0]);
+    else if (event.key === "Escape") this.input.blur();
+    event.stopPropagation();
+  }
+
+  private async look(): Promise<void> {
+    const text = this.input.value.trim();
+    this.list.hidden = !text;
+    if (!text) return;
+    const page = await get<Page<Vehicle>>(`/v1/vehicles${this.app.where({ contains: text, limit: MOST })}`).catch(() => null);
+    const vehicles = (page?.items ?? []).map((v): Found => ({
+      kind: "vehicle", id: v.vehicle_id, name: v.vehicle_id,
+      place: v.lon_deg === null || v.lat_deg === null ? null : [v.lon_deg, v.lat_deg],
+    }));
+    this.found = [...vehicles, ...this.standing(text.toLowerCase())].slice(0, MOST);
+    this.render();
+  }
+
+  private standing(text: string): Found[] {
+    const { roads, scene } = this.app;
+    const has = (...words: (string | undefined)[]): boolean => words.some((word) => word?.toLowerCase().includes(text));
+    const found: Found[] = [];
+    for (const rsu of scene.rsus.values()) {
+      if (has(rsu.subject_id)) found.push({ kind: "rsu", id: rsu.subject_id, name: rsu.subject_id, place: [rsu.lon_deg, rsu.lat_deg] });
+    }
+    for (const segment of roads.segments.values()) {
+      if (found.length > MOST) break;
+      if (segment.is_internal || !has(segment.segment_id, segment.name)) continue;
+      found.push({ kind: "road", id: segment.segment_id, name: segment.name || segment.segment_id, place: roads.middle(segment.segment_id) });
+    }
+    return found;
+  }
+
+  private render(): void {
+    const items = this.found.map((found) =>
+      el("li", {}, el("button", { type: "button", onmousedown: () => this.choose(found) },
+        el("b", {}, found.name), el("span", {}, t(found.kind)))));
+    this.list.replaceChildren(...(items.length ? items : [el("li", { class: "none" }, t("nothing of that name"))]));
+  }
+
+  private choose(found: Found): void {
+    this.list.hidden = true;
+    this.input.value = found.name;
+    this.input.blur();
+    this.onFound(found);
+  }
+}
