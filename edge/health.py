@@ -6,6 +6,8 @@ The look is a snapshot: Prometheus and the reporter to the cloud read it from th
 from __future__ import annotations
 
 import time
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 from edge.core import EdgeCore
 from edge.ingest_client import IngestClient
@@ -33,14 +35,18 @@ class Health:
         self._acknowledged = 0
         self._due_s = 0.0
         self._newest = self._look("")
+        self._server: tuple[WSGIServer, Thread] | None = None
         cloud = (settings.cloud_url, settings.api_key, settings.edge_id)
         client = IngestClient(*cloud, timeout_s=REPORT_TIMEOUT_S)
         self._reporter = Reporter(client, lambda: self._newest)
 
     def start(self) -> None:
         """Report, and answer on the port of the settings. Raises OSError for a taken port."""
-        port = self._settings.edge_metrics_port
-        self._server = serve_metrics(port, lambda: self._newest) if port else None
+        settings = self._settings
+        if settings.edge_metrics_port:
+            self._server = serve_metrics(
+                settings.edge_metrics_port, lambda: self._newest, settings.edge_metrics_host
+            )
         self._reporter.start()
 
     def stop(self) -> None:

@@ -65,8 +65,10 @@ class EdgeCollector(Collector):
         yield rejected
 
 
-def serve_metrics(port: int, newest: Callable[[], EdgeStatus]) -> tuple[WSGIServer, Thread]:
-    """Answer `GET /metrics` on this port of 127.0.0.1 until the server is shut down."""
+def serve_metrics(
+    port: int, newest: Callable[[], EdgeStatus], host: str = LOOPBACK
+) -> tuple[WSGIServer, Thread]:
+    """Answer `GET /metrics` on this address until the server is shut down. Raises OSError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EdgeCollector(newest))
-    return start_http_server(port, addr=LOOPBACK, registry=registry)
+    return start_http_server(port, addr=host, registry=registry)

@@ -127,7 +127,10 @@ class Settings(BaseSettings):
         0.0, ge=0, description="Records unsent for so long are given up and counted, 0 never"
     )
     edge_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of the edge's /metrics on 127.0.0.1, 0 off"
+        0, ge=0, le=65535, description="Port of the edge's /metrics, 0 off"
+    )
+    edge_metrics_host: str = Field(
+        "127.0.0.1", description="Address it listens on; it asks for no key"
     )
 
     gbt32960: Gbt32960Settings | None = Field(

@@ -63,3 +63,15 @@ def test_our_parts_run_without_privileges() -> None:
     stages = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     assert len(stages) == 3  # the page's Node and the installer stay out of the last one
     assert stages[-1].startswith("python:")
+
+
+def test_prometheus_asks_parts_that_are_there_on_ports_they_listen_on() -> None:
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = {t for job in scraped for config in job["static_configs"] for t in config["targets"]}
+    listening = {
+        f"cloud:{SERVICES['cloud']['environment']['VRC_CLOUD_PORT']}",
+        f"edge:{SERVICES['edge']['environment']['VRC_EDGE_METRICS_PORT']}",
+    }
+    assert targets == listening
+    assert SERVICES["edge"]["environment"]["VRC_EDGE_METRICS_HOST"] == "0.0.0.0"
+    assert "ports" not in SERVICES["edge"]
