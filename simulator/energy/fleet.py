@@ -19,7 +19,8 @@ from simulator.energy.charging import Site
 from simulator.energy.chemistry import chemistry_code
 from simulator.energy.driving import traces_of
 from simulator.energy.models import MODELS, VehicleModel
-from simulator.energy.plan import Steps, steps_of
+from simulator.energy.plan import AC, Steps, steps_of, told_frames
+from simulator.energy.prepare import Prepared, Vehicles, prepared
 from simulator.energy.reports import (
     COMPLETE,
     NOT_CHARGING,
@@ -102,11 +103,15 @@ class Fleet:
         self.parameters = parameters
         n = parameters.vehicles
         shared = self._random(_SHARED)
-        self._model = shared.choice(len(MODELS), n, p=MODEL_SHARES)
+        self.model = shared.choice(len(MODELS), n, p=MODEL_SHARES)
         self._climate = shared.integers(0, len(CLIMATES), n)
         self._anomaly_k = anomalies_k(parameters.days + 1, shared)
-        self._errors = bms.drawn_errors(
-            self._model, np.array([m.soc_bias_ratio for m in MODELS]), shared
+        self.errors = bms.drawn_errors(
+            self.model, np.array([m.soc_bias_ratio for m in MODELS]), shared
+        )
+        self.series, self.parallel, self.auxiliary_w = (
+            np.array([float(getattr(m, name)) for m in MODELS], np.float32)[self.model]
+            for name in ("series", "parallel", "auxiliary_w")
         )
         self._traces = tuple(traces_of(model, shared) for model in MODELS)
         self._noise = shared.standard_normal(NOISE_POOL, np.float32)
@@ -121,7 +126,7 @@ class Fleet:
 
     def _drawn_vehicles(self, shared: np.random.Generator) -> list[Vehicle]:
         result = []
-        for number, model_number in enumerate(self._model.tolist()):
+        for number, model_number in enumerate(self.model.tolist()):
             random = self._random(_STATIC, number)
             model = MODELS[model_number]
             vehicle = Vehicle(
@@ -183,12 +188,13 @@ class Fleet:
     @property
     def _chemistry(self) -> IntArray:
         codes = np.array([chemistry_code(m.chemistry) for m in MODELS], np.int64)
-        return codes[self._model]
+        return codes[self.model]
 
     def _capacity_ratio(self) -> FloatArray:
         return self._own_capacity * (self._losses.capacity_ratio - self._plated)
 
-    def _cells(self) -> cell.CellArrays:
+    def cells(self) -> cell.CellArrays:
+        """Every pack's mean cell as old as it is."""
         return cell.cells_of(self._chemistry, self._capacity_ratio(), self._losses.resistance_ratio)
 
     def _rest(self, shared: np.random.Generator) -> None:
@@ -197,10 +203,10 @@ class Fleet:
             self._climate, self._day_of_year(0), np.full(n, 4.0), self._anomaly_k[0]
         )
         soc = shared.uniform(0.35, 0.9, n)
-        state = day.rested(self._cells(), soc, ambient + 1.0)
+        state = day.rested(self.cells(), soc, ambient + 1.0)
         self.state = replace(
             state,
-            believed_ratio=soc + self._errors.own_bias_ratio,
+            believed_ratio=soc + self.errors.own_bias_ratio,
             odometer_m=self._first_odometer_m,
         )
 
@@ -225,18 +231,14 @@ class Fleet:
         ).astype(np.float32)
         before = self.state
         static = self._static(number)
-        after, trace = day.run(
-            before.rows(steps.order),
-            static.rows(steps.order),
-            steps,
-            self._traces,
-            ambient,
-        )
+        own = static.rows(steps.order)
+        ready = prepared(own, steps, self._traces, ambient)
+        after, trace = day.run(before.rows(steps.order), own, ready)
         self.state = after.rows(np.argsort(steps.order))
         cells = static.cells
         health = self._age_a_day(before)
         self.day_number += 1
-        return FleetDay(number, self._reports(number, steps, trace, cells), health)
+        return FleetDay(number, self._reports(number, ready, trace, cells), health)
 
     def _planned(self, number: int, anomaly_k: FloatArray) -> Steps:
         start_s = number * faults.S_PER_DAY
@@ -287,12 +289,9 @@ class Fleet:
             fault.from_s - incidents.BEFORE_S < start_s + faults.S_PER_DAY and until_s > start_s
         )
 
-    def _static(self, number: int) -> day.Vehicles:
+    def _static(self, number: int) -> Vehicles:
         n = len(self.vehicles)
         start_s = number * faults.S_PER_DAY
-
-        def column(name: str) -> Float32Array:
-            return np.array([float(getattr(m, name)) for m in MODELS], np.float32)[self._model]
 
         limits = np.array([m.cell.charge_limit_v for m in MODELS], np.float32)
         gain, offset, cooling = np.zeros(n), np.zeros(n), np.ones(n)
@@ -311,15 +310,15 @@ class Fleet:
                 cooling_from[v.number] = fault.from_s - start_s
             elif fault.mode == "plating":
                 charges_cold[v.number] = True
-        return day.Vehicles(
-            model=self._model,
-            series=column("series"),
-            parallel=column("parallel"),
+        return Vehicles(
+            model=self.model,
+            series=self.series,
+            parallel=self.parallel,
             pace=np.array([v.driver.pace for v in self.vehicles], np.float32),
-            auxiliary_w=column("auxiliary_w"),
-            charge_limit_v=limits[self._model],
-            cells=self._cells(),
-            errors=self._errors,
+            auxiliary_w=self.auxiliary_w,
+            charge_limit_v=limits[self.model],
+            cells=self.cells(),
+            errors=self.errors,
             sensor_gain=gain,
             sensor_offset_a=offset,
             sensor_from_s=sensor_from,
@@ -329,7 +328,7 @@ class Fleet:
         )
 
     def _age_a_day(self, before: day.PackState) -> Health:
-        rated = np.array([m.rated_capacity_ah for m in MODELS])[self._model]
+        rated = np.array([m.rated_capacity_ah for m in MODELS])[self.model]
         capacity = self._capacity_ratio() * rated
         discharged = self.state.discharged_ah - before.discharged_ah
         self._losses = ageing.aged(
@@ -362,11 +361,12 @@ class Fleet:
         return (self.day_number + 1) * faults.S_PER_DAY > fault.from_s
 
     def _reports(
-        self, number: int, steps: Steps, trace: day.Trace, cells: cell.CellArrays
+        self, number: int, ready: Prepared, trace: day.Trace, cells: cell.CellArrays
     ) -> Iterator[tuple[Vehicle, Reports, list[dirt.Dirt]]]:
         start_s = number * faults.S_PER_DAY
+        steps = ready.steps
         column_of = np.argsort(steps.order)
-        shown = (steps.is_frame & trace.is_frame).T
+        shown = (steps.is_frame & trace.is_told).T
         for v in self.vehicles:
             column = int(column_of[v.number])
             rows = np.flatnonzero(shown[column])
@@ -375,7 +375,7 @@ class Fleet:
             if not len(rows):
                 continue
             random = self._random(_DAY, v.number, number, 1)
-            records = self._vehicle_reports(v, start_s, steps, trace, rows, column, cells, random)
+            records = self._vehicle_reports(v, start_s, ready, trace, rows, column, cells, random)
             yield (
                 v,
                 *dirt.dirtied(records, v.number, v.model, random, rate=self.parameters.dirt_rate),
@@ -385,47 +385,49 @@ class Fleet:
         self,
         v: Vehicle,
         start_s: float,
-        steps: Steps,
+        ready: Prepared,
         trace: day.Trace,
         rows: IntArray,
         column: int,
         cells: cell.CellArrays,
         random: np.random.Generator,
     ) -> Reports:
+        frames_of = told_frames(ready.steps, rows, column)
+        shown = frames_of.of
         mean = packs.MeanFrames(
-            voltage_v=trace.voltage_v[rows, column],
-            overvoltage_v=trace.overvoltage_v[rows, column],
-            soc_ratio=trace.soc_ratio[rows, column],
-            temperature_degc=trace.temperature_degc[rows, column],
+            voltage_v=shown(trace.voltage_v),
+            overvoltage_v=shown(trace.overvoltage_v),
+            soc_ratio=shown(trace.soc_ratio).astype(np.float32),
+            temperature_degc=shown(trace.temperature_degc),
         )
+        n = len(frames_of.end_s)
         chemistry = int(cells.chemistry[v.number])
         true_v = packs.cells_v(mean, v.spread, chemistry)
-        growth = float(cells.resistance_ratio[v.number])
         frames = fault_effects.Frames(
-            time_s=start_s + steps.end_s[rows, column].astype(np.float64),
-            current_a=trace.current_a[rows, column],
+            time_s=start_s + frames_of.end_s,
+            current_a=shown(trace.current_a),
             soc_ratio=mean.soc_ratio.astype(np.float64),
             capacity_ah=float(cells.capacity_ah[v.number]) * v.model.parallel,
-            group_ohm=v.model.cell.r0_ohm * growth / v.model.parallel,
+            group_ohm=float(cells.r0_ohm[v.number]) / v.model.parallel,
             chemistry=chemistry,
             true_cells_v=true_v,
             read_cells_v=true_v.copy() if v.fault else true_v,
             probes_degc=packs.probes_degc(mean, v.spread),
-            insulation_ohm=v.insulation_ohm * np.exp(random.normal(0.0, 0.06, len(rows))),
-            displayed_ratio=trace.believed_ratio[rows, column].astype(np.float64),
+            insulation_ohm=v.insulation_ohm * np.exp(random.normal(0.0, 0.06, n)),
+            displayed_ratio=shown(trace.believed_ratio).astype(np.float64),
         )
         if v.fault is not None:
             fault_effects.apply(frames, v.fault, self._memories[v.number], random)
-        charging = trace.is_charging[rows, column]
+        charging = ready.steps.mode[frames_of.rows, column] >= AC
         state = np.where(charging, PARKED_CHARGING, NOT_CHARGING)
-        state = np.where(charging & trace.is_complete[rows, column], COMPLETE, state)
+        state = np.where(charging & trace.is_complete[frames_of.rows, column], COMPLETE, state)
         ratio = float(cells.capacity_ah[v.number]) / v.model.cell.capacity_ah
         seen = Seen(
-            sensed_a=trace.sensed_a[rows, column],
-            believed_soh_ratio=ratio * float(self._errors.capacity_ratio[v.number]),
+            sensed_a=shown(trace.sensed_a),
+            believed_soh_ratio=ratio * float(self.errors.capacity_ratio[v.number]),
             charging_state=state.astype(np.int8),
-            odometer_m=trace.odometer_m[rows, column],
-            speed_mps=trace.speed_mps[rows, column],
+            odometer_m=shown(trace.odometer_m),
+            speed_mps=ready.speed_mps[frames_of.rows, column],
             pack_gain=v.spread.pack_gain,
         )
         n_noise = true_v.size

@@ -1,14 +1,15 @@
 """A day of many vehicles as steps: what each does from step to step, and which steps it reports.
 
-While awake a step is a frame of ten seconds. A sleeping vehicle makes one step to its next
-wake-up. Steps are step-major, (n_steps, n): vehicles in order of falling number of steps, so that
-those still busy at a step are its first columns.
+While awake a step is a frame of ten seconds, or six of them in a slow charge. A sleeping vehicle
+makes one step to its next wake-up. Steps are step-major, (n_steps, n): vehicles in order of falling
+number of steps, so that those still busy at a step are its first columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ IntArray = NDArray[np.int64]
 
 ASLEEP, AWAKE, DRIVE, AC, DC = range(5)
 MODE_OF = {"drive": DRIVE, "ac_charge": AC, "dc_charge": DC, "stand": AWAKE}
+SLOW_FRAMES = 6
+"""Frames in a step of a slow charge: hours in which a minute changes nothing that a straight line
+between its ends would not show."""
 AWAKE_AFTER_FRAMES = 2
 """A car reports this long after it has been switched off or unplugged."""
 
@@ -49,7 +53,7 @@ class Steps:
 class _Segments:
     """Runs of equal steps, vehicle by vehicle."""
 
-    rows: list[tuple[int, int, float, int, bool, int, int, float, float]]
+    rows: list[tuple[int, int, float, int, bool, int, int, float, float, bool]]
 
     def add(
         self,
@@ -59,13 +63,15 @@ class _Segments:
         mode: int,
         *,
         is_frame: bool = True,
+        is_first: bool = True,
         road: int = 0,
         place: int = 0,
         limit_w: float = 0.0,
         target: float = 1.0,
     ) -> None:
         if n > 0 and dt_s > 0:
-            self.rows.append((vehicle, n, dt_s, mode, is_frame, road, place, limit_w, target))
+            row = (vehicle, n, dt_s, mode, is_frame, road, place, limit_w, target, is_first)
+            self.rows.append(row)
 
 
 def steps_of(
@@ -83,21 +89,32 @@ def steps_of(
         now_s = 0
         for session in sessions:
             _park(segments, vehicle, session.start_s - now_s, model, was_awake=now_s > 0)
-            n_frames, rest_s = divmod(session.duration_s, int(FRAME_S))
-            mode = MODE_OF[session.activity]
-            segments.add(
-                vehicle,
-                n_frames,
-                FRAME_S,
-                mode,
-                road=session.road,
-                place=places.pop(),
-                limit_w=session.limit_w,
-                target=session.target_ratio,
-            )
-            now_s = session.end_s - rest_s
+            _busy(segments, vehicle, session, places.pop())
+            now_s = session.end_s - session.duration_s % int(FRAME_S)
         _park(segments, vehicle, DAY_S - now_s, model, was_awake=now_s > 0)
     return _expanded(segments, len(days))
+
+
+def _busy(segments: _Segments, vehicle: int, session: Session, place: int) -> None:
+    """A session frame by frame; a slow charge in steps of six frames once it runs."""
+    mode = MODE_OF[session.activity]
+    n_frames = session.duration_s // int(FRAME_S)
+    counts: tuple[tuple[int, float], ...] = ((n_frames, FRAME_S),)
+    if mode == AC and n_frames > 2 * SLOW_FRAMES:
+        n_slow, n_last = divmod(n_frames - SLOW_FRAMES, SLOW_FRAMES)
+        counts = ((SLOW_FRAMES, FRAME_S), (n_slow, SLOW_FRAMES * FRAME_S), (n_last, FRAME_S))
+    for part, (n, dt_s) in enumerate(counts):
+        segments.add(
+            vehicle,
+            n,
+            dt_s,
+            mode,
+            is_first=part == 0,
+            road=session.road,
+            place=place,
+            limit_w=session.limit_w,
+            target=session.target_ratio,
+        )
 
 
 def _park(
@@ -134,8 +151,8 @@ def _expanded(segments: _Segments, n: int) -> Steps:
         result[row, column] = values
         return result
 
-    def repeated(place: int) -> NDArray[np.generic]:
-        return np.repeat(columns[place], counts)
+    def repeated(place: int) -> FloatArray:
+        return np.repeat(columns[place].astype(np.float64), counts)
 
     dt_s = grid(repeated(2), np.float32)
     steps_left = np.sort(per_vehicle)[::-1]
@@ -147,8 +164,40 @@ def _expanded(segments: _Segments, n: int) -> Steps:
         mode=grid(repeated(3), np.int8),  # type: ignore[arg-type]
         is_frame=grid(repeated(4), np.bool_),  # type: ignore[arg-type]
         road=grid(repeated(5), np.int8),  # type: ignore[arg-type]
-        trace_place=grid((repeated(6) + within) % TRACE_FRAMES, np.int16),  # type: ignore[operator,arg-type]
+        trace_place=grid((repeated(6) + within) % TRACE_FRAMES, np.int16),  # type: ignore[arg-type]
         limit_w=grid(repeated(7), np.float32),  # type: ignore[arg-type]
         target_ratio=grid(repeated(8), np.float32, 1.0),  # type: ignore[arg-type]
-        is_first=grid(within == 0, np.bool_),  # type: ignore[arg-type]
+        is_first=grid((within == 0) & (repeated(9) > 0), np.bool_),  # type: ignore[arg-type]
     )
+
+
+@dataclass(frozen=True)
+class ToldFrames:
+    """The frames that some steps of one vehicle report."""
+
+    column: int
+    rows: IntArray  # (n,) the step each frame belongs to
+    share: Float32Array  # (n,) how much of the step is over
+    end_s: FloatArray  # (n,)
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values (n_steps, n_vehicles) at the frames, on a line between the steps' ends."""
+        column = values[:, self.column]
+        there = column[self.rows]
+        if (self.share == 1).all():
+            return there
+        before = column[np.maximum(self.rows - 1, 0)]
+        return np.asarray(before + (there - before) * self.share, values.dtype)
+
+
+def told_frames(steps: Steps, rows: IntArray, column: int) -> ToldFrames:
+    """The frames of these steps (n_rows,) of a vehicle: one each, six in a slow charge's."""
+    is_slow = steps.dt_s[rows, column] == SLOW_FRAMES * FRAME_S
+    is_slow &= steps.mode[rows, column] == AC
+    counts = np.where(is_slow, SLOW_FRAMES, 1)
+    each = np.repeat(rows, counts)
+    within = np.arange(len(each)) - np.repeat(np.cumsum(counts) - counts, counts)
+    left = np.repeat(counts, counts) - 1 - within
+    share = (within + 1) / np.repeat(counts, counts)
+    end_s = steps.end_s[each, column].astype(np.float64) - left * FRAME_S
+    return ToldFrames(column, each, share.astype(np.float32), end_s)

@@ -158,7 +158,7 @@ def test_dirt_is_told_where_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "fleet"
     make(
         folder,
-        FleetParameters(vehicles=20, days=1, seed=2, start_ns=START_NS, dirt_rate=40.0),
+        FleetParameters(vehicles=20, days=1, seed=2, start_ns=START_NS, dirt_rate=120.0),
     )
     dirt = pq.read_table(folder / "truth" / "dirt" / "2026-01-01.parquet").to_pylist()
     kinds = {row["kind"] for row in dirt}
