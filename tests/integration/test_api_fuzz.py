@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.support.cloud_server import ADMIN, RunningCloud, bearer, temporary_cloud
 from tests.support.town import Town
 
-EXAMPLES = 15
-"""Per operation; some 25 operations at a few ms each keep this around a minute."""
+EXAMPLES, MANY_EXAMPLES = 8, 60
+"""Per operation and mode: what the gate can afford, and what `-m slow` tries."""
 ENDLESS = r"^/v1/stream$"
 CHECKS: list[Any] = [
     not_a_server_error,
@@ -44,7 +44,14 @@ def cloud() -> Iterator[RunningCloud]:
 
 
 @pytest.mark.timeout(300)  # some 800 requests, on a machine that other tests share
-def test_no_request_makes_the_service_fail(cloud: RunningCloud) -> None:
+@pytest.mark.parametrize(
+    "examples",
+    [
+        EXAMPLES,
+        pytest.param(MANY_EXAMPLES, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_no_request_makes_the_service_fail(cloud: RunningCloud, examples: int) -> None:
     # Schemathesis's own pytest integration does not run under pytest 9: operations are walked here.
     schema = schemathesis.openapi.from_url(f"{cloud.url}/openapi.json")
     found: Any = schema.exclude(path_regex=ENDLESS).get_all_operations()
@@ -54,7 +61,7 @@ def test_no_request_makes_the_service_fail(cloud: RunningCloud) -> None:
     for operation in operations:
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             try:
-                fuzz(operation, mode)
+                fuzz(operation, mode, examples)
             except (Failure, FailureGroup, AssertionError) as error:
                 failures.append(f"{operation.label}, {mode.value}: {error}")
             except Unsatisfiable:
@@ -62,10 +69,10 @@ def test_no_request_makes_the_service_fail(cloud: RunningCloud) -> None:
     assert not failures, "\n\n".join(failures)
 
 
-def fuzz(operation: Any, mode: GenerationMode) -> None:
+def fuzz(operation: Any, mode: GenerationMode, examples: int) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -16,6 +16,7 @@ from openvrc.contracts.units import NS_PER_S, ns_from_iso
 from simulator.replay import RecordingError, open_recording
 from simulator.rsus import RANGE_M
 from simulator.world import Frame, World, unpaced
+from tests.support.cut_recordings import first_seconds
 
 JSON = discover("openvrc.contracts.codecs")["json"]
 EPOCH_NS = ns_from_iso("2026-01-01T00:00:00Z")
@@ -114,12 +115,21 @@ def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def hamburg(shared_data: Path) -> Path:
-    return shared_data / "traffic" / "hamburg_urban"
+def hamburg(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its first half minute: opening a package reads all of its vehicles."""
+    folder = tmp_path_factory.mktemp("hamburg")
+    return first_seconds(shared_data / "traffic" / "hamburg_urban", 330, folder)
 
 
 @pytest.fixture(scope="module")
-def a39(shared_data: Path) -> Path:
+def a39(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its first hundred seconds."""
+    folder = tmp_path_factory.mktemp("a39")
+    return first_seconds(shared_data / "traffic" / "a39_freeway", 400, folder)
+
+
+@pytest.fixture(scope="module")
+def whole_a39(shared_data: Path) -> Path:
     return shared_data / "traffic" / "a39_freeway"
 
 
@@ -280,18 +290,18 @@ def test_loops_report_each_period_once_at_its_end(a39: Path) -> None:
     assert np.isnan(loops.column("speed_mps")[nobody]).all()
 
 
-def test_overlays_add_ghosts_and_replace_what_attackers_say(a39: Path) -> None:
+def test_overlays_add_ghosts_and_replace_what_attackers_say(whole_a39: Path) -> None:
     import pyarrow.parquet as pq
 
     plain, lied = (
-        opened(a39, rsu_share=0.0),
-        opened(a39, rsu_share=0.0, overlay=("misbehaviour", "wrongway")),
+        opened(whole_a39, rsu_share=0.0),
+        opened(whole_a39, rsu_share=0.0, overlay=("misbehaviour", "wrongway")),
     )
     rules = Counter(event.rule for event in lied.ground_truth())
     assert rules["traffic.wrong_way"] == 2
     assert rules["security.misbehaviour"] == 31
     truth = next(e for e in lied.ground_truth() if e.rule == "security.misbehaviour")
-    table = pq.read_table(a39 / "misbehaviour.parquet")
+    table = pq.read_table(whole_a39 / "misbehaviour.parquet")
     mine = np.array(table["vehicle"].to_pylist()) == truth.subject_id
     first_s = int(table["time_s"].to_numpy()[mine].min())
 
@@ -308,6 +318,6 @@ def test_overlays_add_ghosts_and_replace_what_attackers_say(a39: Path) -> None:
     assert reported.column("lat_deg")[place] == pytest.approx(table["lat"][row].as_py(), abs=1e-7)
 
 
-def test_the_control_run_has_no_events(a39: Path) -> None:
-    assert opened(a39 / "control_fcd.parquet").ground_truth() == []
-    assert len(opened(a39).ground_truth()) == 10
+def test_the_control_run_has_no_events(whole_a39: Path) -> None:
+    assert opened(whole_a39 / "control_fcd.parquet").ground_truth() == []
+    assert len(opened(whole_a39).ground_truth()) == 10
