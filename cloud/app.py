@@ -19,6 +19,7 @@ from cloud.api import (
     export,
     guards,
     ingest,
+    notices,
     ops,
     page,
     past,
@@ -37,6 +38,7 @@ from cloud.latest import Latest
 from cloud.live import PositionsCache
 from cloud.maps import ZoneMaps
 from cloud.metrics import MAX_SOURCES, CloudCollector, CommitCounter
+from cloud.notify.notifier import notifier_of
 from cloud.pipeline import Pipeline
 from cloud.store import reads
 from cloud.store.minute_keeper import MinuteKeeper
@@ -62,7 +64,7 @@ _PROBLEM = {
 }
 _ROUTERS = (
     ingest, alerts, cases, vehicles, batteries, past, traffic, zones, accounts, traces, edges,
-    export, streams, ops, page,
+    export, notices, streams, ops, page,
 )  # fmt: skip
 
 
@@ -77,6 +79,8 @@ def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: Connect
     pipeline.register(parts.latest)
     pipeline.subscribe(counter.on_commit)
     pipeline.subscribe(broadcaster.on_commit)
+    if parts.notifier is not None:
+        pipeline.subscribe(parts.notifier.on_commit)
     app = FastAPI(
         title="OpenVRC cloud",
         version="1",
@@ -84,7 +88,7 @@ def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: Connect
         docs_url=None,
         redoc_url=None,
         responses={"default": _PROBLEM, 422: _PROBLEM},
-        lifespan=_lifespan(settings, pipeline, parts.hub, broadcaster),
+        lifespan=_lifespan(parts, broadcaster),
     )
     app.state.parts = parts
     app.state.broadcaster = broadcaster
@@ -108,27 +112,33 @@ def _parts(settings: Settings, keys: Keys, pipeline: Pipeline, pool: ConnectionP
         hub=StreamHub(epoch=secrets.token_hex(4)),
         positions=PositionsCache(lambda: latest),
         maps=ZoneMaps(pool.connection, settings.zones_dir),
+        notifier=notifier_of(settings, pool.connection),
     )
 
 
 def _lifespan(
-    settings: Settings, pipeline: Pipeline, hub: StreamHub, broadcaster: Broadcaster
+    parts: CloudParts, broadcaster: Broadcaster
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await pipeline.start()
+        await parts.pipeline.start()
+        settings = parts.settings
         minutes = MinuteKeeper(settings.database_url, every_s=settings.cloud_minutes_every_s)
         minutes.start()
+        if parts.notifier is not None:
+            parts.notifier.start()
         task = asyncio.create_task(broadcaster.run())
         try:
             yield
         finally:
-            hub.close()
+            parts.hub.close()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
             await asyncio.to_thread(minutes.stop)
-            await pipeline.stop()
+            if parts.notifier is not None:
+                await asyncio.to_thread(parts.notifier.stop)
+            await parts.pipeline.stop()
 
     return lifespan
 

@@ -174,6 +174,9 @@ class Settings(BaseSettings):
     cloud_minutes_every_s: float = Field(
         60.0, ge=0, description="How often new rows are summed up into minutes, 0 never"
     )
+    notify_file: Path | None = Field(
+        None, description="TOML of channels and routes that tell people of alerts, docs/notify.md"
+    )
     cloud_columnstore_keys: str = Field(
         "",
         description="Other keys of columns than the measured ones: 'message = segment columns / "

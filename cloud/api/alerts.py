@@ -180,6 +180,8 @@ async def _act(
 async def _publish(parts: CloudParts, alert_id: str) -> dict[str, Any]:
     shown = await run_in_threadpool(_view, parts, alert_id)
     parts.hub.publish(Event("alert", shown, shown["zone"], shown["run_id"]))
+    if parts.notifier is not None:
+        parts.notifier.take(shown)
     return shown
 
 

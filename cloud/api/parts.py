@@ -18,6 +18,7 @@ from cloud.edges import Edges
 from cloud.latest import Latest, RunLatest
 from cloud.live import PositionsCache
 from cloud.maps import ZoneMaps
+from cloud.notify.notifier import Notifier
 from cloud.pipeline import Pipeline
 from cloud.store.reads import Connection
 from cloud.stream import StreamHub
@@ -47,6 +48,8 @@ class CloudParts:
     maps: ZoneMaps
     edges: Edges = field(default_factory=Edges)
     live_clients: set[Any] = field(default_factory=set)
+    notifier: Notifier | None = None
+    """None where no file of channels is set: then nobody is told."""
 
     @contextmanager
     def database(self) -> Iterator[Connection]:

@@ -16,6 +16,7 @@ CORES = (
     "edge/aggregate",
     "cloud/alerting",
     "cloud/engine",
+    "cloud/notify/routing",
     "simulator/physics",
     "simulator/energy",
 )

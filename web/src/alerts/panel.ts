@@ -85,13 +85,12 @@ export class AlertPanel {
       type: "button", class: "title", "data-focus": `title ${alert.id}`, "aria-pressed": String(selected), onclick: () => this.onOpen(alert),
     }, t(alert.title));
     return el("li", { class: classes.filter(Boolean).join(" "), "data-severity": alert.severity, "data-alert": alert.id },
-      el("div", { class: "top" }, title, el("span", { class: "severity" }, t(alert.severity))),
+      el("div", { class: "top" }, title, el("span", { class: "severity" }, overdue ? `${t(alert.severity)} · ${t("nobody acts")}` : t(alert.severity))),
       el("div", { class: "what" }, el("span", {}, whatText(alert)), originBadge(alert.origin)),
       el("div", { class: "where" }, whereText(alert)),
       text ? el("div", { class: "evidence-text" }, text) : null,
       el("div", { class: "foot" },
         el("span", { class: "since", "data-started-at": alert.started_at }, sinceText(alert.started_at, this.app.live.zoneTimeMs)),
-        overdue ? el("span", { class: "overdue-tag" }, t("nobody acts")) : null,
         alert.assigned_to ? el("span", { class: "assigned" }, `→ ${alert.assigned_to}`) : null,
         this.acknowledgement(alert)),
       this.errors.has(alert.id) ? el("div", { class: "failed" }, this.errors.get(alert.id)) : null);

@@ -28,7 +28,7 @@ export class BatteriesView implements View {
 
   constructor(private readonly app: App) {
     this.detail = new BatteryDetail(app);
-    const head = ["Vehicle", "", "SoH", "Spread (mV)", "Hottest (°C)", "Charge", "Alert"].map((name, i) => el("th", { scope: "col", class: i > 1 && i < 6 ? "number" : "" }, t(name)));
+    const head = ["Vehicle", "SoH", "Spread (mV)", "Hottest (°C)", "Charge", "Alert"].map((name, i) => el("th", { scope: "col", class: i > 0 && i < 5 ? "number" : "" }, t(name)));
     this.element.append(el("div", { class: "cards" },
       el("div", { class: "panel w7" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
       el("div", { class: "panel w5 tall" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
@@ -89,7 +89,7 @@ export class BatteriesView implements View {
     setText(this.status, t("{n} batteries", { n: worst.length }));
     this.grid.draw(this.batteries, this.measure, this.app.theme, this.app.vehicleId);
     this.rows.replaceChildren(...worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)));
-    if (!worst.length) this.rows.append(el("tr", {}, el("td", { colspan: 7, class: "none" }, t("No battery has reported yet."))));
+    if (!worst.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet."))));
     if (withDetail) void this.detail.load(this.app.vehicleId, this.batteries);
   }
 
@@ -97,7 +97,7 @@ export class BatteriesView implements View {
     const open = (): void => this.app.selectVehicle(battery.vehicle_id);
     const [spread, heat] = [MEASURES[1]!.of(battery), battery.probe_temperature_max_degc];
     return el("tr", { tabindex: 0, class: battery.vehicle_id === this.app.vehicleId ? "chosen" : "", "data-severity": battery.severity ?? "info", onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open() },
-      el("td", { class: "id" }, el("b", {}, battery.vehicle_id)), el("td", {}, battery.model ?? ""),
+      el("td", { title: battery.model }, el("b", {}, battery.vehicle_id)),
       el("td", { class: "number" }, percent(battery.soh_ratio, 1)), el("td", { class: "number" }, fixed(spread, 0)), el("td", { class: "number" }, fixed(heat, 1)),
       el("td", { class: "number" }, percent(battery.soc_ratio)), el("td", {}, battery.severity ? el("span", { class: "severity" }, t(battery.severity)) : ""));
   }

@@ -3,6 +3,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { el } from "./dom";
+import { timeOfDay } from "./format";
 import { SERIES, SEVERITY_COLOURS, type Theme } from "./palette";
 
 export interface Line {
@@ -73,7 +74,8 @@ function options(spec: ChartSpec, width: number): uPlot.Options {
   const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
   const hasSecond = spec.lines.some((line) => line.axis === "y2");
   const scales: uPlot.Scales = { x: { time: !spec.xName }, y: yScale(spec) };
-  const axes: uPlot.Axis[] = [{ ...axis, ...(spec.xName ? { label: spec.xName, labelSize: 18 } : {}) }, { ...axis, label: spec.unit, labelSize: 18, size: 54 }];
+  const clockAxis = { space: 70, size: 30, values: (_plot: uPlot, at: number[]) => at.map((seconds) => timeOfDay(seconds * 1000)) };
+  const axes: uPlot.Axis[] = [{ ...axis, ...(spec.xName ? { label: spec.xName, labelSize: 18 } : clockAxis) }, { ...axis, label: spec.unit, labelSize: 18, size: 54 }];
   if (hasSecond) {
     scales.y2 = {};
     axes.push({ ...axis, scale: "y2", side: 1, label: spec.unit2 ?? "", labelSize: 18, size: 50, grid: { show: false } });

@@ -78,5 +78,10 @@ export const ZH: Record<string, string> = {
   // rules
   "A battery signal has an impossible value": "电池信号值不可能", "A cell lies below its pack": "单体电压偏低", "A signal is frozen": "信号冻结", "Alert storm": "告警风暴",
   "Battery too hot": "电池过热", Congestion: "拥堵", "Hard braking": "急刹车", "Insulation of the high-voltage net is low": "高压绝缘电阻偏低", "Stopped vehicle": "车辆停驶",
+  "A cell dips again and again": "单体反复跌落", "A cell is measured wrong": "单体采样异常", "A cell's connection has too much resistance": "单体连接内阻过大",
+  "A module stands off from its pack": "模组偏离电池包", "A vehicle's frames contradict themselves or mark values as wrong": "车辆报文自相矛盾或标记为异常",
+  "Battery unevenly warm": "电池温差过大", "Cell discharged too deep": "单体过放", "Cell voltage too high": "单体过压", "Cell voltage too low": "单体欠压",
+  "Charged too fast while cold": "低温充电过快", "Charging goes on past the end": "过充", "Displayed charge jumps": "电量跳变", "Slow vehicle": "慢速车辆",
+  "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "Vehicle does not report as GB/T 32960.3 asks": "车辆未按 GB/T 32960.3 上报",
 };
