@@ -1,9 +1,10 @@
 """Small seeded worlds in which every detector has something to find, with dirt and late records.
 
 `street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, one that crawls,
-two that slow down at one place, a hard brake, a jammed segment, a frozen position; packs with a
-hot probe, a weak cell, an insulation fault, frozen cells, a dead module, a frame of nonsense, a
-probe that jumps, a SoC jump, an odometer 0; a terminal that stops reporting for 45 s.
+two that slow down at one place, a wrong-way driver, a hard brake, a jammed segment, a frozen
+position; packs with a hot probe, a weak cell, an insulation fault, frozen cells, a dead module, a
+frame of nonsense, a probe that jumps, a SoC jump, an odometer 0; a terminal that stops reporting
+for 45 s.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 """
 
@@ -207,7 +208,7 @@ SECONDS = np.arange(120)
 def _drives(rng: np.random.Generator) -> dict[str, Any]:
     tracks = [
         _track(f"car{i}", 1, np.full(120, DRIVE_MPS), x0_m=-4.0 * DRIVE_MPS * i + 300.0)
-        for i in range(24)
+        for i in range(23)
     ]
     stopper = np.where((SECONDS >= 10) & (SECONDS < 100), 0.0, DRIVE_MPS)
     tracks.append(_track("stopper", 0, stopper, x0_m=200.0))
@@ -226,6 +227,9 @@ def _drives(rng: np.random.Generator) -> dict[str, Any]:
         times_s = [dip_s - 4.0, dip_s, dip_s + 4.0, dip_s + 8.0]
         dip = np.interp(SECONDS, times_s, [DRIVE_MPS, 3.0, 3.0, DRIVE_MPS])
         tracks.append(_track(f"dipper{i}", 1, dip, x0_m=95.0 - DRIVE_MPS * (dip_s - 4.0)))
+    ghost = _track("ghost_driver", 0, np.full(120, -DRIVE_MPS), x0_m=SEGMENT_M + 26.0)
+    ghost["speed_mps"], ghost["heading_deg"] = np.full(120, DRIVE_MPS), np.full(120, 270.0)
+    tracks.append(ghost)
     joined = {n: np.concatenate([t[n] for t in tracks]) for n in tracks[0]}
     on_road = (joined["x_m"] >= 0) & (joined["x_m"] < 2 * SEGMENT_M)
     joined = {name: values[on_road] for name, values in joined.items()}
@@ -236,7 +240,7 @@ def _drives(rng: np.random.Generator) -> dict[str, Any]:
         "lat_deg": np.round(LAT_DEG + 3.2 * lane / M_PER_LAT_DEG, 7),
         "lon_deg": np.round(LON_DEG + x_m / M_PER_LON_DEG, 7),
         "speed_mps": joined["speed_mps"].round(2),
-        "heading_deg": 90.0,
+        "heading_deg": joined["heading_deg"],
         "accel_long_mps2": joined["accel_mps2"].round(2),
         "length_m": 4.8,
         "vehicle_class": "car",
@@ -252,6 +256,7 @@ def _track(name: str, lane: int, speed_mps: Array, x0_m: float) -> dict[str, Arr
         "t_s": SECONDS,
         "lane": np.full(120, lane),
         "speed_mps": speed_mps,
+        "heading_deg": np.full(120, 90.0),
         "x_m": x0_m + np.concatenate([[0.0], np.cumsum(speed_mps[:-1])]),
         "accel_mps2": np.append(np.diff(speed_mps), 0.0),
     }

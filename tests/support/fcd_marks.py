@@ -269,3 +269,33 @@ def window_batches(fcd: Fcd, road_map: RoadMap) -> list[tuple[int, Batch]]:
         if b.n_rows
     ]
     return sorted(timed, key=lambda pair: pair[0])
+
+
+def read_ghosts(package: str, seed: int = 1) -> Fcd:
+    """The vehicles that drive lanes backwards, with noise and the matcher's marks."""
+    from simulator.replay.files import csv_rows
+
+    road_map = read_map(package)
+    rows = sorted(
+        csv_rows(shared_data("traffic", package, "wrongway.csv.gz")),
+        key=lambda r: (float(r["time_s"]), r["vehicle"]),
+    )
+    names = sorted({r["vehicle"] for r in rows})
+    number = {name: np.array([float(r[name]) for r in rows]) for name in ("lat", "lon", "time_s")}
+    n_rows = len(rows)
+    fcd = Fcd(
+        time_s=number["time_s"].astype(np.int64),
+        vehicle=np.array([names.index(r["vehicle"]) for r in rows], np.int32),
+        vehicles=names,
+        vehicle_class=np.zeros(n_rows, np.int8),
+        lat_deg=number["lat"],
+        lon_deg=number["lon"],
+        speed_mps=np.array([float(r["speed_ms"]) for r in rows]),
+        heading_deg=np.array([float(r["heading_deg"]) % 360.0 for r in rows]),
+        accel_mps2=np.zeros(n_rows),
+        signals=np.zeros(n_rows, np.int64),
+        segment=np.full(n_rows, -1, np.int32),
+        lane_index=np.full(n_rows, -1),
+        offset_m=np.full(n_rows, np.nan),
+    )
+    return with_matched_marks(with_noise(fcd, road_map, seed), road_map)

@@ -31,6 +31,7 @@ from openvrc.contracts.detection import (
 from openvrc.contracts.messages.record import LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
+from openvrc.detectors.traffic._rounds import rounds
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -148,7 +149,7 @@ def _in_order(vehicles: Keyed, rows: Rows) -> FloatArray:
     """
     accel_mps2 = rows["sent_mps2"].copy()
     before_mps = np.full(len(accel_mps2), np.nan)
-    for part in _rounds(rows["slot"]):
+    for part in rounds(rows["slot"]):
         slot, at_ns = rows["slot"][part], rows["at_ns"][part]
         newest_ns = vehicles["newest_ns"][slot]
         is_newer = at_ns > newest_ns
@@ -166,19 +167,6 @@ def _in_order(vehicles: Keyed, rows: Rows) -> FloatArray:
         vehicles["speed_mps"][slot] = speed_mps
     rows["before_mps"] = before_mps
     return accel_mps2
-
-
-def _rounds(slot: IndexArray) -> list[IndexArray]:
-    """Row numbers of every vehicle's first row, of every second one, and so on."""
-    order = np.argsort(slot, kind="stable")
-    ordered = slot[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    turn = np.arange(len(slot)) - np.repeat(starts, np.diff(starts, append=len(slot)))
-    n_rounds = int(turn.max()) + 1
-    if n_rounds == 1:
-        return [order]
-    by_turn = order[np.argsort(turn, kind="stable")]
-    return np.split(by_turn, np.cumsum(np.bincount(turn))[:-1])
 
 
 def _from_speeds(
