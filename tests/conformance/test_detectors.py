@@ -39,13 +39,12 @@ few = settings(
 
 @cache
 def world_of(kind: str) -> worlds.World:
-    made = {"street": worlds.street, "days": worlds.days, "drives": worlds.drives}
-    return made[kind]()
+    return getattr(worlds, kind)()  # type: ignore[no-any-return]
 
 
 def worlds_for(detector: Detector) -> list[worlds.World]:
     """Worlds with its messages; of these, those in which it has something to find."""
-    every = [world_of("street"), world_of("days"), world_of("drives")]
+    every = [world_of(kind) for kind in ("street", "days", "drives", "mornings")]
     able = [w for w in every if any(m in w.batches for m in detector.inputs)]
     if DETECTORS.get(detector.name) is not detector:
         return able

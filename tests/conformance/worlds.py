@@ -398,8 +398,8 @@ FAULTS: dict[str, Callable[[dict[str, Array]], None]] = {
     "fire": _burn,
     "high": _shift(0.62, 0.0),
     "overcharged": _shift(0.54, -20.0),
-    "low": _shift(-1.0, 60.0),
-    "deep": _shift(-0.9, 0.0),
+    "low": _shift(-1.3, 60.0),
+    "deep": _shift(-1.3, 0.0),
     "uneven": _warm_unevenly,
     "cold": _charge_cold,
     "alarm": _alarm,
@@ -459,6 +459,30 @@ def drives(seed: int = 1) -> World:
     packs[1]["soc_ratio"][t_s >= 900] -= 0.12
     columns = _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
     return _world("drives", {"battery_state": columns}, rng, tick_step_ns=10 * NS_PER_S)
+
+
+def mornings(seed: int = 1) -> World:
+    """Two minutes at a standstill on each of five mornings; one current sensor is off by -2 A."""
+    rng = np.random.default_rng(seed)
+    t_s = (np.arange(5)[:, None] * 86_400 + np.arange(0, 120, 10)).ravel()
+    packs = []
+    for i, amps in enumerate((0.9, -1.1)):
+        packs.append(
+            {
+                "id": np.full(len(t_s), f"ev{i}", dtype="<U16"),
+                "at_ns": START_NS + t_s * NS_PER_S,
+                "cells_v": np.full((len(t_s), N_CELLS), 3.7),
+                "probes_degc": np.full((len(t_s), N_PROBES), 20.0),
+                "current_a": np.full(len(t_s), amps),
+                "insulation_ohm": np.full(len(t_s), 2e6),
+                "soc_ratio": np.full(len(t_s), 0.7),
+                "odometer_m": np.full(len(t_s), 5e7),
+                "bms_level": np.zeros(len(t_s), np.int64),
+            }
+        )
+    columns = _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
+    columns["vehicle_speed_mps"] = 0.0
+    return _world("mornings", {"battery_state": columns}, rng, tick_step_ns=3600 * NS_PER_S)
 
 
 def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from openvrc.detectors.battery import cell_blocks, rest_batches
+from openvrc.detectors.battery import cell_blocks, rest_batches, rest_drift
 from openvrc.detectors.battery.group_sums import Closed
 
 QUICK_CONFIDENCE = 0.7  # 12 frames cannot tell a lasting offset from a relaxing one
@@ -112,6 +112,8 @@ def _of_batch(
         evidence={
             "method": "batches of 4 h at rest",
             "limit_v": -rest_batches.DEVIATION_LIMIT_V,
+            "drift_v": round(float(verdict.drift_v[cell]), 4),
+            "limit_drift_v": -rest_drift.LIMIT_V,
             "rest_samples": int(closed.n_rows[verdict.group]),
             "rest_current_limit_a": rest_batches.REST_CURRENT_A,
             "batches_agreeing": votes,

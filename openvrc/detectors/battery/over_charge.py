@@ -1,8 +1,9 @@
 """`battery.over_charge`: current still flows in though a cell is past its end of charge.
 
-A charger ends, or holds the voltage, at the end of charge of `profiles.py`. 30 mV above it with
-more than 2 A flowing in for a minute is a warning, 100 mV serious. Short recuperation does not
-last a minute. A cell 0.25 V apart from its mates is a wire's fault.
+A charger ends, or holds the voltage, at the end of charge of its chemistry. Past the voltages
+"charging past" of `profiles.py` with more than 2 A flowing in for a minute is a warning, serious
+from the second. Short recuperation does not last a minute. A cell 0.25 V apart from its mates is a
+wire's fault in nmc; in lfp it is a full cell among others, so it counts there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import numpy as np
 from openvrc.contracts.detection import Detector, Rule
 from openvrc.detectors.battery.action import stop_and_leave, workshop
 from openvrc.detectors.battery.frame_rule import FrameRule, Hold, Judged, Told
-from openvrc.detectors.battery.profiles import FULL_V, Profiles, class_word
+from openvrc.detectors.battery.profiles import FULL_V, LFP, PAST_V, Profiles, class_word
 from openvrc.detectors.battery.view import View
 
-ABOVE_V, FAR_ABOVE_V = 0.030, 0.100
 CHARGING_A = 2.0
 LONE_V = 0.25
 
@@ -31,12 +31,12 @@ RULE = Rule(
 
 def _judge(view: View, profiles: Profiles) -> Judged:
     cell_class = profiles.cell_class(view)
-    above_v = view.highest_v - FULL_V[cell_class]
+    past_v, far_past_v = PAST_V[cell_class].T
     is_charging = view.current_a <= -CHARGING_A
-    counts = is_charging & (view.highest_v - view.median_v <= LONE_V)
-    level = ((above_v >= ABOVE_V) & counts).astype(np.int8)
-    level += (above_v >= FAR_ABOVE_V) & counts
-    is_known = ~np.isnan(above_v) & ~np.isnan(view.current_a)
+    counts = is_charging & ((view.highest_v - view.median_v <= LONE_V) | (cell_class == LFP))
+    level = ((view.highest_v >= past_v) & counts).astype(np.int8)
+    level += (view.highest_v >= far_past_v) & counts
+    is_known = ~np.isnan(view.highest_v) & ~np.isnan(view.current_a)
 
     def describe(i: int, level: int) -> Told:
         cell = view.highest_cell(i)
@@ -44,7 +44,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         evidence = {
             "cell_v": round(float(view.highest_v[i]), 3),
             "end_of_charge_v": end_v,
-            "limit_v": end_v + (FAR_ABOVE_V if level > 1 else ABOVE_V),
+            "limit_v": float(PAST_V[cell_class[i], level - 1]),
             "pack_current_a": round(amps, 1),
             "chemistry_class": class_word(int(cell_class[i])),
         }

@@ -1,9 +1,10 @@
 """`battery.over_discharge`: a cell is empty beyond empty, seen at rest.
 
 Under load a low voltage may be resistance (`battery.under_voltage`); at |I| under 5 A it is
-charge. Below the "empty at rest" voltage of `profiles.py` (2.90 V for nmc, under 0 % of charge)
-for a minute is a warning; below the serious voltage under load it is serious: copper dissolves and
-grows back as a short when charged. A cell 0.8 V below its mates is told by other rules.
+charge. Below the "empty at rest" voltage of `profiles.py` (2.50 V for nmc, the end of discharge
+under load) for a minute is a warning; below the serious voltage under load it is serious: copper
+dissolves and grows back as a short when charged. A cell 0.8 V below its mates is told by other
+rules.
 """
 
 from __future__ import annotations

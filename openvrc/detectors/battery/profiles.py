@@ -1,16 +1,17 @@
 """What rules need of `vehicle_profile`: chemistry and rated capacity, and limits that follow.
 
-| class | chemistries | end of charge | too high from | low under load | empty at rest |
-|---|---|---|---|---|---|
-| 4 V | nmc, nca, lmo | 4.20 V | 4.25 / 4.35 V | 2.80 / 2.50 V | 2.90 V |
-| lfp | lfp | 3.65 V | 3.75 / 3.90 V | 2.30 / 2.00 V | 2.60 V |
-| lto | lto | 2.80 V | 2.85 / 2.95 V | 1.50 / 1.20 V | 1.70 V |
-| unknown | none told, other | 4.35 V | 4.40 / 4.50 V | 2.00 / 1.50 V | 2.20 V |
+| class | chemistries | full | too high from | charging past | low under load | empty at rest |
+|---|---|---|---|---|---|---|
+| 4 V | nmc, nca, lmo | 4.20 V | 4.25 / 4.35 V | 4.23 / 4.30 V | 2.50 / 2.20 V | 2.50 V |
+| lfp | lfp | 3.65 V | 4.00 / 4.20 V | 3.98 / 4.15 V | 2.00 / 1.80 V | 2.20 V |
+| lto | lto | 2.80 V | 2.85 / 2.95 V | 2.83 / 2.90 V | 1.50 / 1.20 V | 1.50 V |
+| unknown | none told, other | 4.35 V | 4.40 / 4.50 V | 4.38 / 4.45 V | 1.90 / 1.50 V | 2.00 V |
 
-Ends of charge and discharge are those of the cell makers' data sheets (LG M50, CATL and A123 LFP,
-Toshiba SCiB); "too high" leaves 50 mV for the sensor and for 4.25 V variants of nmc cells, beyond
-4.35 V lithium plates and the electrolyte oxidises. Without a chemistry only what no common cell
-may reach is told.
+Ends of charge and discharge are those of data sheets (LG M50 4.20 and 2.50 V, LFP 3.65 and 2.50 V,
+2.0 V in the cold, Toshiba SCiB 2.80 and 1.50 V): within them a cell is used as its maker allows.
+"Too high" leaves 50 mV for the sensor; an LFP cell that is full before its mates shoots up within
+a minute and is not hurt below 4 V. Beyond 4.35 V lithium plates on nmc's graphite and the
+electrolyte oxidises. Without a chemistry only what no common cell may reach is told.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from openvrc.detectors.keyed import Keyed
 _CHEMISTRIES = column_of("vehicle_profile", "chemistry").values
 _CLASSES = ("4v", "lfp", "lto", "unknown")
 _CLASS_OF = {"nmc": "4v", "nca": "4v", "lmo": "4v", "lfp": "lfp", "lto": "lto"}
-LTO, UNKNOWN = _CLASSES.index("lto"), _CLASSES.index("unknown")
+LFP, LTO, UNKNOWN = (_CLASSES.index(word) for word in ("lfp", "lto", "unknown"))
 FULL_V = np.array([4.20, 3.65, 2.80, 4.35])
-HIGH_V = np.array([[4.25, 4.35], [3.75, 3.90], [2.85, 2.95], [4.40, 4.50]])
-LOW_V = np.array([[2.80, 2.50], [2.30, 2.00], [1.50, 1.20], [2.00, 1.50]])
-EMPTY_V = np.array([2.90, 2.60, 1.70, 2.20])
+HIGH_V = np.array([[4.25, 4.35], [4.00, 4.20], [2.85, 2.95], [4.40, 4.50]])
+PAST_V = np.array([[4.23, 4.30], [3.98, 4.15], [2.83, 2.90], [4.38, 4.45]])
+LOW_V = np.array([[2.50, 2.20], [2.00, 1.80], [1.50, 1.20], [1.90, 1.50]])
+EMPTY_V = np.array([2.50, 2.20, 1.50, 2.00])
 
 _FIELDS = {
     "at_ns": (np.int64, -(2**62)),

@@ -5,7 +5,8 @@ resistance. A batch is 4 h of event time, aligned to UTC: long enough that the m
 relaxation after a drive weigh little, short enough for an answer on the first day. In a real
 pack the two weak cells sat at -33 and -28 mV all month and the next healthy one never under
 -19 mV per batch; in flat parts of the open-circuit curve the weak ones shrank to -8 mV for two
-days, which is why three of five batches raise and only long health clears.
+days, which is why three of five batches raise and only long health clears. A batch also counts a
+cell that has drifted from where it was in the vehicle's first days (rest_drift.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from openvrc.contracts.detection import Arrays
 from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.battery.deviation import LEAST_CELLS, low_outliers
 from openvrc.detectors.battery.group_sums import Closed
+from openvrc.detectors.battery.rest_drift import RestDrift
 from openvrc.detectors.battery.view import COUNTS_PER_V
 from openvrc.detectors.battery.wide import Wide
 
@@ -49,6 +51,8 @@ class RestVerdict:
     is_healthy: npt.NDArray[np.bool_]
     """(c,) it is close to its pack in this batch."""
     deviation_v: npt.NDArray[np.float64]
+    drift_v: npt.NDArray[np.float64]
+    """(c,) smoothed deviation less that of the vehicle's first days; 0 until these are over."""
     votes: npt.NDArray[np.int64]
     noise_v: float
     began_at_ns: npt.NDArray[np.int64]
@@ -64,6 +68,7 @@ class RestVotes:
     def __init__(self) -> None:
         self._cells = Wide(self._CELLS)
         self._times = Wide(self._TIMES)
+        self._drift = RestDrift()
 
     def cast(self, batches: Closed) -> list[RestVerdict]:
         """Votes of closed batches, in their order. Scalars: sum of cells."""
@@ -90,6 +95,11 @@ class RestVotes:
         noise_v: float,
     ) -> RestVerdict:
         slot, width = int(batches.slot[group]), len(is_low)
+        n_cells = int(batches.scalars[group, 0]) // int(batches.n_rows[group])
+        drift_v, drifts = self._drift.after(
+            slot, centred_v[:n_cells], int(batches.first_at_ns[group]), width
+        )
+        is_low = is_low | drifts
         low = self._cells["low"][slot]
         began_at_ns = self._times["began_at_ns"][slot]
         low[:width] = (low[:width] << 1) & _WINDOW | is_low
@@ -102,8 +112,9 @@ class RestVotes:
         return RestVerdict(
             group,
             is_low & (votes >= VOTES_TO_RAISE),
-            centred_v > -HEALTHY_V,
+            (centred_v > -HEALTHY_V) & ~drifts,
             centred_v,
+            drift_v,
             votes,
             noise_v,
             began_at_ns[oldest],
@@ -111,9 +122,14 @@ class RestVotes:
 
     def snapshot(self) -> Arrays:
         """Copies for a checkpoint."""
-        return self._cells.snapshot("votes.") | self._times.snapshot("votes.")
+        return (
+            self._cells.snapshot("votes.")
+            | self._times.snapshot("votes.")
+            | self._drift.snapshot("drift.")
+        )
 
     def load(self, arrays: Arrays) -> None:
         """Take over what `snapshot` wrote."""
         self._cells = Wide.restore(self._CELLS, arrays, "votes.")
         self._times = Wide.restore(self._TIMES, arrays, "votes.")
+        self._drift.load(arrays, "drift.")

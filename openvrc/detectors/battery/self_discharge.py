@@ -3,7 +3,8 @@
 A cell that discharges itself (soft internal short, leak, lost capacity) falls behind its pack.
 Two paths find it, both on frames whose dirt is masked (cleaning.py):
 
-- rest batches (rest_batches.py): 22 mV and 5.5 robust sds at rest in 3 of 5 batches of 4 h;
+- rest batches (rest_batches.py): 22 mV and 5.5 robust sds at rest in 3 of 5 batches of 4 h, or a
+  drift of 6 mV and 7 sds from the vehicle's first days (rest_drift.py);
 - blocks of 12 frames, freed from load (cell_blocks.py): 50 mV and 8 sds, for the obvious case.
 
 Only low cells count: a leak never lifts one. One episode per cell, raised once; it is updated
@@ -23,6 +24,7 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery import cell_blocks, cell_events, rest_batches
+from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.cell_blocks import COUNTS_PER_A, block_keys, block_tables
 from openvrc.detectors.battery.cell_events import CellEvent
 from openvrc.detectors.battery.deviation import LEAST_CELLS, cut_counts
@@ -247,9 +249,15 @@ def _finding(
     text = (
         f"Cell {event.cell + 1} is {-deviation_mv:.0f} mV below its pack at rest, "
         f"{-z_score:.0f} times the spread of its mates."
-        if phase == "raise"
-        else f"Cell {event.cell + 1} is back within {rest_batches.HEALTHY_V * 1e3:.0f} mV."
     )
+    drift_v = float(event.evidence.get("drift_v", 0.0))
+    if event.is_rest and event.deviation_v > -rest_batches.DEVIATION_LIMIT_V:
+        text = (
+            f"Cell {event.cell + 1} has drifted by {drift_v * 1e3:.0f} mV at rest since the first "
+            f"days of its vehicle, while its mates stayed; it is at {deviation_mv:+.0f} mV now."
+        )
+    if phase == "clear":
+        text = f"Cell {event.cell + 1} is back within {rest_batches.HEALTHY_V * 1e3:.0f} mV."
     return Finding(
         rule=RULE.name,
         phase=phase,
@@ -266,6 +274,7 @@ def _finding(
             "z_score": round(z_score, 1),
             "cell_spread_v": round(event.noise_v, 4),
             **event.evidence,
+            **workshop(7 if episode.severity >= Severity.SERIOUS else 30),
             "span_started_at": iso_from_ns(event.began_at_ns),
             "span_ended_at": iso_from_ns(event.ended_at_ns),
             "span_s": round((event.ended_at_ns - event.began_at_ns) / NS_PER_S, 1),

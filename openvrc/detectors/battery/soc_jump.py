@@ -3,8 +3,11 @@
 Between two frames up to 60 s apart the displayed SoC may change by what flowed: the current of
 both frames times the time, over the rated capacity (10 C where nobody told it). A step of 4 points
 more is a jump once it has stayed for ten minutes: a buffer that is sent again steps back sooner.
-A correction within an hour after a silence of ten minutes or at rest above 97 % is the BMS's
-right. The episode ends after a day without another.
+A correction in the hour after a silence of ten minutes, or above 97 %, is the BMS's right.
+
+Over a silence of up to a day the charge may step by 12 points at most (BMS correct themselves by 2
+on average and 6 at most) while the cells, at rest before and after, moved by less than 10 mV: what
+was charged or driven unseen would show in them. The episode ends after a day without another.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
 from openvrc.detectors.battery.profiles import Profiles
+from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
 from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.battery_health.previous import previous_values
 from openvrc.detectors.keyed import Keyed
@@ -29,6 +33,7 @@ JUMP_RATIO = 0.04
 SPAN_NS, STAY_NS, OVER_NS = 60 * NS_PER_S, 600 * NS_PER_S, 86_400 * NS_PER_S
 AFTER_SILENCE_NS, SILENCE_NS = 3600 * NS_PER_S, 600 * NS_PER_S
 FULL_RATIO = 0.97
+SLEEP_JUMP_RATIO, SLEEP_V, LONGEST_SLEEP_NS = 0.12, 0.010, 86_400 * NS_PER_S
 UNKNOWN_RATE_PER_S = 10.0 / 3600.0
 S_PER_H = 3600.0
 
@@ -45,6 +50,7 @@ _FIELDS = {
     "soc_at_ns": (np.int64, NEVER_NS),
     "soc": (np.float64, np.nan),
     "amps": (np.float64, np.nan),
+    "volts": (np.float32, np.nan),
     "woke_at_ns": (np.int64, NEVER_NS),
 }
 
@@ -166,6 +172,12 @@ def _steps(state: State, view: View) -> _Steps:
     if bool(is_jump.any()):
         woke_ns = vehicles["woke_at_ns"][rows.slot]
         is_jump &= rows.at_ns - np.maximum(woke_ns, 0) > AFTER_SILENCE_NS
+    volts = rows.of(view.median_v)
+    volts_before = previous_values(rows, volts, vehicles, "volts")
+    slept = (gap_ns > SPAN_NS) & (gap_ns <= LONGEST_SLEEP_NS) & (change >= SLEEP_JUMP_RATIO)
+    if bool(slept.any()):
+        slept &= (np.abs(amps) < REST_CURRENT_A) & (np.abs(amps_before) < REST_CURRENT_A)
+        is_jump |= slept & (np.abs(volts - volts_before) < SLEEP_V)
     return _Steps(rows, before, soc, excess, is_jump)
 
 

@@ -1,6 +1,6 @@
 """`battery.under_voltage`: a cell falls below what its chemistry stands under load.
 
-Limits by chemistry are in `profiles.py` (2.80 V a warning and 2.50 V serious for nmc). Three
+Limits by chemistry are in `profiles.py` (2.50 V a warning and 2.20 V serious for nmc). Three
 frames in a row over 2 s. A cell 0.8 V below its mates is shorted or cut off and told by
 `battery.internal_short`, `battery.thermal_event` or `battery.sampling`. Hysteresis 50 mV: a cell
 springs back when the load goes.

@@ -1,0 +1,179 @@
+"""Faults of single cells, modules and sensors, injected into healthy packs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openvrc.contracts.detection import Detector, Finding
+from openvrc.detectors.battery import (
+    connection,
+    current_sensor,
+    internal_short,
+    micro_short,
+    module_offset,
+    self_discharge,
+    soc_jump,
+)
+from tests.support.battery_frames import T0_NS, fold, frames
+
+N_CELLS = 96
+DAY_S = 86_400.0
+CELL_OHM = 1e-3
+
+
+def pack(times_s: Any, current_a: Any = 0.0, *, seed: int = 0) -> dict[str, Any]:
+    """A healthy pack with static offsets of 4 mV and noise of 1 mV."""
+    rng = np.random.default_rng(seed)
+    amps = np.broadcast_to(np.asarray(current_a, float), np.shape(times_s))
+    cells_v = 3.7 + rng.normal(0, 4e-3, N_CELLS) - amps[:, None] * CELL_OHM
+    cells_v = cells_v + rng.normal(0, 1e-3, cells_v.shape)
+    return {
+        "cell_voltages_v": cells_v,
+        "pack_current_a": amps,
+        "pack_voltage_v": N_CELLS * (3.7 - amps * CELL_OHM),
+        "soc_ratio": np.full(np.shape(times_s), 0.6),
+    }
+
+
+def named(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(f.phase, f.component) for f in findings]
+
+
+def drives(days: int, seed: int = 0) -> tuple[Any, Any]:
+    """An hour of driving a day at 10 s: (times, current)."""
+    t_s = (np.arange(days)[:, None] * DAY_S + np.arange(0.0, 3600.0, 10.0)).ravel()
+    rng = np.random.default_rng(seed)
+    return t_s, np.repeat(rng.uniform(-60.0, 120.0, len(t_s) // 2), 2)
+
+
+def test_added_resistance_of_a_tenth_of_a_milliohm_names_its_cell() -> None:
+    t_s, amps = drives(12)
+    columns = pack(t_s, amps)
+    columns["cell_voltages_v"][:, 30] -= 1e-4 * amps
+    assert named(fold(connection.PLUGIN, frames(t_s, **columns))) == [("raise", "cell:31")]
+
+
+def test_resistance_that_grows_by_six_percent_is_told_against_the_cells_own_first_days() -> None:
+    t_s, amps = drives(20)
+    columns = pack(t_s, amps)
+    columns["cell_voltages_v"][:, 30] -= np.where(t_s > 6 * DAY_S, 6e-5, 0.0) * amps
+    (found,) = fold(connection.PLUGIN, frames(t_s, **columns))
+    assert found.component == "cell:31"
+    assert found.evidence["method"] == "change since the first three days"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_healthy_pack_has_no_bad_connection(seed: int) -> None:
+    t_s, amps = drives(12, seed)
+    assert fold(connection.PLUGIN, frames(t_s, **pack(t_s, amps, seed=seed))) == []
+
+
+@pytest.mark.parametrize("offset_v", [0.04, -0.04])
+def test_a_module_that_stands_off_is_named_and_its_cells_are_not(offset_v: float) -> None:
+    t_s = np.arange(0.0, DAY_S, 300.0)
+    columns = pack(t_s)
+    columns["cell_voltages_v"][:, 24:36] += offset_v
+    assert named(fold(module_offset.PLUGIN, frames(t_s, **columns))) == [("raise", "cells:25-36")]
+    assert fold(self_discharge.PLUGIN, frames(t_s, **columns)) == []
+
+
+def test_a_kiloohm_leak_is_found_by_drift_before_a_percent_of_charge_is_lost() -> None:
+    t_s = np.arange(0.0, 40 * DAY_S, 1800.0)
+    columns = pack(t_s)
+    volts_per_day = 3.7 / 1000.0 * 24.0 / 150.0 * 0.9  # 0.9 V over the full charge of 150 A h
+    columns["cell_voltages_v"][:, 12] -= volts_per_day * np.maximum(t_s / DAY_S - 6.0, 0.0)
+    findings = fold(self_discharge.PLUGIN, frames(t_s, **columns))
+    assert {f.component for f in findings} == {"cell:13"}
+    found = findings[0]
+    assert "drifted" in found.evidence["text"]
+    lost_ratio = 3.7 / 1000.0 * ((found.at_ns - T0_NS) / 3.6e12 - 6 * 24.0) / 150.0
+    assert lost_ratio < 0.010
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cells_that_only_scatter_do_not_drift(seed: int) -> None:
+    t_s = np.arange(0.0, 40 * DAY_S, 1800.0)
+    assert fold(self_discharge.PLUGIN, frames(t_s, **pack(t_s, seed=seed))) == []
+
+
+def test_a_cell_that_falls_at_once_and_stays_is_an_internal_short() -> None:
+    t_s = np.arange(0.0, 300.0, 10.0)
+    columns = pack(t_s)
+    columns["cell_voltages_v"][t_s >= 100, 40] -= 0.2
+    (found,) = fold(internal_short.PLUGIN, frames(t_s, **columns))
+    assert (found.component, found.severity.word) == ("cell:41", "serious")
+    assert found.started_at_ns == T0_NS + 100 * 10**9
+    assert found.at_ns == T0_NS + 120 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("rows", "cells", "by_v"),
+    [
+        (slice(10, 12), slice(40, 41), -0.2),  # it comes back
+        (slice(10, None), slice(40, 41), -0.09),  # not far enough
+        (slice(10, None), slice(40, 44), -0.2),  # several at once: a harness
+    ],
+)
+def test_what_comes_back_or_is_small_or_concerns_several_is_no_internal_short(
+    rows: slice, cells: slice, by_v: float
+) -> None:
+    t_s = np.arange(0.0, 300.0, 10.0)
+    columns = pack(t_s)
+    columns["cell_voltages_v"][rows, cells] += by_v
+    assert fold(internal_short.PLUGIN, frames(t_s, **columns)) == []
+
+
+def test_a_resistive_cell_under_a_load_step_is_no_internal_short() -> None:
+    t_s = np.arange(0.0, 600.0, 10.0)
+    amps = np.where(t_s < 200, 0.0, 200.0)
+    columns = pack(t_s, amps)
+    columns["cell_voltages_v"][:, 40] -= 5e-4 * amps
+    assert fold(internal_short.PLUGIN, frames(t_s, **columns)) == []
+
+
+@pytest.mark.parametrize(("n_dips", "n_findings"), [(2, 0), (3, 1), (5, 1)])
+def test_three_dips_a_day_are_micro_shorts(n_dips: int, n_findings: int) -> None:
+    t_s = np.arange(0.0, 7200.0, 10.0)
+    columns = pack(t_s)
+    columns["cell_voltages_v"][100 : 100 + 50 * n_dips : 50, 40] -= 0.045
+    found = fold(micro_short.PLUGIN, frames(t_s, **columns))
+    assert named(found) == [("raise", "cell:41")] * n_findings
+
+
+def test_dips_under_a_changing_load_are_no_micro_shorts() -> None:
+    t_s, amps = drives(1)
+    columns = pack(t_s, amps)
+    columns["cell_voltages_v"][50:300:50, 40] -= 0.045
+    assert fold(micro_short.PLUGIN, frames(t_s, **columns)) == []
+
+
+def test_a_display_that_jumps_and_stays_is_told_after_ten_minutes() -> None:
+    t_s = np.arange(0.0, 3600.0, 10.0)
+    columns = pack(t_s)
+    columns["soc_ratio"] = np.where(t_s >= 600, 0.75, 0.6)
+    (found,) = fold(soc_jump.PLUGIN, frames(t_s, **columns))
+    assert found.started_at_ns == T0_NS + 600 * 10**9
+    assert found.at_ns == T0_NS + 1200 * 10**9
+
+
+@pytest.mark.parametrize("sleep_v", [0.0, 0.2])
+def test_a_jump_over_a_sleep_counts_only_if_the_cells_did_not_move(sleep_v: float) -> None:
+    t_s = np.concatenate([np.arange(0.0, 600.0, 10.0), 4 * 3600.0 + np.arange(0.0, 1200.0, 10.0)])
+    columns = pack(t_s)
+    is_after = t_s > 3600.0
+    columns["soc_ratio"] = np.where(is_after, 0.8, 0.6)
+    columns["cell_voltages_v"][is_after] += sleep_v
+    assert len(fold(soc_jump.PLUGIN, frames(t_s, **columns))) == (1 if sleep_v == 0.0 else 0)
+
+
+@pytest.mark.parametrize(("amps", "n_findings"), [(-1.5, 1), (-0.4, 0), (3.0, 0)])
+def test_a_current_that_flows_in_at_a_standstill_is_the_sensor(
+    amps: float, n_findings: int
+) -> None:
+    t_s = (np.arange(6)[:, None] * DAY_S + np.arange(0.0, 600.0, 10.0)).ravel()
+    columns = pack(t_s, amps) | {"vehicle_speed_mps": 0.0}
+    rule: Detector = current_sensor.PLUGIN
+    assert len(fold(rule, frames(t_s, **columns))) == n_findings
