@@ -25,9 +25,19 @@ class MqttLink:
     """The link by paho; see the port in `simulator/link.py`."""
 
     def __init__(
-        self, url: str, *, subscription: str, on_message: OnMessage, is_stopped: Callable[[], bool]
+        self,
+        url: str,
+        *,
+        subscription: str,
+        on_message: OnMessage,
+        is_stopped: Callable[[], bool],
+        qos: int = 0,
     ) -> None:
-        """`on_message(topic, payload)` is called on the network thread. Raises BrokerUrlError."""
+        """`on_message(topic, payload)` is called on the network thread; `qos` is for subscribing.
+
+        Raises BrokerUrlError.
+        """
+        self._qos = qos
         self._address = parse_broker_url(url)
         self._subscription = subscription
         self._is_stopped = is_stopped
@@ -110,7 +120,7 @@ class MqttLink:
                 self._refusal = f"refuses us: {reason}"
                 self._changed.notify_all()
             return
-        client.subscribe(self._subscription, qos=0)
+        client.subscribe(self._subscription, qos=self._qos)
 
     def _on_subscribe(self, *_: object) -> None:
         with self._changed:

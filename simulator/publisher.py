@@ -51,6 +51,7 @@ LONG_GAP_S = 60.0
 """A longer hole in a recording (a night's parking) is jumped, not waited for."""
 FORGIVEN_S = 1.0
 """When we are further behind the wall clock than this, zone time lags instead of racing."""
+PAUSE_POLL_S = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class Publisher:
         self._on_progress = on_progress
         self._terminals = terminals
         self._ending, self._halt = threading.Event(), threading.Event()
+        self._paused = threading.Event()
         self._edge = _EdgeWatch(world.run_id, self._json)
         self._link = make_link(
             settings.broker_url,
@@ -176,6 +178,47 @@ class Publisher:
         """Give up every wait; the run ends without its end being said."""
         self.stop()
         self._halt.set()
+
+    def pause(self, is_paused: bool = True) -> None:
+        """Hold zone time, or let it go on. May be called from another thread."""
+        if is_paused:
+            self._paused.set()
+        else:
+            self._paused.clear()
+
+    @property
+    def speed(self) -> float:
+        """Zone seconds per second; 0: as fast as the pipeline takes it."""
+        return self._speed
+
+    def set_speed(self, speed: float) -> None:
+        """From the next frame on. May be called from another thread."""
+        self._speed, self._wall_offset_s = speed, None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody ended the run before its world did."""
+        return self._ending.is_set()
+
+    @property
+    def zone_time_ns(self) -> int:
+        """How far the run has come."""
+        return self._progress.zone_time_ns
+
+    def seek(self, zone_time_ns: int) -> None:
+        """Leave out what the world says before a zone time. May be called from another thread.
+
+        Raises PublishError for a time that is past and for a world that cannot leave out.
+        """
+        seek: Callable[[int], None] | None = getattr(self._world, "seek", None)
+        if seek is None:
+            raise PublishError(f"{self._world.title} cannot be wound, expected a recording")
+        if zone_time_ns < self.zone_time_ns:
+            raise PublishError(
+                f"{iso_from_ns(zone_time_ns)} is past, zone time is "
+                f"{iso_from_ns(self.zone_time_ns)}: a run does not go back, start another"
+            )
+        seek(zone_time_ns)
 
     def run(self) -> dict[str, Any]:
         """Publish the whole world; the summary.
@@ -227,7 +270,12 @@ class Publisher:
         self._waits_for("")
 
     def _pace(self, frame: Frame) -> None:
-        """Sleep until the frame's time has come on the wall clock."""
+        """Sleep until the frame's time has come on the wall clock, and while we are paused."""
+        while self._paused.is_set() and not self._ending.wait(PAUSE_POLL_S):
+            self._wall_offset_s = None
+            self._waits_for("somebody to end the pause")
+        if self._progress.waiting_for:
+            self._waits_for("")
         if self._speed <= 0:
             return
         gap_ns = frame.zone_time_ns - self._progress.zone_time_ns

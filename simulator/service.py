@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from openvrc.contracts.errors import VrcError
 from openvrc.contracts.gbt32960.units import Edition
 from openvrc.contracts.units import iso_from_ns
 from openvrc.settings import Settings
+from simulator.controls import answer
 from simulator.gbt32960.fleet import TerminalFleet
 from simulator.publisher import EDGE_WAIT_S, OnProgress, Progress, Publisher
 from simulator.world import World
@@ -29,9 +30,14 @@ TRUTH_FILE = "ground_truth.json"
 REPORT_EVERY_S = 1.0
 
 
-def run_world(
+def run_world(settings: Settings, world: World, **options: Any) -> int:
+    """Publish a world until it ends; the exit code. Options are those of `run_worlds`."""
+    return run_worlds(settings, [world], **options)
+
+
+def run_worlds(
     settings: Settings,
-    world: World,
+    worlds: Iterable[World],
     *,
     speed: float = 1.0,
     codec: str = "json",
@@ -39,39 +45,66 @@ def run_world(
     edge_wait_s: float = EDGE_WAIT_S,
     gbt32960_url: str = "",
     gbt32960_edition: Edition = Edition.Y2016,
+    control: Iterable[str] | None = None,
 ) -> int:
-    """Publish a world until it ends; the exit code (0 fine, 1 failed).
+    """Publish worlds one after the other; the exit code (0 fine, 1 failed).
 
     SIGINT and SIGTERM end it cleanly with final counts; a second one at once. Prints the summary
-    as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there.
+    of each as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there. Lines of
+    `control` steer the run of the moment (simulator/controls.py) and are answered on stderr.
     """
-    try:
-        terminals = None
-        if gbt32960_url:
-            terminals = TerminalFleet(
-                gbt32960_url, edition=gbt32960_edition, run_id=world.run_id, origin=world.origin
-            )
-        with _reporter() as on_progress:
-            publisher = Publisher(
-                world,
-                settings,
-                speed=speed,
-                codec=codec,
-                edge_wait_s=edge_wait_s,
-                on_progress=on_progress,
-                terminals=terminals,
-            )
-            with _ended_by_signals(publisher):
-                summary = publisher.run()
-    except VrcError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the service's face)
-        return 1
-    finally:
-        if out_dir is not None:
-            write_ground_truth(out_dir, world)
-    facts = {"event": "finished", "zone": world.zone, "run_id": world.run_id} | summary
-    print(json.dumps(facts), flush=True)  # noqa: T201
+    steering = Steering(control)
+    for world in worlds:
+        try:
+            terminals = None
+            if gbt32960_url:
+                terminals = TerminalFleet(
+                    gbt32960_url, edition=gbt32960_edition, run_id=world.run_id, origin=world.origin
+                )
+            with _reporter() as on_progress:
+                publisher = Publisher(
+                    world,
+                    settings,
+                    speed=speed,
+                    codec=codec,
+                    edge_wait_s=edge_wait_s,
+                    on_progress=on_progress,
+                    terminals=terminals,
+                )
+                steering.steer(publisher)
+                with _ended_by_signals(publisher):
+                    summary = publisher.run()
+        except VrcError as error:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the service's face)
+            return 1
+        finally:
+            if out_dir is not None:
+                write_ground_truth(out_dir, world)
+        facts = {"event": "finished", "zone": world.zone, "run_id": world.run_id} | summary
+        print(json.dumps(facts), flush=True)  # noqa: T201
+        if publisher.is_stopped:
+            break
     return 0
+
+
+class Steering:
+    """Lines that steer whichever run goes on, in a thread that ends with the process."""
+
+    def __init__(self, lines: Iterable[str] | None) -> None:
+        self._lines = lines
+        self._publisher: Publisher | None = None
+
+    def steer(self, publisher: Publisher) -> None:
+        """From now on lines are for this run."""
+        is_first, self._publisher = self._publisher is None, publisher
+        if is_first and self._lines is not None:
+            # Reading a line cannot be given up, so nobody waits for this thread.
+            threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        for line in self._lines or ():
+            if (words := line.split()) and self._publisher is not None:
+                print(answer(words, self._publisher), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def write_ground_truth(out_dir: Path, world: World) -> Path:

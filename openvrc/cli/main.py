@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "simulate": ("openvrc.cli.simulate", "Publish a simulated world"),
     "replay": ("openvrc.cli.replay", "Publish a recording as its vehicles would have"),
+    "record": ("openvrc.cli.record", "Write what is said over MQTT to a file"),
     "analyse": ("openvrc.cli.analyse", "Run the same detectors on recordings, without a server"),
     "edge": ("openvrc.cli.parts", "Run an edge aggregator"),
     "cloud": ("openvrc.cli.parts", "Run the cloud service"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,27 @@ from openvrc.settings import load_settings
 @click.option("--codec", default="json", show_default=True, help="Codec of the messages")
 @click.option("--broker", "broker_url", help="mqtt[s]://[user:password@]host[:port]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for ground_truth.json")
+@click.option(
+    "--times",
+    type=click.Choice(["original", "now"]),
+    default="original",
+    show_default=True,
+    help="Keep the recorded times, or begin now (recordings by vrc record)",
+)
+@click.option(
+    "--skip", "skip_s", type=click.FloatRange(min=0), default=0.0, help="Begin so many s later"
+)
+@click.option(
+    "--play", "play_s", type=click.FloatRange(min=0), default=0.0, help="Play so many s, 0 all"
+)
+@click.option(
+    "--loop",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="How often, 0 until Ctrl-C; each time is a run of its own (NAME, NAME.2, ...)",
+)
+@click.option("--control", is_flag=True, help="Read lines from stdin: pause, resume, speed, seek")
 @recording_options
 def replay(
     path: Path,
@@ -36,12 +59,30 @@ def replay(
     codec: str,
     broker_url: str | None,
     out: Path | None,
+    times: str,
+    loop: int,
+    control: bool,
     **flags: Any,
 ) -> None:
-    """Publish the recording PATH: a SUMO package folder, a SUMO FCD file, or a mapped table."""
-    from simulator.service import run_world
+    """Publish the recording PATH: a SUMO package, SUMO FCD, a mapped table, or by vrc record.
+
+    With --control, lines on stdin steer it: pause, resume, speed X, seek +SECONDS, seek ISO-TIME,
+    stop.
+    """
+    from simulator.service import run_worlds
 
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"replay-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
-    world = open_world(path, zone=zone, run_id=run_id, **flags)
-    sys.exit(run_world(settings, world, speed=speed, codec=codec, out_dir=out))
+
+    def world(number: int) -> Any:
+        name = run_id if number == 1 else f"{run_id}.{number}"
+        begin_at_ns = time.time_ns() if times == "now" else None
+        return open_world(path, zone=zone, run_id=name, begin_at_ns=begin_at_ns, **flags)
+
+    numbers = range(1, loop + 1) if loop else count(1)
+    lines = sys.stdin if control else None
+    sys.exit(
+        run_worlds(
+            settings, map(world, numbers), speed=speed, codec=codec, out_dir=out, control=lines
+        )
+    )

@@ -64,6 +64,8 @@ _OPTIONS = (
         show_default=True,
         help="What time 0 of a recording with relative times means",
     ),
+    click.option("--of-zone", default="", help="Which zone of a recording by vrc record"),
+    click.option("--of-run", default="", help="Which run of it"),
 )
 
 

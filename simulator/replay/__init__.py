@@ -28,6 +28,11 @@ def open_recording(path: Path, *, zone: str, run_id: str, **options: Any) -> Wor
         raise RecordingError(f"{path}: no such file or folder")
     for reader in readers().values():
         if reader.matches(path, asked):
+            if asked.winds and not getattr(reader, "can_wind", False):
+                raise RecordingError(
+                    f"{path.name}: skipping, playing a part and other times need a recording by "
+                    f"vrc record, this is a {reader.name}"
+                )
             return reader.open(path, asked)
     known = "; ".join(f"{reader.name}: {reader.description}" for reader in readers().values())
     raise RecordingError(f"{path.name}: not a known recording, expected one of: {known}")

@@ -40,6 +40,20 @@ class ReplayOptions:
     overlay: tuple[str, ...] = ()
     epoch_ns: int = DEFAULT_EPOCH_NS
     time_zone: str = "UTC"
+    of_zone: str = ""
+    of_run: str = ""
+    """Which zone and run of a recording of messages that holds several."""
+    skip_s: float = 0.0
+    """Recorded zone time left out at the beginning of a recording of messages."""
+    play_s: float = 0.0
+    """Recorded zone time that is played from there on; 0: all."""
+    begin_at_ns: int | None = None
+    """Zone time to begin such a replay at; None keeps the recorded times."""
+
+    @property
+    def winds(self) -> bool:
+        """Whether another part or other times are asked for than the recorded ones."""
+        return bool(self.skip_s or self.play_s or self.begin_at_ns is not None)
 
     def __post_init__(self) -> None:
         """Raises RecordingError for a share outside 0..1, negative noise or unknown overlay."""
@@ -49,6 +63,9 @@ class ReplayOptions:
                 raise RecordingError(f"{name} is {value}, expected 0 to 1")
         if not self.noise_m >= 0.0:
             raise RecordingError(f"noise_m is {self.noise_m}, expected 0 or more")
+        for name in ("skip_s", "play_s"):
+            if not getattr(self, name) >= 0.0:
+                raise RecordingError(f"{name} is {getattr(self, name)}, expected 0 or more")
         for name in self.overlay:
             if name not in OVERLAYS:
                 raise RecordingError(f"overlay is {name!r}, expected of {', '.join(OVERLAYS)}")
