@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev web demo test check bench bench-queries bench-traffic fuzz-gbt32960 lock clean
+.PHONY: help venv venv-dev web demo test check bench bench-queries bench-traffic bench-battery fuzz-gbt32960 lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -48,6 +48,9 @@ bench-queries: $(VENV)/.dev.stamp ## measure the API's questions on 10 million r
 
 bench-traffic: $(VENV)/.dev.stamp ## measure traffic rules, matching and states; BENCH_ARGS='--only state --seeds 2'
 	@$(BIN)/python -m tests.bench.bench_traffic $(BENCH_ARGS)
+
+bench-battery: $(VENV)/.dev.stamp ## measure the battery rules; BENCH_ARGS='--fleet DIR' of vrc simulate fleet --days
+	@$(BIN)/python -m tests.bench.bench_battery $(BENCH_ARGS)
 
 fuzz-gbt32960: $(VENV)/.dev.stamp ## fuzz GB/T 32960 for ten minutes; FUZZ_ARGS='--seconds 60 --seed 1'
 	@$(BIN)/python -m tests.fuzz.fuzz_gbt32960 $(FUZZ_ARGS)

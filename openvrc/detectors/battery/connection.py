@@ -1,9 +1,9 @@
 """`battery.connection`: one cell's voltage follows the load more than its mates'.
 
 A loose, corroded or badly welded connector adds resistance: the cell's deviation from its pack
-grows with current and vanishes at rest. Over each 4 h of event time (frames of a load or between
-loads, at most one in 10 s) the deviation of every cell is regressed on current with its own
-intercept, so that a slow drift with charge does not count:
+grows with current and vanishes at rest. Over each 4 h of event time (frames up to ten minutes
+after a load of 10 A, at most one in 20 s) the deviation of every cell is regressed on current with
+its own intercept, so that a slow drift with charge does not count:
 
     Sxx = sum(I^2) - sum(I)^2 / n        Sxy = sum(d I) - sum(d) sum(I) / n
 
@@ -37,7 +37,14 @@ from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.cell_votes import CellVotes, Episode, episodes_from, episodes_to
 from openvrc.detectors.battery.deviation import LEAST_CELLS, SD_PER_MAD, cut_counts
-from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, opens_period, usable_rows
+from openvrc.detectors.battery.frames import (
+    NEVER_NS,
+    SEEN,
+    Rows,
+    newest_event_ns,
+    opens_period,
+    usable_rows,
+)
 from openvrc.detectors.battery.group_sums import Closed, GroupSums
 from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.battery.wide import Wide
@@ -45,10 +52,11 @@ from openvrc.detectors.battery_health.previous import previous_values
 from openvrc.detectors.keyed import Keyed
 
 PERIOD_NS = 4 * 3600 * NS_PER_S
-SAMPLE_NS = 10 * NS_PER_S
+SAMPLE_NS = 20 * NS_PER_S
 MEMORY_NS = 5 * 86_400 * NS_PER_S
-CUT_V = 0.100  # 0.5 mohm at 200 A; with whole amperes below 1000 A sums of 1440 fit 32 bits
+CUT_V = 0.100  # 0.5 mohm at 200 A; with whole amperes below 1000 A sums of 720 fit 32 bits
 MOST_A = 999.0
+LOAD_A, BETWEEN_LOADS_NS = 10.0, 600 * NS_PER_S  # what is parked for longer says nothing of it
 LEAST_FRAMES = 20
 LEAST_SXX_A2 = 3e5  # 1200 frames that vary by 16 A: +-12 uohm at 7 mV of noise
 BASELINE_NS = 3 * 86_400 * NS_PER_S
@@ -73,6 +81,7 @@ RULE = Rule(
 
 _FIELDS = {
     **SEEN,
+    "load_at_ns": (np.int64, NEVER_NS),
     "last_a": (np.float32, np.nan),
     "last_v": (np.float32, np.nan),
     "step_n": (np.int64, 0),
@@ -150,7 +159,14 @@ class Connection:
         if len(rows) == 0:
             return state, []
         _count_steps(rows, view, state.vehicles)
-        rows = rows.where(opens_period(rows, SAMPLE_NS) & ~rows.of(view.is_parked_charging))
+        load_at_ns = newest_event_ns(
+            rows, np.abs(rows.of(view.current_a)) >= LOAD_A, state.vehicles, "load_at_ns"
+        )
+        counts = rows.at_ns - np.maximum(load_at_ns, 0) <= BETWEEN_LOADS_NS
+        counts &= opens_period(rows, SAMPLE_NS) & ~rows.of(view.is_parked_charging)
+        rows = rows.where(counts)
+        if len(rows) == 0:
+            return state, []
         closed = _fold_sums(state, rows, view)
         findings = []
         for group in range(len(closed.slot)):

@@ -30,10 +30,11 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phas
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.cleaning import FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
-from openvrc.detectors.battery.probe_doubt import Doubt, is_odd, largest_cell_deviation
+from openvrc.detectors.battery.probe_doubt import JUMP_K, Doubt, is_odd, largest_cell_deviation
 from openvrc.detectors.battery.probe_trend import TREND, rise_rates
 from openvrc.detectors.battery.view import ordered
 from openvrc.detectors.battery.wide import Wide
+from openvrc.detectors.battery_health.previous import previous_values
 from openvrc.detectors.keyed import Keyed
 
 LEVELS_DEGC = (55.0, 60.0, 70.0)
@@ -57,6 +58,7 @@ _FIELDS = {
     **SEEN,
     **TREND,
     "probed_at_ns": (np.int64, NEVER_NS),
+    "coldest_degc": (np.float32, np.nan),
     "is_open": (np.bool_, False),
     "started_at_ns": (np.int64, NEVER_NS),
     "probe": (np.int64, -1),
@@ -127,7 +129,10 @@ class OverTemperature:
         rise_kps = rise_rates(rows, hottest_degc, state.vehicles)
         before_degc = _frames_before(rows, probes_degc, state)
         above_k = hottest_degc - rows.of(view.median_degc)
-        odd = is_odd(rows, probes_degc, before_degc, above_k)
+        coldest_degc = rows.of(view.coldest_degc)
+        coldest_before = previous_values(rows, coldest_degc, state.vehicles, "coldest_degc")
+        may_jump = ~(hottest_degc - coldest_before <= JUMP_K)
+        odd = is_odd(rows, probes_degc, before_degc, above_k, may_jump)
         is_rising = (rise_kps >= RISE_WARNING_KPS) & (hottest_degc >= RISE_FROM_DEGC)
         is_hot = hottest_degc >= LEVELS_DEGC[0] - HYSTERESIS_K
         chosen = _rows_of_watched(rows, is_hot | is_rising | odd, state.vehicles)

@@ -36,15 +36,24 @@ def jump_limit_k(span_ns: npt.NDArray[np.int64] | int) -> npt.NDArray[np.float64
 
 
 def is_odd(
-    rows: Rows, probes_degc: FloatArray, before_degc: FloatArray, above_k: FloatArray
+    rows: Rows,
+    probes_degc: FloatArray,
+    before_degc: FloatArray,
+    above_k: FloatArray,
+    may_jump: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     """(n,) frames in which some probe jumped or stands apart: worth asking `Doubt`.
 
-    `above_k` (n,) is the hottest probe above the middle one.
+    `above_k` (n,) is the hottest probe above the middle one; `may_jump` (n,) is false where no
+    probe can have risen by `JUMP_K`: only the others are looked at probe by probe.
     """
     span_ns = rows.at_ns - np.maximum(rows.previous_at_ns, 0)
-    largest_k = np.fmax.reduce(probes_degc - before_degc, axis=1, initial=np.float32(-np.inf))
-    jumped = largest_k > jump_limit_k(span_ns)
+    jumped = np.zeros(len(rows), np.bool_)
+    asked = np.flatnonzero(may_jump)
+    if len(asked):
+        rise_k = probes_degc[asked] - before_degc[asked]
+        largest_k = np.fmax.reduce(rise_k, axis=1, initial=np.float32(-np.inf))
+        jumped[asked] = largest_k > jump_limit_k(span_ns[asked])
     odd: npt.NDArray[np.bool_] = (jumped & (span_ns <= COMPARABLE_NS)) | (above_k > ALONE_K)
     return odd
 

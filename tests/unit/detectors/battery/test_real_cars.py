@@ -46,7 +46,7 @@ def test_car3s_cells_are_named_days_before_its_bms_reaches_level_3() -> None:
     bms_at_ns = min(f.at_ns for f in findings_of("car3") if f.rule == "battery.bms_alarm")
     assert iso_from_ns(bms_at_ns) > "2019-04-20"
     cells = [f for f in findings_of("car3") if f.component.startswith("cell:")]
-    assert all(iso_from_ns(f.at_ns) < "2019-04-17" for f in cells)
+    assert all(iso_from_ns(f.at_ns) < "2019-04-18" for f in cells)
 
 
 def test_car1_has_one_module_that_stands_off_and_no_cell() -> None:
