@@ -64,7 +64,7 @@ def replay(
     control: bool,
     **flags: Any,
 ) -> None:
-    """Publish the recording PATH: a SUMO package, SUMO FCD, a mapped table, or by vrc record.
+    """Publish the recording PATH: SUMO package or FCD, mapped table, GPX, or by vrc record.
 
     With --control, lines on stdin steer it: pause, resume, speed X, seek +SECONDS, seek ISO-TIME,
     stop.
