@@ -1,7 +1,7 @@
 """Everything that is measured about traffic, in one table.
 
     make bench-traffic
-    python -m tests.bench.bench_traffic [--only matching state incidents manoeuvres] [--seeds 5]
+    python -m tests.bench.bench_traffic [--only matching state misbehaviour] [--seeds 5]
                                         [--worlds FOLDER]
 
 Positions get white noise of 1.5 m per axis and go through the edge's matcher. The columns beside
@@ -26,6 +26,7 @@ from edge.aggregate.matching import Matcher
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Detector
 from openvrc.contracts.plugins import discover
+from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
 from tests.bench import bench_matching, traffic_state_rows
 from tests.support.fcd_marks import Fcd, prepared, read_fcd, read_ghosts, read_map, vehicle_batches
@@ -41,6 +42,7 @@ from tests.support.incidents import (
     thinned,
     timed_batches,
 )
+from tests.support.misbehaviour import flagged, read_reports, scores
 from tests.support.traffic_events import detect, found_at, read_events, second_of
 
 PACKAGES = ("a39_freeway", "hamburg_urban")
@@ -202,10 +204,38 @@ def manoeuvre_rows(package: str) -> Iterator[Row]:
     yield Row(package, "wrong way: false in the control run", str(len(wrong)), "19-105", "0")
 
 
+PUBLISHED_F1 = {
+    "const_pos_offset": ".56-.85",
+    "random_pos_offset": ".79-.96",
+    "position_mirroring": ".09-.19",
+    "const_speed_offset": ".38-.64",
+    "random_speed_offset": ".67-.81",
+    "zero_speed": ".63-.91",
+    "sudden_stop": ".02-.18",
+    "reversed_heading": ".51-.59",
+    "time_delay": ".02-.13",
+    "data_replay": ".27-.39",
+}
+
+
+def misbehaviour_rows(package: str) -> Iterator[Row]:
+    """F1 over the reports of each attack's senders, and honest senders' reports flagged."""
+    road_map, reports = read_map(package), read_reports(package)
+    timed = timed_batches(list(vehicle_batches(reports.fcd, road_map)))
+    run = detect([misbehaviour.PLUGIN], road_map, timed)
+    by_attack, honest = scores(reports, flagged(reports, run.findings))
+    for attack, score in by_attack.items():
+        yield Row(package, f"misbehaviour F1: {attack}", f"{score.f1:.2f}", "",
+                  PUBLISHED_F1[attack])  # fmt: skip
+    yield Row(package, "misbehaviour: honest reports flagged", f"{honest:.2%}", "", "2-11 %")
+    yield Row(package, "misbehaviour: records per CPU-s", f"{run.records / run.cpu_s:,.0f}")
+
+
 GROUPS: dict[str, Callable[[str], Iterator[Row]]] = {
     "matching": matching_rows,
     "state": state_rows,
     "manoeuvres": manoeuvre_rows,
+    "misbehaviour": misbehaviour_rows,
 }
 
 

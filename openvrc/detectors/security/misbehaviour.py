@@ -1,0 +1,285 @@
+"""A sender whose reports contradict one another or the map: false, faulty or replayed data.
+
+Each report is held against the one before: at the stated speed and course the vehicle should be
+there. The gap along and across the course, in standard deviations of two positions, is evidence
+against the sender, and so is its distance from the lane it was matched to, beyond half a lane.
+Evidence adds up less what chance gives (a CUSUM, Page 1954, doi:10.1093/biomet/41.1-2.100), so
+that one great leap or many small contradictions tell, and bad fixes do not:
+
+    along_score = max(0, along_score + min(along^2 / 2, 20) - 1.2)
+    across_score = max(0, across_score + min(across^2 / 2, 20) - 1.2 + off_lane)
+
+For Gaussian gaps such a score's tail falls as exp(-0.88 score): 16 is passed by chance in one of
+a million reports. Trust comes back slowly: an episode ends 600 s after the last report that raised
+the score above its limit, for one who has lied once may repeat it in a way that fits.
+
+Attack types: VeReMi NextGen (Hermann et al.) and CaTCH's checks; the weights are our own. Not
+detectable here: what begins while a vehicle stands and fits its stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
+from openvrc.contracts.geo import LocalFrame
+from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.detectors.keyed import Keyed, Spec
+from openvrc.detectors.traffic._fleet import EVICT_SHARE, SegmentNumbers
+from openvrc.detectors.traffic._lane_points import LanePoints
+from openvrc.detectors.traffic._rounds import rounds
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+
+NAME = "security.misbehaviour"
+
+POSITION_SD_M = 1.5  # of one fix, per axis, where the sender does not state worse
+MOTION_SD_MPS2 = 1.0  # what speeds and courses change between samples of 1 s
+DRIFT = 1.2  # chance gives 0.5 a sample; twice that and a margin
+LIMIT = 16.0
+MAX_STEP = 20.0  # one leap is enough, and no more than that
+OFF_LANE_M = 2.6  # half a lane, and a metre for how maps are drawn
+OFF_LANE_MAX = 2.0  # the map may be wrong: it never convicts within seconds
+OFF_LANE_SD_M = 1.5
+NEAR_END_M = 15.0  # at junctions lanes bend and widen
+MOVES_MPS = 2.0
+MAX_GAP_S = 3.0  # over longer gaps a vehicle may have done anything
+FORGIVEN_S = 600
+IDLE_S = 60
+CHECKS = ("position_along", "position_across", "off_lane")
+
+SPEC: Spec = {
+    "newest_ns": (np.int64, ABSENT_I64),
+    "x_m": (np.float64, np.nan),
+    "y_m": (np.float64, np.nan),
+    "heading_rad": (np.float64, np.nan),
+    "along_score": (np.float64, 0.0),
+    "across_score": (np.float64, 0.0),
+    "open_since_ns": (np.int64, ABSENT_I64),
+    "guilty_ns": (np.int64, ABSENT_I64),
+    "lat_deg": (np.float64, np.nan),
+    "lon_deg": (np.float64, np.nan),
+}
+Rows = dict[str, NDArray[Any]]
+
+
+@dataclass
+class State:
+    """Every sender of one zone and run."""
+
+    context: Context
+    frame: LocalFrame | None = None
+    segments: SegmentNumbers | None = None
+    lanes: LanePoints | None = None
+    vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
+
+
+class Misbehaviour:
+    """`security.misbehaviour`."""
+
+    name = NAME
+    rule = Rule(
+        name=NAME,
+        title="Implausible sender",
+        meaning="A vehicle's reports contradict one another or the road: it is not where, or as "
+        "fast, as it says.",
+        advice="Do not act on what it reports; look for a fault of its receiver, else for fraud.",
+        actionable_for_s=600.0,
+    )
+    inputs: tuple[str, ...] = ("vehicle_state",)
+    partition: Literal["zone", "vehicle"] = "zone"
+
+    def initial(self, context: Context) -> State:
+        """Everybody is trusted; without a map there is no plane to compare in."""
+        road_map = context.road_map
+        if road_map is None:
+            return State(context)
+        return State(context, road_map.frame, SegmentNumbers(road_map), LanePoints(road_map))
+
+    def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
+        """Weigh every report; those of one vehicle in the batch's order."""
+        if state.frame is None or not batch.n_rows:
+            return state, []
+        rows = _rows(state, batch)
+        findings: list[Finding] = []
+        if len(rows["slot"]):
+            for part in rounds(rows["slot"]):
+                findings += _weigh(state, {name: values[part] for name, values in rows.items()})
+        return state, findings
+
+    def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
+        """Forgive, and forget the silent."""
+        vehicles = state.vehicles
+        if not len(vehicles):
+            return state, []
+        is_open = vehicles["open_since_ns"] != ABSENT_I64
+        end_ns = vehicles["guilty_ns"] + FORGIVEN_S * NS_PER_S
+        ended = np.flatnonzero(is_open & (end_ns <= watermark_ns))
+        findings = [
+            _finding(state, one, "clear", int(end_ns[one]))
+            for one in sorted(ended.tolist(), key=lambda one: (end_ns[one], vehicles.keys[one]))
+        ]
+        vehicles["open_since_ns"][ended] = ABSENT_I64
+        gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
+        gone &= vehicles["open_since_ns"] == ABSENT_I64
+        if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
+            vehicles.evict(gone)
+        return state, findings
+
+    def snapshot(self, state: State) -> Arrays:
+        """All senders."""
+        return state.vehicles.snapshot()
+
+    def restore(self, context: Context, arrays: Arrays) -> State:
+        """The state that `snapshot` wrote."""
+        state = self.initial(context)
+        state.vehicles = Keyed.restore(SPEC, arrays)
+        return state
+
+
+def _rows(state: State, batch: Batch) -> Rows:
+    """Reports in time with position, speed and course, in the map's plane."""
+    assert state.frame is not None
+    heading_deg = batch.column("heading_deg").astype(np.float64)
+    usable = np.isfinite(batch.column("lat_deg")) & np.isfinite(batch.column("lon_deg"))
+    usable &= np.isfinite(heading_deg) & np.isfinite(batch.column("speed_mps"))
+    usable &= (batch.column("lateness") & (LATE_IN_ZONE | LATE_IN_SUBJECT)) == 0
+    if not usable.all():
+        batch, heading_deg = batch.filter(usable), heading_deg[usable]
+    x_m, y_m = state.frame.to_xy_m(batch.column("lat_deg"), batch.column("lon_deg"))
+    accuracy_m = np.nan_to_num(batch.column("position_accuracy_m").astype(np.float64))
+    speed_mps = batch.column("speed_mps").astype(np.float64)
+    return {
+        "slot": state.vehicles.batch_slots(batch) if batch.n_rows else np.empty(0, np.int64),
+        "at_ns": batch.column("sampled_at_ns"),
+        "x_m": x_m,
+        "y_m": y_m,
+        "heading_rad": np.radians(heading_deg),
+        "speed_mps": speed_mps,
+        "sd_m": np.maximum(accuracy_m, POSITION_SD_M),
+        "off_lane": _off_lane(state, batch, x_m, y_m, speed_mps),
+        "lat_deg": batch.column("lat_deg"),
+        "lon_deg": batch.column("lon_deg"),
+    }
+
+
+def _off_lane(
+    state: State, batch: Batch, x_m: FloatArray, y_m: FloatArray, speed_mps: FloatArray
+) -> FloatArray:
+    """Evidence of being beside the matched lane, away from junctions; at most OFF_LANE_MAX."""
+    road_map, lanes, segments = state.context.road_map, state.lanes, state.segments
+    assert road_map is not None
+    assert lanes is not None
+    assert segments is not None
+    evidence = np.zeros(len(x_m))
+    segment = segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
+    offset_m = batch.column("segment_offset_m").astype(np.float64)
+    rows = (segment >= 0) & (speed_mps > MOVES_MPS) & (offset_m > NEAR_END_M)
+    rows &= ~np.append(road_map.segment_is_internal, True)[segment]
+    rows &= offset_m < np.append(road_map.segment_length_m, 0.0)[segment] - NEAR_END_M
+    chosen = np.flatnonzero(rows)
+    if len(chosen):
+        lane = batch.column("lane_index")[chosen].astype(np.int64)
+        point = lanes.point_of(segment[chosen], lane, offset_m[chosen])
+        beside_m = lanes.across_m(point, x_m[chosen], y_m[chosen]) - OFF_LANE_M
+        shares = np.maximum(beside_m, 0.0) / OFF_LANE_SD_M
+        evidence[chosen] = np.minimum(shares * shares, OFF_LANE_MAX)
+    return evidence
+
+
+def _weigh(state: State, rows: Rows) -> list[Finding]:
+    """One report a vehicle: compare with its last, move on, open episodes."""
+    vehicles = state.vehicles
+    newer = rows["at_ns"] > vehicles["newest_ns"][rows["slot"]]
+    if not newer.all():
+        rows = {name: values[newer] for name, values in rows.items()}
+    slot = rows["slot"]
+    steps = _steps(vehicles, rows)
+    along = np.maximum(vehicles["along_score"][slot] + steps[CHECKS[0]], 0.0)
+    across = vehicles["across_score"][slot] + steps[CHECKS[1]] + steps[CHECKS[2]]
+    vehicles["along_score"][slot] = np.minimum(along, LIMIT)
+    vehicles["across_score"][slot] = np.clip(across, 0.0, LIMIT)
+    guilty = np.flatnonzero((along >= LIMIT) | (across >= LIMIT))
+    for name in ("x_m", "y_m", "heading_rad", "lat_deg", "lon_deg"):
+        vehicles[name][slot] = rows[name]
+    vehicles["newest_ns"][slot] = rows["at_ns"]
+    findings: list[Finding] = []
+    for row in guilty.tolist():
+        evidence = {name: float(values[row]) for name, values in steps.items()}
+        findings += _convict(state, int(slot[row]), int(rows["at_ns"][row]), evidence)
+    return findings
+
+
+def _steps(vehicles: Keyed, rows: Rows) -> dict[str, FloatArray]:
+    """What each check adds to the score, less what chance gives; zero on a new track."""
+    slot, speed_mps = rows["slot"], rows["speed_mps"]
+    last_ns = vehicles["newest_ns"][slot]
+    elapsed_s = np.where(last_ns == ABSENT_I64, np.inf, (rows["at_ns"] - last_ns) / NS_PER_S)
+    known = elapsed_s <= MAX_GAP_S
+    elapsed_s = np.where(known, elapsed_s, 0.0)
+    before_rad = vehicles["heading_rad"][slot]
+    turn_rad = np.arctan2(
+        np.sin(rows["heading_rad"] - before_rad), np.cos(rows["heading_rad"] - before_rad)
+    )
+    # In a bend a vehicle moves along the mean of both courses; who turns back at once, does not.
+    bends = np.abs(turn_rad) < np.pi / 2.0
+    course_rad = np.where(bends, before_rad + turn_rad / 2.0, rows["heading_rad"])
+    east, north = np.sin(course_rad), np.cos(course_rad)
+    dx_m = rows["x_m"] - vehicles["x_m"][slot]
+    dy_m = rows["y_m"] - vehicles["y_m"][slot]
+    variance_m2 = 2.0 * rows["sd_m"] ** 2 + (MOTION_SD_MPS2 * elapsed_s**2) ** 2
+    along_m = dx_m * east + dy_m * north - speed_mps * elapsed_s
+    across_m = dx_m * north - dy_m * east
+    parts = [
+        np.where(known, np.minimum(gap_m * gap_m / (2.0 * variance_m2), MAX_STEP) - DRIFT, 0.0)
+        for gap_m in (along_m, across_m)
+    ]
+    return dict(zip(CHECKS, (*parts, rows["off_lane"]), strict=True))
+
+
+def _convict(state: State, one: int, at_ns: int, evidence: dict[str, float]) -> list[Finding]:
+    vehicles, findings = state.vehicles, []
+    end_ns = int(vehicles["guilty_ns"][one]) + FORGIVEN_S * NS_PER_S
+    vehicles["guilty_ns"][one] = at_ns
+    if vehicles["open_since_ns"][one] != ABSENT_I64:
+        if at_ns < end_ns:
+            return []
+        findings.append(_finding(state, one, "clear", end_ns))
+    vehicles["open_since_ns"][one] = at_ns
+    along, across = (float(vehicles[name][one]) for name in ("along_score", "across_score"))
+    check = CHECKS[0] if along >= across else max(CHECKS[1:], key=lambda name: evidence[name])
+    text = {
+        "position_along": "Its positions do not fit its speed.",
+        "position_across": "Its positions do not fit its course.",
+        "off_lane": "It says that it drives beside the road.",
+    }[check]
+    facts = {"text": text, "reason": check, "score": round(max(along, across), 1)}
+    facts |= {f"{name}_score": round(value, 2) for name, value in evidence.items()}
+    facts["limit_score"] = LIMIT
+    more = {"severity": Severity.WARNING, "evidence": facts}
+    return [*findings, _finding(state, one, "raise", at_ns, **more)]
+
+
+def _finding(state: State, one: int, phase: Any, at_ns: int, **more: Any) -> Finding:
+    vehicles = state.vehicles
+    return Finding(
+        rule=NAME,
+        phase=phase,
+        subject_type="vehicle",
+        subject_id=vehicles.keys[one],
+        at_ns=at_ns,
+        started_at_ns=int(vehicles["open_since_ns"][one]),
+        lat_deg=float(vehicles["lat_deg"][one]),
+        lon_deg=float(vehicles["lon_deg"][one]),
+        **more,
+    )
+
+
+PLUGIN: Detector = Misbehaviour()
