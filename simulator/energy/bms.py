@@ -22,6 +22,8 @@ IntArray = NDArray[np.int64]
 S_PER_H = 3600.0
 LONG_SLEEP_S = 1.5 * 3600.0
 """Asleep this long the voltage counts as rested."""
+CAPACITY_SPREAD, OWN_BIAS_SPREAD = 0.02, 0.018
+"""Sd of the capacity a BMS believes in, and of its own look at the rested voltage."""
 BELIEF_AT_REST = 0.5
 """Weight of a look at the rested voltage where the open-circuit curve is steep."""
 STEEP_V = 0.5
@@ -52,8 +54,8 @@ def drawn_errors(model: IntArray, model_bias: FloatArray, random: np.random.Gene
     n = len(model)
     phases = random.uniform(0.0, 2 * np.pi, len(model_bias))
     return BmsErrors(
-        capacity_ratio=1.0 + random.normal(0.0, 0.015, n),
-        own_bias_ratio=random.normal(0.0, 0.010, n),
+        capacity_ratio=1.0 + random.normal(0.0, CAPACITY_SPREAD, n),
+        own_bias_ratio=random.normal(0.0, OWN_BIAS_SPREAD, n),
         model_bias_ratio=model_bias[model],
         model_phase=phases[model],
         current_gain=random.normal(0.0, 0.003, n),
@@ -125,14 +127,15 @@ def alarms(
     discharge_limit_v: float,
 ) -> tuple[IntArray, IntArray]:
     """Level and bits (n_frames,) of frames with cells (n_frames, n) and probes (n_frames, m)."""
-    spread = cells_v.max(axis=1) - cells_v.min(axis=1)
-    hottest = probes_degc.max(axis=1)
+    highest, lowest = cells_v.max(axis=1), cells_v.min(axis=1)
+    spread = highest - lowest
+    hottest, coldest = probes_degc.max(axis=1), probes_degc.min(axis=1)
     found = (
-        (BIT_TEMPERATURE_SPREAD, (hottest - probes_degc.min(axis=1) > limits.spread_k) * 1),
+        (BIT_TEMPERATURE_SPREAD, (hottest - coldest > limits.spread_k) * 1),
         (BIT_OVER_TEMPERATURE, np.searchsorted(limits.hot_degc, hottest)),
         (BIT_LOW_CHARGE, (displayed_ratio < limits.low_charge_ratio) * 1),
-        (BIT_CELL_HIGH, (cells_v.max(axis=1) > charge_limit_v + limits.cell_above_limit_v) * 2),
-        (BIT_CELL_LOW, (cells_v.min(axis=1) < discharge_limit_v - limits.cell_below_limit_v) * 2),
+        (BIT_CELL_HIGH, (highest > charge_limit_v + limits.cell_above_limit_v) * 2),
+        (BIT_CELL_LOW, (lowest < discharge_limit_v - limits.cell_below_limit_v) * 2),
         (BIT_CONSISTENCY, np.searchsorted(limits.inconsistent_v, spread)),
         (
             BIT_INSULATION,

@@ -69,6 +69,10 @@ class Chemistry:
     """Half the distance between the rested voltages after charge and after discharge."""
     hysteresis_span_ratio: float
     """Share of the capacity over which the hysteresis turns."""
+    balanced_at_ratio: float
+    """Charge at which a pack's cells are alike: near full where a BMS balances there."""
+    balanced_spread_ratio: float
+    """Sd of the cells' charge there."""
     charge_limit_v: float
     discharge_limit_v: float
 
@@ -90,6 +94,8 @@ NMC = Chemistry(
     heat_capacity_j_per_k=45.0,
     hysteresis_v=0.0,
     hysteresis_span_ratio=0.05,
+    balanced_at_ratio=0.5,
+    balanced_spread_ratio=0.0025,
     charge_limit_v=4.2,
     discharge_limit_v=2.8,
 )
@@ -108,6 +114,8 @@ LFP = Chemistry(
     heat_capacity_j_per_k=110.0,
     hysteresis_v=0.008,
     hysteresis_span_ratio=0.05,
+    balanced_at_ratio=1.0,  # only there does the curve tell the cells apart
+    balanced_spread_ratio=0.0006,
     charge_limit_v=3.65,
     discharge_limit_v=2.5,
 )

@@ -85,15 +85,16 @@ def rested(
 
 
 @dataclass(frozen=True)
-class _Busy:
+class Busy:
     """The packs still busy: cells, the BMS's belief, and steps since a charge was complete."""
 
     cell: CellState
     believed: FloatArray
     n_complete: IntArray
 
-    def rows(self, rows: slice) -> _Busy:
-        return _Busy(self.cell.rows(rows), self.believed[rows], self.n_complete[rows])
+    def rows(self, rows: slice) -> Busy:
+        """The given packs."""
+        return Busy(self.cell.rows(rows), self.believed[rows], self.n_complete[rows])
 
 
 def run(state: PackState, vehicles: Vehicles, day: Prepared) -> tuple[PackState, Trace]:
@@ -107,14 +108,14 @@ def run(state: PackState, vehicles: Vehicles, day: Prepared) -> tuple[PackState,
         )
     }
     n_complete = np.zeros((n_steps, n), np.int16)
-    busy = _Busy(state.cell, state.believed_ratio, np.zeros(n, np.int64))
-    finished: list[_Busy] = []
+    busy = Busy(state.cell, state.believed_ratio, np.zeros(n, np.int64))
+    finished: list[Busy] = []
     own = vehicles
     for row, active in enumerate(day.steps.n_active.tolist()):
         if active < len(busy.believed):
             finished.append(busy.rows(slice(active, None)))
             busy, own = busy.rows(slice(active)), own.rows(slice(active))
-        busy, current = _advance(busy, own, day.row(row, active))
+        busy, current = advanced(busy, own, day.row(row, active))
         shown["current_a"][row, :active] = current * own.parallel
         shown["voltage_v"][row, :active] = busy.cell.voltage_v
         shown["overvoltage_v"][row, :active] = busy.cell.overvoltage_v
@@ -126,7 +127,7 @@ def run(state: PackState, vehicles: Vehicles, day: Prepared) -> tuple[PackState,
     return _metered(state, _joined(finished[::-1]), vehicles, day, shown, n_complete)
 
 
-def _advance(busy: _Busy, own: Vehicles, row: Row) -> tuple[_Busy, Float32Array]:
+def advanced(busy: Busy, own: Vehicles, row: Row) -> tuple[Busy, Float32Array]:
     """Packs after one step, and the current (n,) of one cell at its end."""
     cells, arrays = busy.cell, own.cells
     transfer = cell.kinetics(cells.temperature_degc, arrays)
@@ -179,7 +180,7 @@ def _warmed(temperature: Float32Array, heat_w: Float32Array, row: Row) -> Float3
 
 
 def _charge_current_a(
-    busy: _Busy, own: Vehicles, row: Row, transfer: cell.Kinetics, charges: IntArray
+    busy: Busy, own: Vehicles, row: Row, transfer: cell.Kinetics, charges: IntArray
 ) -> Float32Array:
     """Current of one cell of those that charge: the least of power, BMS limit, voltage limit."""
     cells = busy.cell
@@ -200,13 +201,13 @@ def _charge_current_a(
 
 
 def _believing(
-    busy: _Busy,
+    busy: Busy,
     after: CellState,
     own: Vehicles,
     row: Row,
     moved_ah: Float32Array,
     n_complete: IntArray,
-) -> _Busy:
+) -> Busy:
     """The BMS's own step: what it believes, and whether a charge is complete."""
     believed = busy.believed - moved_ah * row.counts_per_ah - row.counts
     if row.sleepers.size:
@@ -219,16 +220,16 @@ def _believing(
             own.errors.rows(rows),
         )
     if not row.has_charge:
-        return _Busy(after, believed, n_complete)
+        return Busy(after, believed, n_complete)
     tapered = row.is_charge & (after.voltage_v >= own.charge_limit_v - np.float32(0.01))
     cut_off_ah = charging.CUT_OFF_C_RATE / bms.S_PER_H * row.dt_s * own.cells.capacity_ah
     tapered &= -moved_ah <= cut_off_ah
     believed = bms.at_the_end(believed, tapered)
     is_over = tapered | (row.is_charge & ((believed >= row.target_ratio) | (n_complete > 0)))
-    return _Busy(after, believed, (n_complete + 1) * is_over)
+    return Busy(after, believed, (n_complete + 1) * is_over)
 
 
-def _joined(parts: list[_Busy]) -> _Busy:
+def _joined(parts: list[Busy]) -> Busy:
     """Packs of all parts, one after the other."""
     cells = CellState(
         **{
@@ -236,7 +237,7 @@ def _joined(parts: list[_Busy]) -> _Busy:
             for name in CellState.__dataclass_fields__
         }
     )
-    return _Busy(
+    return Busy(
         cells,
         np.concatenate([part.believed for part in parts]),
         np.concatenate([part.n_complete for part in parts]),
@@ -245,7 +246,7 @@ def _joined(parts: list[_Busy]) -> _Busy:
 
 def _metered(
     before: PackState,
-    after: _Busy,
+    after: Busy,
     vehicles: Vehicles,
     day: Prepared,
     shown: dict[str, NDArray[Any]],

@@ -24,6 +24,9 @@ GROUP_LOSS_W_PER_K = 6.0
 GROUP_FOLLOWS_S = 105.0
 NEXT_PROBE_SHARE = 0.4
 RUNAWAY_K, RUNAWAY_V, DEAD_V = 80.0, 2.0, 0.1
+FIRST_SEEN_DEGC = 105.0
+"""Field cases were over 100 degC in their first frame, whatever the weather."""
+HEATS_K_PER_S = 0.15
 RUNAWAY_OHM = 10_000.0
 INSULATION_AFTER_S = 6.0
 HOTTEST_DEGC = 210.0
@@ -165,7 +168,8 @@ def _runaway(frames: Frames, fault: Fault, at_s: float, random: np.random.Genera
         _set_cell(frames, victim, level, burns)
     for rank, victim in enumerate(order):
         _set_cell(frames, victim, np.full(len(burns), DEAD_V), burns & (lost >= rank + 1))
-    rise = RUNAWAY_K + 0.15 * np.maximum(since_s, 0.0)
+    cold_k = FIRST_SEEN_DEGC - frames.probes_degc[:, fault.probe - 1]
+    rise = np.maximum(RUNAWAY_K, cold_k) + HEATS_K_PER_S * np.maximum(since_s, 0.0)
     _heat(frames, fault, np.where(burns, rise, 0.0))
     np.minimum(frames.probes_degc, HOTTEST_DEGC, out=frames.probes_degc)
     leaks = since_s >= INSULATION_AFTER_S

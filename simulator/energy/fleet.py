@@ -113,7 +113,7 @@ class Fleet:
             np.array([float(getattr(m, name)) for m in MODELS], np.float32)[self.model]
             for name in ("series", "parallel", "auxiliary_w")
         )
-        self._traces = tuple(traces_of(model, shared) for model in MODELS)
+        self.traces = tuple(traces_of(model, shared) for model in MODELS)
         self._noise = shared.standard_normal(NOISE_POOL, np.float32)
         self.vehicles = self._drawn_vehicles(shared)
         self._memories = {v.number: fault_effects.Memory() for v in self.vehicles if v.fault}
@@ -159,6 +159,11 @@ class Fleet:
             yield faults.drawn_fault(
                 mode, chosen, vehicles[chosen].model, from_s=round(from_s), random=shared
             )
+
+    def strike(self, fault: faults.Fault) -> None:
+        """Give its vehicle this fault, in place of one it may have."""
+        self.vehicles[fault.vehicle] = replace(self.vehicles[fault.vehicle], fault=fault)
+        self._memories[fault.vehicle] = fault_effects.Memory()
 
     def _age(self, shared: np.random.Generator) -> None:
         """Packs of up to `MOST_YEARS`, each month at its climate's and its driver's means."""
@@ -221,7 +226,7 @@ class Fleet:
         """The next day: packs first, then records as they are asked for."""
         number = self.day_number
         anomaly_k = self._anomaly_k[number]
-        steps = self._planned(number, anomaly_k)
+        steps = self.planned_day()
         hour = (steps.end_s / 3600.0 + drivers.DAY_STARTS_HOUR) % 24.0
         ambient = ambient_degc(
             self._climate[steps.order],
@@ -230,9 +235,9 @@ class Fleet:
             anomaly_k,
         ).astype(np.float32)
         before = self.state
-        static = self._static(number)
+        static = self.static_day()
         own = static.rows(steps.order)
-        ready = prepared(own, steps, self._traces, ambient)
+        ready = prepared(own, steps, self.traces, ambient)
         after, trace = day.run(before.rows(steps.order), own, ready)
         self.state = after.rows(np.argsort(steps.order))
         cells = static.cells
@@ -240,7 +245,10 @@ class Fleet:
         self.day_number += 1
         return FleetDay(number, self._reports(number, ready, trace, cells), health)
 
-    def _planned(self, number: int, anomaly_k: FloatArray) -> Steps:
+    def planned_day(self) -> Steps:
+        """The next day's steps: what drivers do from the charge their cars show."""
+        number = self.day_number
+        anomaly_k = self._anomaly_k[number]
         start_s = number * faults.S_PER_DAY
         weekday = self._date(number).weekday()
         noon = ambient_degc(
@@ -289,9 +297,10 @@ class Fleet:
             fault.from_s - incidents.BEFORE_S < start_s + faults.S_PER_DAY and until_s > start_s
         )
 
-    def _static(self, number: int) -> Vehicles:
+    def static_day(self) -> Vehicles:
+        """What does not change within the next day, its faults included."""
         n = len(self.vehicles)
-        start_s = number * faults.S_PER_DAY
+        start_s = self.day_number * faults.S_PER_DAY
 
         limits = np.array([m.cell.charge_limit_v for m in MODELS], np.float32)
         gain, offset, cooling = np.zeros(n), np.zeros(n), np.ones(n)

@@ -34,7 +34,7 @@ class VehicleModel:
     wake_frames: int = 2
     soc_step_ratio: float = 0.01
     """Resolution of the displayed charge; GB/T 32960 has one percent."""
-    soc_bias_ratio: float = 0.015
+    soc_bias_ratio: float = 0.025
     """Amplitude of this BMS's error over charge, the same in all cars of the model."""
     insulation_top_ohm: float = 5.0e6
     """Where the instrument saturates."""
@@ -81,7 +81,7 @@ MODELS = (
         wake_every_s=6 * 3600.0,
         wake_frames=1,
         soc_step_ratio=0.001,
-        soc_bias_ratio=0.02,
+        soc_bias_ratio=0.03,
         insulation_top_ohm=11.52e6,
         says_soh=False,
     ),
@@ -97,7 +97,7 @@ MODELS = (
         wake_every_s=2 * 3600.0,
         wake_frames=1,
         soc_step_ratio=0.004,
-        soc_bias_ratio=0.01,
+        soc_bias_ratio=0.02,
         insulation_top_ohm=1.0e6,
         idle_alarm_level=1,
     ),

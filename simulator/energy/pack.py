@@ -1,9 +1,10 @@
 """From the mean cell to every cell of a pack: spread of charge, capacity, resistance and monitor.
 
-    V_i = V + U'(z) (dz_i + (z - 1/2)(1/c_i - 1)) - eta (r_i - 1) + m_i + noise
+    V_i = V + U'(z) (dz_i + (z - z_b)(1/c_i - 1)) - eta (r_i - 1) + m_i + noise
 
 with the mean cell's terminal voltage V, overvoltage eta, charge z and slope U'(z) of its
-open-circuit curve: a product of two small matrices, so that 96 cells cost a few times one cell.
+open-circuit curve, and z_b where its BMS balances the cells: a product of two small matrices, so
+that 96 cells cost a few times one cell.
 Linear in the spread; what a fault takes out of a cell is added by its whole curve instead.
 """
 
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.energy import cell
+from simulator.energy.chemistry import CHEMISTRIES
 from simulator.energy.models import VehicleModel
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
-CHARGE_SPREAD = 0.0025  # sd of a balanced pack
 CAPACITY_SPREAD = 0.008
 RESISTANCE_SPREAD = 0.025
 MONITOR_SPREAD_V = 0.0015
@@ -68,7 +69,7 @@ def drawn_spread(model: VehicleModel, random: np.random.Generator) -> Spread:
         return np.asarray(values - values.mean(), np.float32)
 
     return Spread(
-        charge_ratio=normal(CHARGE_SPREAD),
+        charge_ratio=normal(model.cell.balanced_spread_ratio),
         capacity_ratio=1 + normal(CAPACITY_SPREAD),
         resistance_ratio=1 + normal(RESISTANCE_SPREAD),
         monitor_v=normal(MONITOR_SPREAD_V),
@@ -99,7 +100,7 @@ def factors(mean: MeanFrames, chemistry: int) -> Float32Array:
     columns = [
         mean.voltage_v,
         slope,
-        slope * (mean.soc_ratio - np.float32(0.5)),
+        slope * (mean.soc_ratio - np.float32(CHEMISTRIES[chemistry].balanced_at_ratio)),
         mean.overvoltage_v,
         one,
     ]

@@ -179,12 +179,14 @@ class ToldFrames:
     rows: IntArray  # (n,) the step each frame belongs to
     share: Float32Array  # (n,) how much of the step is over
     end_s: FloatArray  # (n,)
+    is_plain: bool
+    """Whether every frame is the end of a step."""
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values (n_steps, n_vehicles) at the frames, on a line between the steps' ends."""
         column = values[:, self.column]
         there = column[self.rows]
-        if (self.share == 1).all():
+        if self.is_plain:
             return there
         before = column[np.maximum(self.rows - 1, 0)]
         return np.asarray(before + (there - before) * self.share, values.dtype)
@@ -200,4 +202,4 @@ def told_frames(steps: Steps, rows: IntArray, column: int) -> ToldFrames:
     left = np.repeat(counts, counts) - 1 - within
     share = (within + 1) / np.repeat(counts, counts)
     end_s = steps.end_s[each, column].astype(np.float64) - left * FRAME_S
-    return ToldFrames(column, each, share.astype(np.float32), end_s)
+    return ToldFrames(column, each, share.astype(np.float32), end_s, not is_slow.any())

@@ -67,12 +67,16 @@ def reported(
 ) -> Reports:
     """The records of these frames; `noise` (n, n_cells) standard normal, for the monitor."""
     n = len(frames.time_s)
-    read = frames.read_cells_v + noise * np.float32(pack.CELL_NOISE_V)
-    cells_mv = np.clip(read * np.float32(1 / pack.CELL_STEP_V) + np.float32(0.5), 0, MOST_MV)
+    read = noise * np.float32(pack.CELL_NOISE_V)
+    read += frames.read_cells_v
+    read *= np.float32(1 / pack.CELL_STEP_V)
+    read += np.float32(0.5)
+    cells_mv = np.clip(read, 0, MOST_MV, out=read).astype(np.uint16)
     probes = frames.probes_degc
     probes = probes + random.standard_normal(probes.shape, np.float32) * pack.PROBE_NOISE_K
     probes = np.clip(np.rint(probes), -40, 210).astype(np.float32)
-    voltage = frames.true_cells_v.sum(axis=1) * seen.pack_gain
+    ones = np.ones(frames.true_cells_v.shape[1], np.float32)
+    voltage = (frames.true_cells_v @ ones) * seen.pack_gain
     displayed = bms.displayed(frames.displayed_ratio, model.soc_step_ratio)
     insulation = np.minimum(frames.insulation_ohm, model.insulation_top_ohm)
     insulation = np.rint(insulation / INSULATION_STEP_OHM) * INSULATION_STEP_OHM
@@ -93,7 +97,7 @@ def reported(
         pack_current_a=_stepped(seen.sensed_a, pack.CURRENT_STEP_A),
         soc_ratio=np.round(displayed, 4).astype(np.float32),
         soh_ratio=np.full(n, soh, np.float32),
-        cells_mv=cells_mv.astype(np.uint16),
+        cells_mv=cells_mv,
         probes_degc=probes.astype(np.int16),
         insulation_ohm=insulation.astype(np.float32),
         charging_state=seen.charging_state,
