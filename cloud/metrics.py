@@ -26,7 +26,10 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.messages import message_type
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 
-BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 3600.0)
+BUCKETS_S = (
+    *(0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 60.0, 600.0, 3600.0),
+)
 """From one group commit (50 ms) to a link loss that was filled in later."""
 MAX_ZONES = 100
 """Zones beyond this are summed as "other"."""

@@ -96,7 +96,7 @@ def bench(
 
 
 def _check(vehicles: int) -> None:
-    from openvrc.cli.benchmark.traffic import VEHICLES_PER_RSU
+    from simulator.load.traffic import VEHICLES_PER_RSU
 
     if vehicles % VEHICLES_PER_RSU:
         raise click.UsageError(

@@ -24,6 +24,7 @@ COMMANDS = {
     "analyse": ("openvrc.cli.analyse", "Run the same detectors on recordings, without a server"),
     "edge": ("openvrc.cli.parts", "Run an edge aggregator"),
     "cloud": ("openvrc.cli.parts", "Run the cloud service"),
+    "load": ("openvrc.cli.load", "Put a stated load on a broker and what is behind it"),
     "bench": ("openvrc.cli.bench", "Measure the data path beside a naive baseline"),
     "migrate": ("openvrc.cli.parts", "Bring the database to the current schema"),
     "zone": ("openvrc.cli.zone", "Make a zone from a map"),

@@ -262,21 +262,26 @@ class Connection:
 
 @dataclass
 class Session:
-    """Connects, and again whenever the connection is lost, on a loop thread of its own."""
+    """Connects, and again whenever the connection is lost.
+
+    On a loop thread of its own, or on `thread`, which whoever made it starts and stops.
+    """
 
     address: BrokerAddress
     client_id: str
     is_persistent: bool
     listener: Listener
+    thread: LoopThread | None = None
 
     def __post_init__(self) -> None:
-        self._thread = LoopThread(f"mqtt {self.client_id}")
+        self._thread = self.thread or LoopThread(f"mqtt {self.client_id}")
         self._stopping = asyncio.Event()
         self._connection: Connection | None = None
 
     def start(self) -> None:
         """Begin to connect."""
-        self._thread.start()
+        if self.thread is None:
+            self._thread.start()
         self._thread.submit(self._hold())
 
     def stop(self) -> None:
@@ -284,7 +289,8 @@ class Session:
         if self._thread.loop.is_running():
             with suppress(TimeoutError):
                 self._thread.submit(self._close()).result(3 * CLOSE_TIMEOUT_S)
-        self._thread.stop()
+        if self.thread is None:
+            self._thread.stop()
 
     def call(self, function: Callable[..., object], *values: object) -> None:
         """Call a function on the loop's thread."""

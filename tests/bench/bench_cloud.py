@@ -42,7 +42,6 @@ from cloud.ports import PostgresLog
 from cloud.service import DETECTORS
 from cloud.store import writer
 from openvrc.cli.benchmark.procfs import cpu_s, rss_mb
-from openvrc.cli.benchmark.traffic import ZONE, BenchWorld, TrafficPlan
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.plugins import chosen, discover
 from openvrc.contracts.units import NS_PER_S
@@ -50,6 +49,7 @@ from openvrc.contracts.wire import CONTENT_TYPE, pack
 from openvrc.embedded.database import RunningDatabase, start_database
 from openvrc.embedded.processes import free_port, start_process, wait_until_ready
 from openvrc.settings import Settings
+from simulator.load.traffic import ZONE, BenchWorld, TrafficPlan
 
 SIX = (
     "traffic.congestion,traffic.stopped_vehicle,traffic.hard_braking,"

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from openvrc.cli.benchmark.child import Child
 from openvrc.cli.benchmark.modes import US_PER_S, Load, Mode, cpu_us_per_record
 from openvrc.cli.benchmark.procfs import cpu_s, rss_mb
 from openvrc.cli.benchmark.runs import (
@@ -22,9 +21,10 @@ from openvrc.cli.benchmark.runs import (
     start_sender,
 )
 from openvrc.cli.benchmark.sender import END, Stage
-from openvrc.cli.benchmark.traffic import BenchWorld, TrafficPlan
+from openvrc.cli.child import Child
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.units import NS_PER_S
+from simulator.load.traffic import BenchWorld, TrafficPlan
 from simulator.world import RECORDS_PER_MESSAGE
 
 SCRIPT = Path(__file__).resolve().parents[3] / "tests" / "bench" / "naive_baseline.py"

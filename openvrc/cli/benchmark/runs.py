@@ -13,8 +13,7 @@ from typing import Any
 
 import psycopg
 
-from openvrc.cli.benchmark.alert_watch import AlertWatch
-from openvrc.cli.benchmark.child import Child
+from openvrc.cli.alert_watch import AlertWatch
 from openvrc.cli.benchmark.modes import (
     SHARES,
     US_PER_S,
@@ -26,10 +25,11 @@ from openvrc.cli.benchmark.modes import (
 )
 from openvrc.cli.benchmark.procfs import cpu_s, rss_mb
 from openvrc.cli.benchmark.sender import END, SendPlan, Stage
-from openvrc.cli.benchmark.traffic import ZONE, TrafficPlan
+from openvrc.cli.child import Child
 from openvrc.cli.platform import Platform
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.units import NS_PER_S
+from simulator.load.traffic import ZONE, TrafficPlan
 
 FRAME_S = 0.05
 """Wall time between two frames of a paced stage: as long as the edge gathers a group."""

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from openvrc.cli.benchmark.traffic import BenchWorld, TrafficPlan
 from openvrc.settings import load_settings
 from simulator.gmqtt_link import GmqttLink
 from simulator.link import LinkMaker
+from simulator.load.traffic import BenchWorld, TrafficPlan
 from simulator.mqtt_link import MqttLink
 from simulator.publisher import Publisher
 from simulator.world import RECORDS_PER_MESSAGE, Frame

@@ -9,10 +9,10 @@ import pytest
 
 from openvrc.cli.benchmark import sender
 from openvrc.cli.benchmark.sender import SendPlan, Stage, StagedWorld
-from openvrc.cli.benchmark.traffic import LENGTH_M_PER_DEG, BenchWorld, TrafficPlan
 from openvrc.contracts.batch import Batch, concat
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.messages import MESSAGES
+from simulator.load.traffic import LENGTH_M_PER_DEG, BenchWorld, TrafficPlan
 from simulator.world import Frame
 
 PLAN = TrafficPlan(
@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"vehicles": 750}, {"records_per_frame": 70}, {"records_per_message": 7}]
+    "change", [{"vehicles": 750}, {"records_per_frame": 70}, {"records_per_message": 51}]
 )
 def test_a_plan_that_would_cut_messages_is_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

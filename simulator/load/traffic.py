@@ -55,6 +55,8 @@ class TrafficPlan:
     start_ns: int
     run_id: str
     has_batteries: bool = False
+    first_rsu: int = 0
+    """Number of the first unit: several processes share a run, each with units of its own."""
 
 
 class BenchWorld:
@@ -76,13 +78,14 @@ class BenchWorld:
             raise ValueError(f"vehicles is {plan.vehicles}, expected a multiple of 500")
         if plan.records_per_frame <= 0 or plan.records_per_frame % RECORDS_PER_MESSAGE:
             raise ValueError(f"records_per_frame is {plan.records_per_frame}, expected 50, 100 ...")
-        if plan.records_per_message not in (1, RECORDS_PER_MESSAGE):
-            raise ValueError(f"records_per_message is {plan.records_per_message}, expected 1 or 50")
+        if not 1 <= plan.records_per_message <= RECORDS_PER_MESSAGE:
+            raise ValueError(f"records_per_message is {plan.records_per_message}, expected 1 to 50")
         self.run_id, self.start_ns = plan.run_id, plan.start_ns // NS_PER_S * NS_PER_S
         self._plan = plan
         self._n_rsus = plan.vehicles // VEHICLES_PER_RSU
         self._rng = np.random.default_rng(plan.seed)
-        self._names = [f"vehicle-{number:06d}" for number in range(plan.vehicles)]
+        first = plan.first_rsu * VEHICLES_PER_RSU
+        self._names = [f"vehicle-{first + number:06d}" for number in range(plan.vehicles)]
         self._start_lat_deg = CENTRE_DEG[0] + self._uniform(-BOX_DEG / 2, BOX_DEG / 2)
         self._start_lon_deg = CENTRE_DEG[1] + self._uniform(-BOX_DEG / 2, BOX_DEG / 2)
         self._heading_deg = self._uniform(0.0, 360.0)
@@ -92,7 +95,11 @@ class BenchWorld:
         self._spread_v = self._rng.normal(0.0, CELL_SPREAD_V, CELLS)
         self._emitter = Emitter(zone=ZONE, run_id=plan.run_id, origin=self.origin, seed=plan.seed)
         self._rsus = np.array(
-            [self._emitter.source("rsu", f"rsu-{n:03d}") for n in range(self._n_rsus)], np.int64
+            [
+                self._emitter.source("rsu", f"rsu-{plan.first_rsu + n:03d}")
+                for n in range(self._n_rsus)
+            ],
+            np.int64,
         )
         self.n_emitted = 0
         self.records_per_frame = plan.records_per_frame
@@ -134,13 +141,18 @@ class BenchWorld:
         by_round = members[turns].reshape(n_rsus, -1, RECORDS_PER_MESSAGE).transpose(1, 0, 2)
         vehicles = by_round.reshape(-1)
         rsus = np.broadcast_to(self._rsus[turns][None, :, None], by_round.shape).reshape(-1)
-        at_us = np.arange(plan.vehicles, dtype=np.int64) * 1_000_000 // plan.vehicles
-        at_ns = self.start_ns + second * NS_PER_S + at_us * NS_PER_US
+        at_ns = self._times_ns(second)
         first = 0
         while first < plan.vehicles:
             rows = slice(first, first + self.records_per_frame)
             first = rows.stop
             yield vehicles[rows], rsus[rows], at_ns[rows]
+
+    def _times_ns(self, second: int) -> Ints:
+        """When the rows (n_vehicles,) of a pass over all vehicles were sampled."""
+        n = self._plan.vehicles
+        at_us = np.arange(n, dtype=np.int64) * 1_000_000 // n
+        return self.start_ns + second * NS_PER_S + at_us * NS_PER_US
 
     def _emit(self, vehicles: Ints, rsus: Ints, at_ns: Ints) -> list[Outgoing]:
         elapsed_s = (at_ns - self.start_ns) / NS_PER_S
@@ -223,9 +235,9 @@ class BenchWorld:
         if self.records_per_message == RECORDS_PER_MESSAGE:
             return tuple(messages)
         return tuple(
-            replace(message, start=row, end=row + 1)
+            replace(message, start=row, end=min(row + self.records_per_message, message.bounds[1]))
             for message in messages
-            for row in range(*message.bounds)
+            for row in range(*message.bounds, self.records_per_message)
         )
 
 

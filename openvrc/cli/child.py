@@ -26,7 +26,7 @@ LOG_TAIL_BYTES = 2000
 
 
 class ChildError(VrcError):
-    """A child of the benchmark ended early or did not answer."""
+    """A child ended early or did not answer."""
 
 
 class Child:
@@ -62,6 +62,16 @@ class Child:
             self._popen.stdin.flush()
         except BrokenPipeError as error:
             raise self._error("has ended") from error
+
+    def next(self, timeout_s: float) -> dict[str, Any]:
+        """The next line. Raises ChildError."""
+        try:
+            said = self._said.get(timeout=timeout_s)
+        except queue.Empty:
+            raise self._error(f"said nothing for {timeout_s:.0f} s") from None
+        if said["event"] == "end of output":
+            raise self._error("ended early")
+        return said
 
     def wait_for(self, event: str, timeout_s: float = READY_TIMEOUT_S) -> dict[str, Any]:
         """The next line with this `event`; others before it are skipped. Raises ChildError."""

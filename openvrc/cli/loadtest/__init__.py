@@ -1,0 +1,1 @@
+"""`vrc load`: processes that send, the zone's clock, what came of it, thresholds, a report."""

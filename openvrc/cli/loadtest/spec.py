@@ -1,0 +1,78 @@
+"""What a load test is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from simulator.load.schedule import Schedule, schedule_of
+from simulator.load.sender import LoadPlan
+from simulator.load.traffic import VEHICLES_PER_RSU
+
+TIMED_BRAKINGS = 40
+"""Alerts to be timed: fewer than the 50 a minute that fold into an alert storm."""
+
+
+@dataclass(frozen=True)
+class LoadSpec:
+    """See the options of `vrc load`."""
+
+    run_id: str
+    zone: str
+    broker_url: str
+    vehicles: int = 1000
+    rate_hz: float = 1.0
+    batch: int = 50
+    codec: str = "json"
+    qos: int = 1
+    connections: int = 4
+    processes: int = 1
+    seconds: float = 60.0
+    ramp_s: float = 0.0
+    steps: tuple[float, ...] = field(default=())
+    seed: int = 1
+    is_timed: bool = True
+    """Whether vehicles brake, for alerts to be timed."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which says what was expected."""
+        unit = VEHICLES_PER_RSU * self.processes
+        if self.vehicles < unit or self.vehicles % unit:
+            raise ValueError(
+                f"{self.vehicles} vehicles, expected a multiple of {unit}: each of "
+                f"{self.processes} processes has whole roadside units of {VEHICLES_PER_RSU}"
+            )
+        if self.connections < self.processes:
+            raise ValueError(
+                f"{self.connections} connections for {self.processes} processes, expected at "
+                "least one each"
+            )
+        self.schedule.share(1)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When records are due, all processes together."""
+        rate = self.vehicles * self.rate_hz
+        return schedule_of(rate, self.seconds, self.ramp_s, self.steps)
+
+    def plans(self) -> list[LoadPlan]:
+        """What each process sends."""
+        part = self.schedule.share(self.processes)
+        spans = [[span.seconds, span.from_rate, span.to_rate] for span in part.spans]
+        vehicles = self.vehicles // self.processes
+        return [
+            LoadPlan(
+                broker_url=self.broker_url,
+                run_id=self.run_id,
+                zone=self.zone,
+                vehicles=vehicles,
+                first_rsu=number * vehicles // VEHICLES_PER_RSU,
+                spans=spans,
+                batch=self.batch,
+                codec=self.codec,
+                qos=self.qos,
+                connections=self.connections // self.processes,
+                seed=self.seed + number,
+                brakings=TIMED_BRAKINGS // self.processes if self.is_timed else 0,
+            )
+            for number in range(self.processes)
+        ]
