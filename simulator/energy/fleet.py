@@ -18,18 +18,12 @@ from simulator.energy import pack as packs
 from simulator.energy.charging import Site
 from simulator.energy.chemistry import chemistry_code
 from simulator.energy.driving import traces_of
-from simulator.energy.models import MODELS, VehicleModel
+from simulator.energy.models import MODELS
 from simulator.energy.plan import AC, Steps, steps_of, told_frames
 from simulator.energy.prepare import Prepared, Vehicles, prepared
-from simulator.energy.reports import (
-    COMPLETE,
-    NOT_CHARGING,
-    PARKED_CHARGING,
-    Reports,
-    Seen,
-    reported,
-)
+from simulator.energy.reports import COMPLETE, NOT_CHARGING, PARKED_CHARGING, Reports
 from simulator.energy.road_load import climate_power_w
+from simulator.energy.telling import Shown, Vehicle, told
 from simulator.energy.weather import CLIMATES, ambient_degc, anomalies_k
 
 FloatArray = NDArray[np.float64]
@@ -59,20 +53,6 @@ class FleetParameters:
     start_ns: int
     """When day 0 begins, 04:00 local time."""
     dirt_rate: float = 1.0
-
-
-@dataclass(frozen=True)
-class Vehicle:
-    """What belongs to one vehicle for good."""
-
-    number: int
-    vehicle_id: str
-    model: VehicleModel
-    climate: int
-    driver: drivers.Driver
-    spread: packs.Spread
-    insulation_ohm: float
-    fault: faults.Fault | None
 
 
 @dataclass(frozen=True)
@@ -402,44 +382,34 @@ class Fleet:
         random: np.random.Generator,
     ) -> Reports:
         frames_of = told_frames(ready.steps, rows, column)
-        shown = frames_of.of
+        shown, at = frames_of.of, (frames_of.rows, column)
         mean = packs.MeanFrames(
             voltage_v=shown(trace.voltage_v),
             overvoltage_v=shown(trace.overvoltage_v),
             soc_ratio=shown(trace.soc_ratio).astype(np.float32),
             temperature_degc=shown(trace.temperature_degc),
         )
-        n = len(frames_of.end_s)
-        chemistry = int(cells.chemistry[v.number])
-        true_v = packs.cells_v(mean, v.spread, chemistry)
-        frames = fault_effects.Frames(
-            time_s=start_s + frames_of.end_s,
-            current_a=shown(trace.current_a),
-            soc_ratio=mean.soc_ratio.astype(np.float64),
-            capacity_ah=float(cells.capacity_ah[v.number]) * v.model.parallel,
-            group_ohm=float(cells.r0_ohm[v.number]) / v.model.parallel,
-            chemistry=chemistry,
-            true_cells_v=true_v,
-            read_cells_v=true_v.copy() if v.fault else true_v,
-            probes_degc=packs.probes_degc(mean, v.spread),
-            insulation_ohm=v.insulation_ohm * np.exp(random.normal(0.0, 0.06, n)),
-            displayed_ratio=shown(trace.believed_ratio).astype(np.float64),
-        )
-        if v.fault is not None:
-            fault_effects.apply(frames, v.fault, self._memories[v.number], random)
-        charging = ready.steps.mode[frames_of.rows, column] >= AC
+        charging = ready.steps.mode[at] >= AC
         state = np.where(charging, PARKED_CHARGING, NOT_CHARGING)
-        state = np.where(charging & trace.is_complete[frames_of.rows, column], COMPLETE, state)
-        ratio = float(cells.capacity_ah[v.number]) / v.model.cell.capacity_ah
-        seen = Seen(
+        state = np.where(charging & trace.is_complete[at], COMPLETE, state)
+        frames = Shown(
+            time_s=start_s + frames_of.end_s,
+            mean=mean,
+            current_a=shown(trace.current_a),
             sensed_a=shown(trace.sensed_a),
-            believed_soh_ratio=ratio * float(self.errors.capacity_ratio[v.number]),
+            believed_ratio=shown(trace.believed_ratio),
             charging_state=state.astype(np.int8),
             odometer_m=shown(trace.odometer_m),
-            speed_mps=ready.speed_mps[frames_of.rows, column],
-            pack_gain=v.spread.pack_gain,
+            speed_mps=ready.speed_mps[at],
+            cell_ah=float(cells.capacity_ah[v.number]),
+            cell_ohm=float(cells.r0_ohm[v.number]),
+            believed_capacity_ratio=float(self.errors.capacity_ratio[v.number]),
         )
-        n_noise = true_v.size
-        place = int(random.integers(0, NOISE_POOL - n_noise)) if n_noise < NOISE_POOL else 0
-        noise = np.resize(self._noise[place : place + n_noise], true_v.shape)
-        return reported(frames, seen, v.model, noise=noise, random=random)
+        struck = [(v.fault, self._memories[v.number])] if v.fault else []
+
+        def noise(shape: tuple[int, ...]) -> Float32Array:
+            size = int(np.prod(shape))
+            place = int(random.integers(0, NOISE_POOL - size)) if size < NOISE_POOL else 0
+            return np.resize(self._noise[place : place + size], shape)
+
+        return told(v, frames, struck, noise=noise, random=random)

@@ -18,19 +18,13 @@ from simulator.energy.cell import Float32Array, FloatArray, IntArray
 from simulator.energy.charging import Site
 from simulator.energy.driving import ROADS, SAMPLE_S, speed_trace_mps
 from simulator.energy.faults import Fault
-from simulator.energy.fleet import Fleet, Vehicle
+from simulator.energy.fleet import Fleet
 from simulator.energy.incidents import WAKES_AFTER_S, runaway_s
 from simulator.energy.models import MODELS
 from simulator.energy.prepare import ASLEEP_W, COOLANT_DEGC, COOLED_S, DRIVEN_COOLING_S
-from simulator.energy.reports import (
-    COMPLETE,
-    NOT_CHARGING,
-    PARKED_CHARGING,
-    Reports,
-    Seen,
-    reported,
-)
+from simulator.energy.reports import COMPLETE, NOT_CHARGING, PARKED_CHARGING, Reports
 from simulator.energy.road_load import climate_power_w, traction_power_w
+from simulator.energy.telling import Shown, Vehicle, told
 
 DRIVING, PARKED, QUEUED, CHARGING, STANDING = range(5)
 START_SHARES = (0.55, 0.25, 0.20)  # driving, parked, charging
@@ -253,35 +247,25 @@ class LiveFleet:
             soc_ratio=self.cell.soc_ratio[one].astype(np.float32),
             temperature_degc=self.cell.temperature_degc[one],
         )
-        chemistry = int(self._cells.chemistry[v.number])
-        true_v = packs.cells_v(mean, v.spread, chemistry)
-        frames = fault_effects.Frames(
-            time_s=np.array([self.time_s]),
-            current_a=self.current_a[one],
-            soc_ratio=self.cell.soc_ratio[one],
-            capacity_ah=float(self._cells.capacity_ah[v.number]) * v.model.parallel,
-            group_ohm=float(self._cells.r0_ohm[v.number]) / v.model.parallel,
-            chemistry=chemistry,
-            true_cells_v=true_v,
-            read_cells_v=true_v.copy(),
-            probes_degc=packs.probes_degc(mean, v.spread),
-            insulation_ohm=v.insulation_ohm * np.exp(self.draws.normal(0.0, 0.06, 1)),
-            displayed_ratio=self.believed_ratio[one].copy(),
-        )
-        for fault in self.faults:
-            if fault.vehicle == v.number:
-                fault_effects.apply(frames, fault, self._memories[v.number], self.draws)
         is_charging = self.activity[v.number] == CHARGING
         is_full = self.believed_ratio[v.number] >= TARGET_RATIO
         code = (COMPLETE if is_full else PARKED_CHARGING) if is_charging else NOT_CHARGING
-        ratio = float(self._cells.capacity_ah[v.number]) / v.model.cell.capacity_ah
-        seen = Seen(
+        frames = Shown(
+            time_s=np.array([self.time_s]),
+            mean=mean,
+            current_a=self.current_a[one],
             sensed_a=self.sensed_a[one],
-            believed_soh_ratio=ratio * float(self._errors.capacity_ratio[v.number]),
+            believed_ratio=self.believed_ratio[one],
             charging_state=np.array([code], np.int8),
             odometer_m=self.odometer_m[one],
             speed_mps=self.speed_mps[one].astype(np.float32),
-            pack_gain=v.spread.pack_gain,
+            cell_ah=float(self._cells.capacity_ah[v.number]),
+            cell_ohm=float(self._cells.r0_ohm[v.number]),
+            believed_capacity_ratio=float(self._errors.capacity_ratio[v.number]),
         )
-        noise = self.draws.standard_normal(true_v.shape, np.float32)
-        return reported(frames, seen, v.model, noise=noise, random=self.draws)
+        struck = [(f, self._memories[v.number]) for f in self.faults if f.vehicle == v.number]
+
+        def noise(shape: tuple[int, ...]) -> Float32Array:
+            return self.draws.standard_normal(shape, np.float32)
+
+        return told(v, frames, struck, noise=noise, random=self.draws)

@@ -15,7 +15,8 @@ from simulator.energy.dirt import Dirt
 from simulator.energy.drivers import DAY_S, DAY_STARTS_HOUR
 from simulator.energy.driving import FRAME_S
 from simulator.energy.faults import Fault
-from simulator.energy.fleet import Fleet, FleetDay, FleetParameters, Vehicle
+from simulator.energy.fleet import Fleet, FleetDay, FleetParameters
+from simulator.energy.telling import Vehicle
 from simulator.fleet.shards import (
     COMPLETE,
     PRODUCING,
@@ -76,14 +77,15 @@ def make(
     write_whole(folder / TRUTH_FILE, truth_json(fleet, parameters.start_ns))
     progress = Progress(0, parameters.days, 0, 0)
     _announce(folder, parameters, PRODUCING, 0)
-    for day in range(parameters.days):
-        progress = _write_day(folder, fleet, fleet.run_day(), progress)
-        goes_on = on_day(progress)
-        is_last = day + 1 == parameters.days
-        state = COMPLETE if is_last else PRODUCING if goes_on else STOPPED
-        _announce(folder, parameters, state, day + 1)
-        if not goes_on:
-            break
+    try:
+        while progress.day < parameters.days:
+            progress = _write_day(folder, fleet, fleet.run_day(), progress)
+            _announce(folder, parameters, PRODUCING, progress.day)
+            if not on_day(progress):
+                break
+    finally:  # also when it is interrupted: a reader must not wait for what will never come
+        is_whole = progress.day == parameters.days
+        _announce(folder, parameters, COMPLETE if is_whole else STOPPED, progress.day)
     return progress
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.energy.charging import Site
 from simulator.energy.faults import Fault, drawn_fault
-from simulator.energy.fleet import Vehicle
+from simulator.energy.telling import Vehicle
 from simulator.scenarios.fleet_world import FleetLiveWorld, make_world
 
 FAULTS_S = {

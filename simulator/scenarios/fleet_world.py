@@ -19,9 +19,10 @@ from simulator.emission import Emitter
 from simulator.energy.charging import Site
 from simulator.energy.driving import FRAME_S
 from simulator.energy.faults import Fault
-from simulator.energy.fleet import Fleet, FleetParameters, Vehicle
+from simulator.energy.fleet import Fleet, FleetParameters
 from simulator.energy.live import CHARGING, LiveFleet
 from simulator.energy.reports import Reports
+from simulator.energy.telling import Vehicle
 from simulator.replay.options import DEFAULT_EPOCH_NS
 from simulator.scenarios import ScenarioError
 from simulator.world import Frame, Origin, Outgoing, TruthEvent

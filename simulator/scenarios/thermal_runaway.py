@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.energy.faults import Fault, drawn_fault
-from simulator.energy.fleet import Vehicle
+from simulator.energy.telling import Vehicle
 from simulator.scenarios.fleet_world import FleetLiveWorld, make_world
 
 PARKED_S, SHORT_S, SHORT_LASTS_S = 5.0, 10.0, 120.0

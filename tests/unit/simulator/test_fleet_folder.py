@@ -115,10 +115,7 @@ def test_a_reader_takes_each_day_as_the_producer_writes_it(tmp_path: Path) -> No
     seen_first = threading.Event()
 
     def on_day(progress: object) -> bool:
-        first_is_out = len(read_manifest(folder)["shards"]) == 0
-        if not first_is_out:
-            assert seen_first.wait(30)  # the second day is announced only after the first was read
-        return True
+        return seen_first.wait(60)  # the second day is begun only after the first was read
 
     producer = threading.Thread(target=make, args=(folder, parameters(faulty=0), on_day))
     producer.start()
@@ -169,3 +166,11 @@ def test_dirt_is_told_where_it_is(tmp_path: Path) -> None:
     assert 0 < len(zero) <= told * 2
     clean = [r for r in table if np.max(r["probe_temperatures_degc"]) == 215]
     assert clean
+
+
+def test_a_producer_that_is_stopped_says_so_and_its_days_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "fleet"
+    make(folder, parameters(faulty=0, days=9), lambda progress: progress.day < 1)
+    assert read_manifest(folder)["state"] == "stopped"
+    frames = list(unpaced(open_recording(folder, zone="z", run_id="r")))
+    assert frames[-2].zone_time_ns <= START_NS + 86_400 * 10**9
