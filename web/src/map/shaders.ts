@@ -50,6 +50,59 @@ void main() {
   gl_Position = vec4(at.x / u_size.x * 2.0, -at.y / u_size.y * 2.0, 0.0, 1.0);
 }`;
 
+// From afar a vehicle is one point with an arrow in it. Without a graphics card an instance costs
+// 34 us of CPU whatever its shape, which is 0.7 s for a picture of 20,000; a point costs 2.
+export const FAR_VERTEX = `#version 300 es
+precision highp float;
+precision highp int;
+layout(location = 0) in uvec4 a_place;
+layout(location = 1) in vec2 a_glide;
+layout(location = 2) in uvec2 a_turn;
+layout(location = 3) in uvec4 a_look;
+uniform uvec2 u_centre;
+uniform float u_now;
+uniform float u_px_per_unit;
+uniform float u_px_per_m;
+uniform float u_least_px;
+uniform float u_ratio;
+uniform vec2 u_size;
+uniform vec3 u_colour[9];
+uniform vec2 u_metres[9];
+flat out vec3 v_colour;
+flat out vec2 v_ahead;
+flat out float v_wide;
+
+void main() {
+  float t = clamp((u_now - a_glide.x) / a_glide.y, 0.0, 1.0);
+  vec2 from = vec2(ivec2(a_place.xy - u_centre));
+  vec2 to = vec2(ivec2(a_place.zw - u_centre));
+  vec2 place = mix(from, to, t) * u_px_per_unit;
+  float heading = float(a_turn.y) * (6.28318530718 / 65536.0);
+  uint kind = min(a_look.x, 8u);
+  float long_px = max(u_metres[kind].y * u_px_per_m, u_least_px * (0.85 + 0.04 * u_metres[kind].y));
+  vec2 ahead = vec2(sin(heading), -cos(heading));
+  vec2 at = place - ahead * 0.5 * long_px;
+  v_ahead = 2.0 * ahead;
+  v_wide = 0.68 * u_least_px / long_px;
+  v_colour = (a_look.y & 16u) == 16u ? mix(u_colour[kind], vec3(1.0, 0.16, 0.16), 0.75) : u_colour[kind];
+  gl_PointSize = long_px * u_ratio;
+  gl_Position = vec4(at.x / u_size.x * 2.0, -at.y / u_size.y * 2.0, 0.0, 1.0);
+}`;
+
+export const FAR_FRAGMENT = `#version 300 es
+precision mediump float;
+flat in vec3 v_colour;
+flat in vec2 v_ahead;
+flat in float v_wide;
+out vec4 o_colour;
+void main() {
+  vec2 at = gl_PointCoord - 0.5;
+  float along = dot(at, v_ahead);  // -1 at the tail, 1 at the tip
+  float aside = abs(dot(at, vec2(-v_ahead.y, v_ahead.x)));
+  if (along < -1.0 || aside > v_wide * min(1.0, 1.0 - along)) discard;
+  o_colour = vec4(v_colour, 1.0);
+}`;
+
 export const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp int;

@@ -4,7 +4,7 @@
 import { CLASSES, MAP, SEVERITY_COLOURS, type Theme } from "../lib/palette";
 import { metresPerWorld, WORLD, worldPx } from "../lib/geo";
 import { FLAG_BRAKE, FLAG_NO_HEADING, SPEED_ABSENT, type Frame } from "../live/frame";
-import { FRAGMENT, VERTEX } from "./shaders";
+import { FAR_FRAGMENT, FAR_VERTEX, FRAGMENT, VERTEX } from "./shaders";
 
 const TELEPORT_UNITS = (250 / 40_075_017) * WORLD; // beyond 250 m it is a gap: no glide
 const FIRST_GLIDE_MS = 1000;
@@ -12,9 +12,12 @@ const MIN_GLIDE_MS = 150;
 const MAX_GLIDE_MS = 1500;
 const INSTANCE_BYTES = 32;
 const MOST_SLOTS = 4_000_000; // a number beyond this is no slot of ours
+const SMALLEST_PX = 4.5;
+const FEW = 600; // as many are drawn in full from any distance
+const NEAR_PX_PER_M = 2.2; // a car is ten pixels long: its shape can be seen
 const UNIFORMS = [
   "u_centre", "u_now", "u_px_per_unit", "u_px_per_m", "u_least_px", "u_size", "u_colour",
-  "u_metres", "u_edge", "u_mark",
+  "u_metres", "u_edge", "u_mark", "u_ratio",
 ] as const;
 
 /** The part of the map that is shown. */
@@ -41,7 +44,8 @@ export class VehicleLayer {
   n = 0;
   marked = -1;
   private readonly gl: WebGL2RenderingContext;
-  private readonly uniforms: Record<(typeof UNIFORMS)[number], WebGLUniformLocation | null>;
+  private readonly near: Program;
+  private readonly far: Program;
   private readonly buffer: WebGLBuffer;
   private data = new ArrayBuffer(0);
   private words = new Uint32Array(0);
@@ -62,12 +66,10 @@ export class VehicleLayer {
     const gl = canvas.getContext("webgl2", { alpha: true, antialias: false, premultipliedAlpha: true });
     if (!gl) throw new Error("this browser has no WebGL 2");
     this.gl = gl;
-    const program = link(gl);
-    gl.useProgram(program);
-    const places = UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)]);
-    this.uniforms = Object.fromEntries(places) as typeof this.uniforms;
+    this.near = programOf(gl, VERTEX, FRAGMENT);
+    this.far = programOf(gl, FAR_VERTEX, FAR_FRAGMENT);
     this.buffer = gl.createBuffer();
-    bindLayout(gl, this.buffer);
+    bindLayout(gl, this.buffer, 0, 1);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.setTheme(theme);
@@ -75,11 +77,14 @@ export class VehicleLayer {
 
   setTheme(theme: Theme): void {
     this.theme = theme;
-    const { gl, uniforms } = this;
-    gl.uniform3fv(uniforms.u_colour, CLASSES.flatMap((kind) => rgb(kind[this.theme])));
-    gl.uniform2fv(uniforms.u_metres, CLASSES.flatMap((kind) => [kind.widthM, kind.lengthM]));
-    gl.uniform3fv(uniforms.u_edge, rgb(MAP[theme].edge));
-    gl.uniform3fv(uniforms.u_mark, rgb(theme === "dark" ? "#ffffff" : SEVERITY_COLOURS.light.info));
+    const { gl } = this;
+    for (const { program, uniforms } of [this.near, this.far]) {
+      gl.useProgram(program);
+      gl.uniform3fv(uniforms.u_colour, CLASSES.flatMap((kind) => rgb(kind[this.theme])));
+      gl.uniform2fv(uniforms.u_metres, CLASSES.flatMap((kind) => [kind.widthM, kind.lengthM]));
+      gl.uniform3fv(uniforms.u_edge, rgb(MAP[theme].edge));
+      gl.uniform3fv(uniforms.u_mark, rgb(theme === "dark" ? "#ffffff" : SEVERITY_COLOURS.light.info));
+    }
   }
 
   clear(): void {
@@ -159,7 +164,7 @@ export class VehicleLayer {
   }
 
   draw(view: View, nowMs: number): void {
-    const { gl, canvas, uniforms } = this;
+    const { gl, canvas } = this;
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
     if (canvas.width !== width || canvas.height !== height) {
@@ -174,21 +179,48 @@ export class VehicleLayer {
       gl.bufferData(gl.ARRAY_BUFFER, this.data, gl.DYNAMIC_DRAW);
       this.isUploaded = true;
     }
-    if (this.marked >= 0) this.mark();
+    const pxPerM = worldPx(view.zoom) / metresPerWorld(view.latDeg);
+    const isNear = this.n <= FEW || pxPerM >= NEAR_PX_PER_M;
+    const marked = this.mark();
+    if (isNear) {
+      this.use(this.near, view, nowMs);
+      gl.enable(gl.BLEND);
+      gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.n);
+      return;
+    }
+    this.use(this.far, view, nowMs);
+    gl.disable(gl.BLEND);
+    bindLayout(gl, this.buffer, 0, 0);
+    gl.drawArrays(gl.POINTS, 0, this.n);
+    gl.enable(gl.BLEND);
+    bindLayout(gl, this.buffer, 0, 1);
+    if (marked < 0) return;
+    bindLayout(gl, this.buffer, marked * INSTANCE_BYTES, 1);
+    this.use(this.near, view, nowMs);
+    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, 1);
+    bindLayout(gl, this.buffer, 0, 1);
+  }
+
+  private use({ program, uniforms }: Program, view: View, nowMs: number): void {
+    const { gl } = this;
     const scale = worldPx(view.zoom);
+    gl.useProgram(program);
     gl.uniform2ui(uniforms.u_centre, Math.round(view.centreX * WORLD) >>> 0, Math.round(view.centreY * WORLD) >>> 0);
     gl.uniform1f(uniforms.u_now, nowMs - this.takenMs);
     gl.uniform1f(uniforms.u_px_per_unit, scale / WORLD);
     gl.uniform1f(uniforms.u_px_per_m, scale / metresPerWorld(view.latDeg));
-    gl.uniform1f(uniforms.u_least_px, leastPx(metresPerWorld(view.latDeg) / scale));
+    // Where thousands are in view they shrink, so that each still has its own place.
+    const roomPx = 1.3 * Math.sqrt((view.width * view.height) / Math.max(1, this.n));
+    gl.uniform1f(uniforms.u_least_px, Math.max(SMALLEST_PX, Math.min(leastPx(metresPerWorld(view.latDeg) / scale), roomPx)));
     gl.uniform2f(uniforms.u_size, view.width, view.height);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.n);
+    gl.uniform1f(uniforms.u_ratio, window.devicePixelRatio || 1);
   }
 
-  private mark(): void {
-    const index = this.marked < this.indexOf.length ? this.indexOf[this.marked]! : -1;
-    if (index < 0) return;
-    this.gl.bufferSubData(this.gl.ARRAY_BUFFER, index * INSTANCE_BYTES + 31, new Uint8Array([1]));
+  /** Mark the chosen vehicle; its index, -1 where it is not in view. */
+  private mark(): number {
+    const index = this.marked >= 0 && this.marked < this.indexOf.length ? this.indexOf[this.marked]! : -1;
+    if (index >= 0) this.gl.bufferSubData(this.gl.ARRAY_BUFFER, index * INSTANCE_BYTES + 31, new Uint8Array([1]));
+    return index;
   }
 
   /** Take the mark away before another vehicle gets it. */
@@ -264,9 +296,20 @@ function rgb(hex: string): [number, number, number] {
   return [(value >> 16) / 255, ((value >> 8) & 255) / 255, (value & 255) / 255];
 }
 
-function link(gl: WebGL2RenderingContext): WebGLProgram {
+interface Program {
+  program: WebGLProgram;
+  uniforms: Record<(typeof UNIFORMS)[number], WebGLUniformLocation | null>;
+}
+
+function programOf(gl: WebGL2RenderingContext, vertex: string, fragment: string): Program {
+  const program = link(gl, vertex, fragment);
+  const places = UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)]);
+  return { program, uniforms: Object.fromEntries(places) as Program["uniforms"] };
+}
+
+function link(gl: WebGL2RenderingContext, vertex: string, fragment: string): WebGLProgram {
   const program = gl.createProgram();
-  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]] as const) {
+  for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]] as const) {
     const shader = gl.createShader(kind);
     if (!shader) throw new Error("no shader");
     gl.shaderSource(shader, source);
@@ -281,7 +324,7 @@ function link(gl: WebGL2RenderingContext): WebGLProgram {
   return program;
 }
 
-function bindLayout(gl: WebGL2RenderingContext, buffer: WebGLBuffer): void {
+function bindLayout(gl: WebGL2RenderingContext, buffer: WebGLBuffer, at: number, divisor: number): void {
   gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
   const fields: [number, number, number, number, boolean][] = [
     [0, 4, gl.UNSIGNED_INT, 0, true],
@@ -291,8 +334,8 @@ function bindLayout(gl: WebGL2RenderingContext, buffer: WebGLBuffer): void {
   ];
   for (const [place, size, type, offset, isInteger] of fields) {
     gl.enableVertexAttribArray(place);
-    if (isInteger) gl.vertexAttribIPointer(place, size, type, INSTANCE_BYTES, offset);
-    else gl.vertexAttribPointer(place, size, type, false, INSTANCE_BYTES, offset);
-    gl.vertexAttribDivisor(place, 1);
+    if (isInteger) gl.vertexAttribIPointer(place, size, type, INSTANCE_BYTES, at + offset);
+    else gl.vertexAttribPointer(place, size, type, false, INSTANCE_BYTES, at + offset);
+    gl.vertexAttribDivisor(place, divisor);
   }
 }
