@@ -33,6 +33,9 @@ PERIOD_S = 10.0
 AT_ONCE = 100
 """Connections opened at a time: a listening socket's queue is bounded."""
 
+DRAIN_S = 60.0
+"""How long what the spool still holds may take to come to the cloud, after the last frame."""
+
 
 def cpu_s(pid: int) -> float:
     """User and system time of a process."""
@@ -138,7 +141,12 @@ def main() -> None:
             time.sleep(8.0)
             pid = edge.popen.pid
             figures = asyncio.run(drive(port, pid, given.vehicles, given.seconds))
-            figures["battery_states_stored"] = len(cloud.records("battery_state"))
+            give_up_s = time.monotonic() + DRAIN_S
+            while (stored := len(cloud.records("battery_state"))) < figures["frames_sent"]:
+                if time.monotonic() > give_up_s:
+                    break
+                time.sleep(1.0)
+            figures["battery_states_stored"] = stored
             print(json.dumps(figures, indent=1))  # noqa: T201
         finally:
             edge.stop(20.0)
