@@ -201,3 +201,16 @@ def test_a_vehicle_is_dated_by_its_last_frame() -> None:
     pack.late()
     fold.fold(frames_batch([("bus1", pack.frames[-1])]))
     assert fold.rows()[0].as_of == "2026-01-01T00:00:50.000Z"
+
+
+def test_neither_a_new_odometer_nor_a_bms_that_claims_full_health_resets_the_measured_soh() -> None:
+    plain, reset = (Pack(capacity_ah=102.0, soc=0.1) for _ in range(2))
+    for pack in (plain, reset):
+        pack.charge(0.9).discharge(0.1).charge(0.9)
+    half = len(reset.frames) // 2
+    for place, frame in enumerate(reset.frames):
+        frame["odometer_m"] = 8e7 if place < half else 0.0
+        frame["soh_ratio"] = 0.85 if place < half else 1.0
+    before, after = health_of(plain, rated_ah=120.0), health_of(reset, rated_ah=120.0)
+    assert after.soh_method == "charge_windows"
+    assert after.soh_ratio == before.soh_ratio == pytest.approx(0.85, abs=0.01)
