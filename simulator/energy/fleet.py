@@ -96,6 +96,13 @@ class Fleet:
         self.traces = tuple(traces_of(model, shared) for model in MODELS)
         self._noise = shared.standard_normal(NOISE_POOL, np.float32)
         self.vehicles = self._drawn_vehicles(shared)
+        self.charge_limit_v = np.array(
+            [
+                v.model.cell.charge_limit_v - packs.highest_v(v.spread, v.model)
+                for v in self.vehicles
+            ],
+            np.float32,
+        )
         self._memories = {v.number: fault_effects.Memory() for v in self.vehicles if v.fault}
         self._age(shared)
         self._rest(shared)
@@ -282,7 +289,6 @@ class Fleet:
         n = len(self.vehicles)
         start_s = self.day_number * faults.S_PER_DAY
 
-        limits = np.array([m.cell.charge_limit_v for m in MODELS], np.float32)
         gain, offset, cooling = np.zeros(n), np.zeros(n), np.ones(n)
         sensor_from, cooling_from = np.full(n, np.inf), np.full(n, np.inf)
         charges_cold = np.zeros(n, np.bool_)
@@ -305,7 +311,7 @@ class Fleet:
             parallel=self.parallel,
             pace=np.array([v.driver.pace for v in self.vehicles], np.float32),
             auxiliary_w=self.auxiliary_w,
-            charge_limit_v=limits[self.model],
+            charge_limit_v=self.charge_limit_v,
             cells=self.cells(),
             errors=self.errors,
             sensor_gain=gain,

@@ -152,7 +152,7 @@ class LiveFleet:
         rate = charging.allowed_c_rate(self.believed_ratio[rows], temperature)
         current = np.maximum(by_power, -rate * self._cells.capacity_ah[rows])
         current = np.minimum(current, -1e-3).astype(np.float32)
-        limit_v = np.array([v.model.cell.charge_limit_v for v in self.vehicles], np.float32)[rows]
+        limit_v = self.fleet.charge_limit_v[rows]
         by_voltage = cell.current_to_voltage_a(
             limit_v, relaxed[rows], current, transfer.rows(rows), self._cells.r0_ohm[rows]
         )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.energy import cell
-from simulator.energy.chemistry import CHEMISTRIES
+from simulator.energy.chemistry import CHEMISTRIES, chemistry_code
 from simulator.energy.models import VehicleModel
 
 FloatArray = NDArray[np.float64]
@@ -120,3 +120,9 @@ def cells_v(mean: MeanFrames, spread: Spread, chemistry: int) -> Float32Array:
 def probes_degc(mean: MeanFrames, spread: Spread) -> Float32Array:
     """Temperatures of all probes (n_frames, n_probes)."""
     return mean.temperature_degc[:, None] + spread.probe_k
+
+
+def highest_v(spread: Spread, model: VehicleModel) -> float:
+    """How far the highest cell of a full pack lies above its mean: a BMS ends a charge by it."""
+    full = MeanFrames(*(np.array([value], np.float32) for value in (0.0, 0.0, 0.99, 25.0)))
+    return float(cells_v(full, spread, chemistry_code(model.chemistry)).max())

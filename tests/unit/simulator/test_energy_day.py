@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.energy import bms, cell, charging, day, drivers, incidents, plan, prepare
+from simulator.energy import bms, cell, charging, day, drivers, incidents, pack, plan, prepare
 from simulator.energy.drivers import DAY_S, Session
 from simulator.energy.driving import ROADS, speed_trace_mps, traces_of
 from simulator.energy.faults import drawn_fault
@@ -232,3 +232,18 @@ def test_a_burning_car_stands_or_drives_as_its_fault_says_and_is_silent_after() 
     activities = [s.activity for s in incidents.with_incident(usual, driven, 0.0)]
     assert activities == ["drive", "drive", "stand"]
     assert incidents.silent_from_s(parked) == 50_000 + incidents.TELLS_FOR_S
+
+
+def test_a_full_charge_takes_no_healthy_cell_above_its_limit() -> None:
+    random = np.random.default_rng(4)
+    for model in MODELS:
+        spread = pack.drawn_spread(model, random)
+        limit_v = model.cell.charge_limit_v
+        mean = pack.MeanFrames(
+            *(
+                np.array([value], np.float32)
+                for value in (limit_v - pack.highest_v(spread, model), 0.01, 0.99, 25.0)
+            )
+        )
+        code = 0 if model.chemistry == "nmc" else 1
+        assert pack.cells_v(mean, spread, code).max() < limit_v + 0.004
