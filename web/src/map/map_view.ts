@@ -220,12 +220,15 @@ export class MapView implements Tab {
 
   private setStyle(): void {
     const lat = this.app.roads.box ? (this.app.roads.box[1] + this.app.roads.box[3]) / 2 : 0;
-    this.map.setStyle(styleOf(this.app.theme, this.colouring, lat), { diff: false });
+    const style = styleOf(this.app.theme, this.colouring, lat);
+    // The roads come with the style: an event of the style before could be taken for this one's.
+    Object.assign(style.sources.lanes!, { data: this.app.roads.lanes() });
+    Object.assign(style.sources.heads!, { data: this.app.roads.headPoints() });
+    this.map.setStyle(style, { diff: false });
     this.isReady = false;
+    this.map.once("idle", () => this.takeScene());
     this.map.once("styledata", () => {
       this.isReady = true;
-      this.setSource("lanes", this.app.roads.lanes());
-      this.setSource("heads", this.app.roads.headPoints());
       for (const name of this.hidden) this.setSwitch(name, false);
       this.takeScene();
     });
