@@ -80,7 +80,8 @@ def demo(
     with platform:
         assert platform.broker is not None
         _say(f"ready after {time.monotonic() - began_s:.1f} s (broker: {platform.broker.kind})")
-        arguments = [scenario, "--seed", str(seed), "--run-id", run_id]
+        truth = platform.data_dir / "truth" / run_id
+        arguments = [scenario, "--seed", str(seed), "--run-id", run_id, "--out", str(truth)]
         platform.start_part("simulate", arguments, log="simulate")
         _say(f"live page: {platform.page_url}")
         _say(f"broker: {platform.broker_url}, zones: {platform.zones_dir}")
@@ -95,7 +96,7 @@ def demo(
     click.echo(as_text(summary), err=as_json)
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
-    problems = _problems(summary, is_timed=for_s is not None)
+    problems = _problems(summary, _expected_kinds(truth) if for_s is not None else set())
     for problem in problems:
         _say(f"error: {problem}")
     sys.exit(1 if problems else 0)
@@ -168,17 +169,24 @@ def _progress(platform: Platform, run_id: str) -> str:
     )
 
 
-def _problems(summary: Summary, *, is_timed: bool) -> list[str]:
+def _expected_kinds(truth: Path) -> set[str]:
+    """Kinds of alert that the scenario's own faults are to raise."""
+    from simulator.service import TRUTH_FILE
+
+    path = truth / TRUTH_FILE
+    if not path.exists():  # it is written at the end, which a killed sender does not reach
+        return set()
+    return {event["rule"].split(".")[0] for event in json.loads(path.read_text())}
+
+
+def _problems(summary: Summary, expected_kinds: set[str]) -> list[str]:
     found = []
     if not summary.is_closed:
         found.append("the accounting does not close")
     if summary.missing or summary.pending:
         found.append(f"{summary.missing} records are missing, {summary.pending} still pending")
-    if is_timed:
-        kinds = {rule.split(".")[0] for rule in summary.alerts}
-        found += [
-            f"no {kind} alert was raised" for kind in ("traffic", "battery") if kind not in kinds
-        ]
+    kinds = {rule.split(".")[0] for rule in summary.alerts}
+    found += [f"no {kind} alert was raised" for kind in sorted(expected_kinds - kinds)]
     return found
 
 
