@@ -88,7 +88,8 @@ class Run:
     def flush(self, out: Output) -> None:
         """Process everything taken in."""
         pending, self._pending = self._pending, {}
-        for parts in pending.values():
+        # What a vehicle is comes before what it says: rules need the one to judge the other.
+        for _, parts in sorted(pending.items(), key=lambda item: item[0][0] != "vehicle_profile"):
             self._process(joined(parts), out, may_wait=self.facts.clock == "driven")
 
     def _process(self, arrivals: Arrivals, out: Output, *, may_wait: bool) -> None:

@@ -99,13 +99,13 @@ def test_detector_may_get_every_row_in_a_batch_of_its_own(name: str) -> None:
     detector = DETECTORS[name]
     for world in all_worlds_for(detector):
         middle = len(merged_times(world, detector.inputs)) // 2
-        plan = Plan(cuts=tuple(range(middle - 300, middle + 100)), every_nth_tick=5)
+        plan = Plan(cuts=tuple(range(middle - 100, middle + 50)), every_nth_tick=5)
         found = run(detector, world, plan)
         check_same(name, list(baseline(name, world.name)), found, "single-row batches")
 
 
 @each_detector
-@pytest.mark.parametrize("every_nth", [2, 7, 1000])
+@pytest.mark.parametrize("every_nth", [pytest.param(2, marks=pytest.mark.slow), 7, 1000])
 def test_detector_does_not_depend_on_tick_spacing(name: str, every_nth: int) -> None:
     detector = DETECTORS[name]
     for world in worlds_for(detector):

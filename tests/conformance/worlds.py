@@ -419,9 +419,11 @@ def _faulty(fault: str) -> dict[str, Array]:
 
 
 def _profiles() -> dict[str, Any]:
+    """Twice each, a second apart: senders repeat them, so that a lost one does no harm."""
+    first_ns = START_NS + np.arange(len(FAULTS))
     return {
-        "subject_id": list(FAULTS),
-        "sampled_at_ns": START_NS + np.arange(len(FAULTS)),
+        "subject_id": 2 * list(FAULTS),
+        "sampled_at_ns": np.concatenate([first_ns, first_ns + NS_PER_S]),
         "chemistry": "nmc",
         "rated_capacity_ah": 120.0,
     }

@@ -118,7 +118,7 @@ class CurrentSensor:
 
     name = RULE.name
     rule = RULE
-    inputs: tuple[str, ...] = ("battery_state", "vehicle_profile")
+    inputs: tuple[str, ...] = ("vehicle_profile", "battery_state")
     partition: Literal["zone", "vehicle"] = "vehicle"
 
     def initial(self, context: Context) -> State:  # noqa: ARG002 - the zone does not matter

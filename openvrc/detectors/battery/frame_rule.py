@@ -148,7 +148,7 @@ class FrameRule:
         self.name = rule.name
         self.rule = rule
         profile = ("vehicle_profile",) if wants_profiles else ()
-        self.inputs: tuple[str, ...] = ("battery_state", *profile)
+        self.inputs: tuple[str, ...] = (*profile, "battery_state")
         self._judge = judge
         self._hold = hold
         self._remembers_fine = remembers_fine
