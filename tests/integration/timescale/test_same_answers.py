@@ -148,6 +148,21 @@ def rows_of(view: str) -> Question:
     return ask
 
 
+def by_text(rows: list[Any]) -> list[str]:
+    """Rows of one instant have no order among themselves."""
+    return sorted(map(str, known(rows)))
+
+
+def newest(connection: Connection, at_ns: int) -> list[Any]:
+    return reads.newest_at(
+        connection, "segment_state", zone="west", run_id="run-1", at_ns=at_ns, within_s=86_400.0,
+        rank=lambda row: (row["sampled_at_ns"], row["revision"]), limit=1000,
+    )  # fmt: skip
+
+
+PAST: dict[str, Any] = {
+    "zone": "west", "run_id": "run-1", "from_ns": START_NS, "to_ns": START_NS + DAY_NS,
+}  # fmt: skip
 SPAN = {"from_ns": START_NS + NS_PER_S // 2, "to_ns": START_NS + 2 * DAY_NS}
 QUESTIONS: dict[str, Question] = {
     **{f"export of {message}": export_of(message) for message in stored_messages()},
@@ -173,6 +188,19 @@ QUESTIONS: dict[str, Question] = {
     "accounts of most rejected": lambda c: reads.most_rejected(c, None, 5),
     "accounts of a session": lambda c: reads.session_accounts(c, "rsu-1", 1, None),
     "accounting of a zone": lambda c: reads.accounting(c, None, zone="west", run_id="run-1"),
+    "positions of the past": lambda c: reads.past_positions(c, **PAST, step_s=2.0, limit=1000),
+    "positions of the past in bounds": lambda c: reads.past_positions(
+        c, **PAST, step_s=1.0, limit=1000, bounds=(10.0, 53.5, 10.005, 53.505)
+    ),
+    "first positions of the past": lambda c: reads.past_positions(c, **PAST, step_s=0.1, limit=5),
+    "records of a span": lambda c: by_text(
+        reads.records_between(c, "vehicle_state", **PAST, limit=1000)
+    ),
+    "records of a span of some": lambda c: by_text(
+        reads.records_between(c, "segment_state", **PAST, limit=1000, subjects=["edge-1", "nobody"])
+    ),
+    "newest at a moment": lambda c: newest(c, START_NS + 15 * NS_PER_S),
+    "newest at a later moment": lambda c: newest(c, START_NS + DAY_NS + 15 * NS_PER_S),
     "alerts": alerts_where(),
     "open alerts": alerts_where(state="open", zone="west"),
     "an alert": lambda c: reads.alert(c, "b"),
@@ -211,12 +239,16 @@ def test_an_answer_is_the_same_with_and_without_timescaledb(
 
 def test_every_function_of_reads_is_asked() -> None:
     asked = " ".join(QUESTIONS)
-    for name in ("export", "history", "dead letters", "trace", "accounting", "alerts", "an alert"):
+    for name in (
+        "export", "history", "dead letters", "trace", "accounting", "alerts", "an alert",
+        "positions of the past", "records of a span", "newest at",
+    ):  # fmt: skip
         assert name in asked
     functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
     assert functions == {
         "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
-        "most_rejected", "runs", "session_accounts", "steps", "trace", "zone_sums", "zones",
+        "most_rejected", "newest_at", "past_positions", "records_between", "runs",
+        "session_accounts", "steps", "trace", "zone_sums", "zones",
     }  # fmt: skip
 
 
