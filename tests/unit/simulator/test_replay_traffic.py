@@ -201,7 +201,7 @@ def test_plain_fcd_with_its_net_counts_headings_from_true_north(
 def test_the_same_replay_is_the_same_bytes_and_the_run_is_named_in_it(a39: Path) -> None:
     def payloads(run_id: str, **options: Any) -> list[bytes]:
         world = opened(a39, run_id=run_id, noise_m=1.5, loss=0.1, penetration=0.4, **options)
-        return [JSON.encode(o.batch) for f in first(world, 15) for o in f.messages]
+        return [JSON.encode(o.batch) for f in first(world, 6) for o in f.messages]
 
     assert payloads("r1") == payloads("r1")
     assert payloads("r1") != payloads("r2")
@@ -210,7 +210,7 @@ def test_the_same_replay_is_the_same_bytes_and_the_run_is_named_in_it(a39: Path)
 
 def test_a_larger_penetration_holds_every_vehicle_of_a_smaller(a39: Path) -> None:
     def vehicles(share: float) -> set[str]:
-        states = all_of(first(opened(a39, penetration=share), 30), "vehicle_state")
+        states = all_of(first(opened(a39, penetration=share), 12), "vehicle_state")
         return set(states.texts("subject_id"))
 
     some, more, everybody = vehicles(0.2), vehicles(0.5), vehicles(1.0)
@@ -221,7 +221,7 @@ def test_a_larger_penetration_holds_every_vehicle_of_a_smaller(a39: Path) -> Non
 
 def test_noise_is_white_with_the_asked_deviation(a39: Path) -> None:
     def positions(noise_m: float) -> dict[tuple[str, int], tuple[float, float]]:
-        batch = all_of(first(opened(a39, noise_m=noise_m, rsu_share=0.0), 30), "vehicle_state")
+        batch = all_of(first(opened(a39, noise_m=noise_m, rsu_share=0.0), 15), "vehicle_state")
         keys = zip(batch.texts("subject_id"), batch.column("sampled_at_ns").tolist(), strict=True)
         values = zip(
             batch.column("lat_deg").tolist(), batch.column("lon_deg").tolist(), strict=True
