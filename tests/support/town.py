@@ -1,7 +1,9 @@
 """A small crossroads town in Batches: roads, signals, two RSUs, cars that drive round and round.
 
 Made by a formula of time, so that a test can ask for any second. One car stands in the way, which
-is a `traffic.stopped_vehicle`, and one pack overheats.
+is a `traffic.stopped_vehicle`, and one pack overheats: `battery.over_temperature` and, once two
+probes are hot, `battery.thermal_event`. A car that leaves at an end is back at its beginning in the
+next second, 640 m away, which no car can do: `security.misbehaviour`.
 """
 
 from __future__ import annotations
