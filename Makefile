@@ -32,7 +32,7 @@ web: ## build the live page into cloud/static
 
 test: ## run every test; TEST_ARGS='-k admit'
 	@$(MAKE) --no-print-directory -j2 $(VENV)/.dev.stamp $(VENV)/.web.stamp
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -q $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q $(TEST_ARGS)
 
 check: $(VENV)/.dev.stamp ## ruff, mypy --strict and the import fences
 	@$(BIN)/ruff check .
