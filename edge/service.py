@@ -44,7 +44,7 @@ MAX_GROUP_MESSAGES = 1_000
 """Messages of one group: 50,000 records of RSU batches, well below the cloud's largest body."""
 MAX_GROUP_BYTES = 2_000_000
 """Payload bytes of one group: 4,000 records in JSON, 14,000 in Arrow. Larger ones cost no less per
-record and take ten times their bytes while they are decoded."""
+record and take five times their bytes while they are decoded."""
 STATUS_EVERY_S = 10.0
 REPEAT_TICKS_EVERY_S = 1.0
 """A driver waits for the edge's tick; one lost to a restart must not make it wait for ever."""

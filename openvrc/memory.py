@@ -1,6 +1,6 @@
 """Memory of a long-running process: what a large group took goes back when the group is gone.
 
-Measured with an edge of 100,000 vehicles at saturation: 204 MB at its peak instead of 234, at the
+Measured with an edge of 100,000 vehicles at saturation: 220 MB at its peak instead of 267, at the
 same CPU per record. glibc would keep an arena for each of a dozen threads and raise the size from
 which it maps blocks apart up to 32 MB; Arrow's own pool keeps what it once had.
 """

@@ -132,6 +132,8 @@ def load(
         click.echo(json.dumps(result))
     if not all(verdict.is_met for verdict in found):
         sys.exit(EXIT_THRESHOLD)
+    if result["records"] < result["offered"] or result["unacknowledged_messages"]:
+        raise VrcError("the broker did not take all that was due")
     if not result.get("is_closed", True) or not result.get("is_drained", True):
         raise VrcError("the accounting does not close, or records were not stored in time")
 

@@ -70,7 +70,10 @@ class Schedule:
         return max(max(span.from_rate, span.to_rate) for span in self._spans)
 
     def due_s(self, numbers: npt.NDArray[np.int64]) -> Floats:
-        """When records (n,) are due, from the start; those beyond the last go on at its rate."""
+        """When records (n,) are due, from the start; those beyond the last go on at its rate.
+
+        Where the last rate is 0, they are due at the end.
+        """
         place = np.searchsorted(self._firsts, numbers, side="right") - 1
         place = np.clip(place, 0, len(self._spans) - 1)
         from_rate = np.array([span.from_rate for span in self._spans])[place]
@@ -80,6 +83,7 @@ class Schedule:
         with np.errstate(divide="ignore", invalid="ignore"):
             # count = from_rate t + slope t^2 / 2, solved in the form that stands a slope of 0.
             after_s = np.where(count > 0, 2 * count / (from_rate + root), 0.0)
+        after_s = np.where(np.isfinite(after_s), after_s, self.seconds - self._starts_s[place])
         due_s: Floats = self._starts_s[place] + after_s
         return due_s
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,10 @@ class Ready:
     brakings: dict[str, int]
 
 
+Frames: TypeAlias = "queue.Queue[Ready | Exception | None]"
+"""Frames in order, or why there are no more; None is the end."""
+
+
 class LoadSender:
     """Sends a plan's records when they are due."""
 
@@ -105,10 +109,13 @@ class LoadSender:
         plan = self._plan
         world = self._world(start_ns)
         self._told_s = time.monotonic()
-        frames: queue.Queue[Ready | None] = queue.Queue(FRAMES_AHEAD)
+        frames: Frames = queue.Queue(FRAMES_AHEAD)
         threading.Thread(target=self._make, args=(world, frames), daemon=True).start()
-        while (ready := frames.get()) is not None:
-            self._send_when_due(ready)
+        give_up_ns = start_ns + int((self._schedule.seconds + DRAIN_S) * NS_PER_S)
+        while (ready := frames.get()) is not None and time.time_ns() < give_up_ns:
+            if isinstance(ready, Exception):
+                raise ready
+            self._send_when_due(ready, give_up_ns)
         sent_s = (time.time_ns() - start_ns) / NS_PER_S
         final = world.final_frame(time.time_ns())
         self._send(final, self._json, [time.time_ns()] * len(final.messages))
@@ -151,10 +158,13 @@ class LoadSender:
             world.brakings_from = world.braking_every
         return world
 
-    def _make(self, world: LoadWorld, frames: queue.Queue[Ready | None]) -> None:
+    def _make(self, world: LoadWorld, frames: Frames) -> None:
         """Encode frame after frame, a little ahead of the sending; in a thread of its own."""
-        for frame in world.due_frames():
-            frames.put(self._ready(frame))
+        try:
+            for frame in world.due_frames():
+                frames.put(self._ready(frame))
+        except Exception as error:  # noqa: BLE001 - raised by who sends them
+            frames.put(error)
         frames.put(None)
 
     def _ready(self, frame: Frame) -> Ready:
@@ -169,8 +179,11 @@ class LoadSender:
         sizes = np.array([message.n_rows for message in messages])[order]
         return Ready([ready[place] for place in order], np.cumsum(sizes), brakings(whole))
 
-    def _send_when_due(self, ready: Ready) -> None:
-        """Hand over each message at its time, never before."""
+    def _send_when_due(self, ready: Ready, give_up_ns: int) -> None:
+        """Hand over each message at its time, never before; none after `give_up_ns`.
+
+        A broker that stays away is waited for until then; what is not sent shows in the records.
+        """
         times = np.array([message.due_ns for _, message in ready.messages])
         first, before = 0, self._n_records
         while first < len(times):
@@ -181,7 +194,10 @@ class LoadSender:
                 self._progress()
                 continue
             self._lag_s = max(self._lag_s, (now_ns - times[first]) / NS_PER_S)
-            self._connections.wait_below(MAX_WAITING, lambda: False)
+            while not self._connections.wait_below(MAX_WAITING, self._is_progress_due):
+                self._progress()
+                if time.time_ns() >= give_up_ns:
+                    return
             self._connections.send(ready.messages[first:end])
             self._n_records = before + int(ready.records_until[end - 1])
             first = end
@@ -205,8 +221,11 @@ class LoadSender:
     def _topic(self, message: Any, codec: str) -> str:
         return str(Topic(self._plan.zone, message.kind, message.source_id, message.message, codec))
 
+    def _is_progress_due(self) -> bool:
+        return time.monotonic() >= self._told_s + PROGRESS_EVERY_S
+
     def _progress(self, *, is_last: bool = False) -> None:
-        if not is_last and time.monotonic() < self._told_s + PROGRESS_EVERY_S:
+        if not (is_last or self._is_progress_due()):
             return
         self._told_s = time.monotonic()
         fresh = LatencyHistogram()

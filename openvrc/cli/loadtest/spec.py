@@ -46,7 +46,11 @@ class LoadSpec:
                 f"{self.connections} connections for {self.processes} processes, expected at "
                 "least one each"
             )
-        self.schedule.share(1)
+        if self.schedule.share(self.processes).records < 1:
+            raise ValueError(
+                f"{self.schedule.records} records in all, expected at least one of each of "
+                f"{self.processes} processes: a higher rate or a longer time"
+            )
 
     @property
     def schedule(self) -> Schedule:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self
 
+from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.json_codec import JsonCodec
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.topics import PREFIX, Topic
 from openvrc.contracts.units import NS_PER_S
 from simulator.gmqtt_link import GmqttLink
+from simulator.link import Stopped
 from simulator.publisher import DRIVER_ID, announce_batch, tick_batch
 
 TICK_EVERY_S = 0.1
 BEHIND_S = 0.2
 """Ticks say that all records until then were sent: those of this moment are still on their way."""
-EDGE_WAIT_S = 10.0
+EDGE_WAIT_S = END_WAIT_S = 10.0
 
 
 class NoEdgeError(VrcError):
@@ -45,11 +48,12 @@ class ZoneClock:
         self._codec = JsonCodec()
         self._heard = threading.Event()
         self._ending = threading.Event()
+        self._give_up_s = float("inf")
         self._link = GmqttLink(
             broker_url,
             subscription=f"{PREFIX}/{zone}/edge/+/tick",
             on_message=self._on_tick,
-            is_stopped=lambda: False,
+            is_stopped=lambda: time.monotonic() > self._give_up_s,
         )
         self._thread = threading.Thread(target=self._tick_on, daemon=True)
 
@@ -75,9 +79,11 @@ class ZoneClock:
     ) -> None:
         self._ending.set()
         self._thread.join()
-        self._tick(time.time_ns())
-        self._announce("ended")
-        self._clear()
+        self._give_up_s = time.monotonic() + END_WAIT_S
+        with suppress(Stopped):  # the broker is away: the edge forgets a silent run by itself
+            self._tick(time.time_ns())
+            self._announce("ended")
+            self._clear()
         self._link.close()
 
     def _on_tick(self, _topic: str, payload: bytes) -> None:
@@ -102,8 +108,8 @@ class ZoneClock:
         batch = announce_batch(self._world, state, 1.0, zone_time_ns)  # type: ignore[arg-type]
         self._send(batch, retain=True)
 
-    def _send(self, batch: object, *, retain: bool = False) -> None:
-        stamped = batch.with_columns({"published_at_ns": time.time_ns()})  # type: ignore[attr-defined]
+    def _send(self, batch: Batch, *, retain: bool = False) -> None:
+        stamped = batch.with_columns({"published_at_ns": time.time_ns()})
         topic = Topic(self._world.zone, "zone", DRIVER_ID, stamped.message)
         self._link.publish(str(topic), self._codec.encode(stamped), retain=retain)
 

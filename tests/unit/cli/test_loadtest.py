@@ -91,6 +91,8 @@ def test_the_report_stands_alone_and_shows_names_as_text() -> None:
         ({"vehicles": 1500, "processes": 2}, "multiple of 1000"),
         ({"vehicles": 1000, "processes": 2, "connections": 1}, "at least one each"),
         ({"ramp_s": 60.0}, "expected time after it"),
+        ({"rate_hz": 1e-6}, "at least one of each"),
+        ({"steps": (0.0,)}, "at least one of each"),
     ],
 )
 def test_a_load_that_cannot_be_split_is_refused(changes: dict[str, float], said: str) -> None:

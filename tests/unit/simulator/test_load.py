@@ -48,6 +48,11 @@ def test_a_ramp_and_steps_take_the_time_they_are_given() -> None:
     assert halves.due_s(np.array([100])) == pytest.approx(schedule.due_s(np.array([200])))
 
 
+def test_records_beyond_a_rate_of_nothing_are_due_at_the_end() -> None:
+    schedule = schedule_of(100.0, 4.0, 0.0, [1.0, 0.0])
+    assert schedule.due_s(np.array([0, 199, 200, 5000])).tolist() == [0.0, 1.99, 2.0, 4.0]
+
+
 @pytest.mark.parametrize(("seconds", "ramp_s"), [(10.0, 10.0), (10.0, 12.0)])
 def test_a_ramp_that_leaves_no_time_is_refused(seconds: float, ramp_s: float) -> None:
     with pytest.raises(ValueError, match="expected time after it"):
