@@ -77,8 +77,8 @@ RELEASED = {
     "0003_views.sql": "8ddf4dc544259e54",
     "0004_minutes.sql": "919fff238922e39e",
     "0005_gbt32960.sql": "e3b2abd95bffa3a3",
-    "0008_alert_desk.sql": "69893699440ed08c",
-    "0009_gbt32960_drive.sql": "64e38e259c0333b0",
+    "0006_alert_desk.sql": "69893699440ed08c",
+    "0007_gbt32960_drive.sql": "64e38e259c0333b0",
 }
 """The first digits of their SHA-256. There are databases that have applied these files and would
 refuse changed ones: add a migration, and a line here."""
