@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,24 +62,14 @@ EXIT_THRESHOLD = 3
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report to this file")
 @click.option("--json", "as_json", is_flag=True, help="End with the result as one JSON object")
 def load(
-    vehicles: int,
-    rate_hz: float,
-    batch: int,
-    seconds: float,
-    ramp_s: float,
     steps: str,
-    codec: str,
-    qos: int,
-    connections: int,
-    processes: int,
-    zone: str,
     run_id: str | None,
-    seed: int,
     broker_url: str | None,
     broker_only: bool,
     slo: Path | None,
     report: Path | None,
     as_json: bool,
+    **numbers: Any,
 ) -> None:
     """Send a stated load, open loop: a record is due at its time whoever keeps up.
 
@@ -95,20 +86,10 @@ def load(
     try:
         spec = LoadSpec(
             run_id=run_id or f"load-{datetime.now(UTC):%Y%m%dT%H%M%S}",
-            zone=zone,
             broker_url=settings.broker_url,
-            vehicles=vehicles,
-            rate_hz=rate_hz,
-            batch=batch,
-            codec=codec,
-            qos=qos,
-            connections=connections,
-            processes=processes,
-            seconds=seconds,
-            ramp_s=ramp_s,
             steps=tuple(float(share) for share in steps.split(",") if share.strip()),
-            seed=seed,
             is_timed=not broker_only,
+            **numbers,  # the other options have the names of its fields
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

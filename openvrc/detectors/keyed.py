@@ -16,6 +16,8 @@ Spec = Mapping[str, tuple[Any, Any]]
 """Field name to (numpy dtype, value of a new key)."""
 
 _FIRST_CAPACITY = 64
+EVICT_SHARE = 8
+"""Forgetting costs, so it waits until one key in so many is to go."""
 
 
 class Keyed:
@@ -69,6 +71,13 @@ class Keyed:
             array = self._store[name]
             array[: len(keep)] = array[:n_keys][keep]
             array[len(keep) : n_keys] = fill
+
+    def evict_if_many(self, drop: npt.NDArray[np.bool_]) -> bool:
+        """`evict` once it is worth its cost; whether it was done. Only memory may depend on it."""
+        is_worth_it = bool(EVICT_SHARE * drop.sum() >= max(len(drop), 1))
+        if is_worth_it:
+            self.evict(drop)
+        return is_worth_it
 
     def _reserve(self, n_keys: int) -> None:
         for name, (dtype, fill) in self._spec.items():

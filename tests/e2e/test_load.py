@@ -12,7 +12,7 @@ import pytest
 from openvrc.cli.platform import Platform
 from tests.support.platform_runs import Vrc
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("load")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def test_a_load_is_accounted_to_the_last_record_and_timed_from_when_it_was_due(

@@ -20,7 +20,7 @@ from tests.support.cut_recordings import first_rows, first_seconds
 from tests.support.platform_runs import Vrc, all_alerts, analysed, drained_summary, identities
 from tests.support.shared_data import shared_data
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("main_job")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ZONE_SECONDS = "60"
 SPEED = "6"
@@ -203,7 +203,6 @@ def test_an_own_vehicle_plugs_in_with_one_script(platform: Platform, vrc: Vrc) -
     assert vehicle["speed_mps"] == 0.7
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_command_ends_with_its_summary(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "openvrc.cli.main", "demo", "--for", "30", "--json",
             "--broker", "amqtt", "--data-dir", str(tmp_path)]  # fmt: skip
@@ -217,7 +216,6 @@ def test_the_demo_command_ends_with_its_summary(tmp_path: Path) -> None:
     assert summary["latency_ms"]["stored"]["p99"] > 0
 
 
-@pytest.mark.xdist_group("demo")
 def test_a_demo_whose_edge_and_cloud_are_killed_goes_on_and_closes(tmp_path: Path) -> None:
     if shutil.which("ps") is None:
         pytest.skip("no ps on this machine to find the demo's children with")

@@ -18,7 +18,7 @@ from cloud.api import page
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
 from tests.support.town import Town
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.e2e]
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [

@@ -26,8 +26,6 @@ from cloud.store.migrate import migrate
 from openvrc.embedded.database import start_database
 from tests.support.grafana_rows import RUN, START, ZONE, fill
 
-pytestmark = pytest.mark.xdist_group("grafana")
-
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
 BOARDS: dict[str, dict[str, Any]] = {

@@ -31,7 +31,7 @@ from openvrc.contracts.geo import LocalFrame
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
-from openvrc.detectors.traffic._fleet import EVICT_SHARE, SegmentNumbers
+from openvrc.detectors.traffic._fleet import SegmentNumbers, ended_episodes
 from openvrc.detectors.traffic._lane_points import LanePoints
 from openvrc.detectors.traffic._rounds import rounds
 
@@ -119,18 +119,13 @@ class Misbehaviour:
         vehicles = state.vehicles
         if not len(vehicles):
             return state, []
-        is_open = vehicles["open_since_ns"] != ABSENT_I64
         end_ns = vehicles["guilty_ns"] + FORGIVEN_S * NS_PER_S
-        ended = np.flatnonzero(is_open & (end_ns <= watermark_ns))
-        findings = [
-            _finding(state, one, "clear", int(end_ns[one]))
-            for one in sorted(ended.tolist(), key=lambda one: (end_ns[one], vehicles.keys[one]))
-        ]
+        ended = ended_episodes(vehicles, end_ns, watermark_ns)
+        findings = [_finding(state, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
         gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
         gone &= vehicles["open_since_ns"] == ABSENT_I64
-        if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
-            vehicles.evict(gone)
+        vehicles.evict_if_many(gone)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:

@@ -26,8 +26,6 @@ DRIVEN_MPS = 2.0  # faster than this it is traffic; a car first seen parked is n
 IDLE_S = 60  # a pseudonym silent this long has gone or changed; what comes is a new track
 OPEN_IDLE_S = 600  # an episode waits longer for its vehicle: tunnels, lost radio
 
-EVICT_SHARE = 8  # once one in so many is gone
-
 NO_BLINKER, ONE_BLINKER, HAZARD = 0, 1, 2
 CLASSES = column_of("vehicle_state", "vehicle_class").values
 BUS_LIKE = np.isin(CLASSES, ("bus", "tram"))
@@ -193,13 +191,20 @@ def _move(fleet: Keyed, rows: Columns) -> None:
 
 
 def evict_idle(fleet: Keyed, buffer: SecondsBuffer, watermark_ns: int) -> None:
-    """Forget vehicles silent so long that whatever they say next begins a new track.
-
-    Only memory depends on when this happens, so it waits until it is worth its cost.
-    """
+    """Forget vehicles silent so long that whatever they say next begins a new track."""
     is_open = fleet["open_since_ns"] != ABSENT_I64
     limit_ns = np.where(is_open, OPEN_IDLE_S, IDLE_S) * NS_PER_S
-    gone = fleet["newest_ns"] < watermark_ns - limit_ns
-    if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
+    evict(fleet, buffer, fleet["newest_ns"] < watermark_ns - limit_ns)
+
+
+def evict(fleet: Keyed, buffer: SecondsBuffer, gone: NDArray[np.bool_]) -> None:
+    """Forget the vehicles where `gone` (n_vehicles,) is true, once they are many."""
+    if fleet.evict_if_many(gone):
         buffer.renumber(np.cumsum(~gone) - 1)
-        fleet.evict(gone)
+
+
+def ended_episodes(fleet: Keyed, end_ns: NDArray[np.int64], watermark_ns: int) -> list[int]:
+    """Vehicles whose open episode is over by `end_ns` (n_vehicles,), in the order of their ends."""
+    is_open = fleet["open_since_ns"] != ABSENT_I64
+    over = np.flatnonzero(is_open & (end_ns <= watermark_ns))
+    return sorted(over.tolist(), key=lambda one: (end_ns[one], fleet.keys[one]))

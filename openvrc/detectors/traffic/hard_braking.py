@@ -46,7 +46,6 @@ BASELINE_S = (0.5, 2.0)  # shorter is noise, longer averages a short braking awa
 RECENT_NS = int(BASELINE_S[1] * NS_PER_S)  # an older sample tells nothing about a braking
 CLEAR_AFTER_S = 3.0  # a driver who eases off for a moment is still in the same manoeuvre
 IDLE_S = 60.0
-EVICT_SHARE = 8  # forgetting costs, so it waits until one in so many is silent
 
 SPEC: Spec = {
     "newest_ns": (np.int64, ABSENT_I64),
@@ -112,8 +111,7 @@ class HardBraking:
         findings.sort(key=lambda finding: (finding.at_ns, finding.subject_id))
         idle_ns = watermark_ns - int(IDLE_S * NS_PER_S)
         gone = (vehicles["newest_ns"] < idle_ns) & (vehicles["since_ns"] == ABSENT_I64)
-        if EVICT_SHARE * gone.sum() >= max(len(gone), 1):
-            vehicles.evict(gone)
+        vehicles.evict_if_many(gone)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:

@@ -123,7 +123,7 @@ class SlowVehicle:
             findings += _look(state, road_map, second, rows)
             state.evaluated_s = second
         findings += _silenced(state, watermark_ns // NS_PER_S)
-        _evict(state, watermark_ns)
+        _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -285,16 +285,6 @@ def _finding(
         lon_deg=float(fleet["lon_deg"][one]),
         **more,
     )
-
-
-def _evict(state: State, watermark_ns: int) -> None:
-    """Forget who has been silent for long and has nothing open."""
-    fleet = state.fleet
-    limit_ns = np.where(fleet["open_since_ns"] != ABSENT_I64, _fleet.OPEN_IDLE_S, _fleet.IDLE_S)
-    gone = fleet["newest_ns"] < watermark_ns - limit_ns * NS_PER_S
-    if _fleet.EVICT_SHARE * gone.sum() >= max(len(gone), 1):
-        state.buffer.renumber(np.cumsum(~gone) - 1)
-        fleet.evict(gone)
 
 
 PLUGIN: Detector = SlowVehicle()

@@ -326,9 +326,7 @@ def _finding(
 def _evict(state: State, watermark_ns: int) -> None:
     """Forget who has not been slow for longer than two vehicles may lie apart."""
     gone = state.fleet["newest_ns"] < watermark_ns - (WITHIN_S + 60) * NS_PER_S
-    if _fleet.EVICT_SHARE * gone.sum() >= max(len(gone), 1):
-        state.buffer.renumber(np.cumsum(~gone) - 1)
-        state.fleet.evict(gone)
+    _fleet.evict(state.fleet, state.buffer, gone)
 
 
 PLUGIN: Detector = SuddenSlowdown()

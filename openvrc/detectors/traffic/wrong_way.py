@@ -107,18 +107,13 @@ class WrongWay:
         vehicles, road_map = state.vehicles, state.context.road_map
         if road_map is None or not len(vehicles):
             return state, []
-        is_open = vehicles["open_since_ns"] != ABSENT_I64
         end_ns = vehicles["last_ns"] + int(OVER_S * NS_PER_S)
-        ended = np.flatnonzero(is_open & (end_ns <= watermark_ns))
-        findings = [
-            _finding(state, road_map, one, "clear", int(end_ns[one]))
-            for one in sorted(ended.tolist(), key=lambda one: (end_ns[one], vehicles.keys[one]))
-        ]
+        ended = _fleet.ended_episodes(vehicles, end_ns, watermark_ns)
+        findings = [_finding(state, road_map, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
         gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
         gone &= vehicles["open_since_ns"] == ABSENT_I64
-        if _fleet.EVICT_SHARE * gone.sum() >= max(len(gone), 1):
-            vehicles.evict(gone)
+        vehicles.evict_if_many(gone)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:

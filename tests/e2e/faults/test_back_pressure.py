@@ -12,7 +12,7 @@ from openvrc.embedded.processes import free_port
 from tests.support.fault_ground import Edge, Ground, all_accounted, wait_for
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SMALL_SPOOL_BYTES = 100_000
 

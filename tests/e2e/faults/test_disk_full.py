@@ -18,7 +18,7 @@ from tests.support.fault_ground import (
 )
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SMALL_DISK_BYTES = 8_000_000
 FREE_BYTES = 300_000

@@ -16,7 +16,7 @@ from tests.support.fault_ground import (
 )
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 TIMES = 100
 
