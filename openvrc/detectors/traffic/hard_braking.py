@@ -54,6 +54,7 @@ SPEC: Spec = {
     "base_ns": (np.int64, ABSENT_I64),  # the sample that speed differences are taken from
     "base_mps": (np.float64, np.nan),
     "hard_ns": (np.int64, ABSENT_I64),  # last hard sample of the open episode
+    "heard_ns": (np.int64, ABSENT_I64),  # watermark when that sample came, if it came late
     "since_ns": (np.int64, ABSENT_I64),
     "worst_mps2": (np.float64, 0.0),
     "lat_deg": (np.float64, np.nan),
@@ -70,6 +71,7 @@ class State:
     vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
     segment_of: dict[str, str] = field(default_factory=dict)
     """Where on the map each open episode began, by vehicle."""
+    watermark_ns: int = ABSENT_I64
 
 
 class HardBraking:
@@ -104,9 +106,11 @@ class HardBraking:
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
         """End the episodes that have been calm, forget the silent."""
-        vehicles = state.vehicles
+        vehicles, state.watermark_ns = state.vehicles, watermark_ns
         is_open = vehicles["since_ns"] != ABSENT_I64
-        ended = np.flatnonzero(is_open & (_end_ns(vehicles["hard_ns"]) <= watermark_ns))
+        # A late braking is over long ago, but the rest of it may still be on its way.
+        hard_ns = np.maximum(vehicles["hard_ns"], vehicles["heard_ns"])
+        ended = np.flatnonzero(is_open & (_end_ns(hard_ns) <= watermark_ns))
         findings = [_clear(state, int(slot)) for slot in ended]
         findings.sort(key=lambda finding: (finding.at_ns, finding.subject_id))
         idle_ns = watermark_ns - int(IDLE_S * NS_PER_S)
@@ -120,13 +124,14 @@ class HardBraking:
             **state.vehicles.snapshot(),
             "open_vehicle": pack_words(list(state.segment_of)),
             "open_segment_id": pack_words(list(state.segment_of.values())),
+            "watermark_ns": np.array([state.watermark_ns]),
         }
 
     def restore(self, context: Context, arrays: Arrays) -> State:  # noqa: ARG002
         """The state that `snapshot` wrote."""
         vehicles = Keyed.restore(SPEC, arrays)
         words = arrays["open_vehicle"].tolist(), arrays["open_segment_id"].tolist()
-        return State(vehicles, dict(zip(*words, strict=True)))
+        return State(vehicles, dict(zip(*words, strict=True)), int(arrays["watermark_ns"][0]))
 
 
 def _rows(state: State, batch: Batch) -> Rows:
@@ -201,13 +206,15 @@ def _braked(state: State, batch: Batch, rows: Rows, row: int) -> list[Finding]:
     if is_open and at_ns >= _end_ns(int(vehicles["hard_ns"][slot])):
         findings.append(_clear(state, slot))
         is_open = False
+    is_late = bool(rows["lateness"][row] & LATE_IN_ZONE)
+    vehicles["heard_ns"][slot] = state.watermark_ns if is_late else ABSENT_I64
     worst_mps2 = float(vehicles["worst_mps2"][slot]) if is_open else 0.0
     if is_open and accel_mps2 >= worst_mps2:
         vehicles["hard_ns"][slot] = max(at_ns, int(vehicles["hard_ns"][slot]))
         return findings
     if not is_open:
         vehicles["since_ns"][slot] = vehicles["hard_ns"][slot] = at_ns
-        vehicles["is_late"][slot] = bool(rows["lateness"][row] & LATE_IN_ZONE)
+        vehicles["is_late"][slot] = is_late
         segment_id = batch.dictionary("segment_id")[batch.codes("segment_id")[row]]
         state.segment_of[vehicles.keys[slot]] = segment_id
     vehicles["hard_ns"][slot] = max(at_ns, int(vehicles["hard_ns"][slot]))

@@ -135,6 +135,20 @@ def test_a_late_row_gives_a_late_finding() -> None:
     assert findings[0].at_ns == late["sampled_at_ns"]
 
 
+def test_a_late_braking_that_comes_in_parts_is_one() -> None:
+    late = [row("v", 3.0 + n, 0.0, 15.0, accel_long_mps2=-7.0, lateness=3) for n in range(2)]
+    state, findings = PLUGIN.initial(context()), []
+    for n, part in enumerate([[row("v", 900.0, 0.0, 15.0)], *[[one] for one in late], [], []]):
+        if part:
+            state, found = PLUGIN.update(state, batch_of(part))
+            findings += found
+        state = PLUGIN.restore(context(), PLUGIN.snapshot(state))
+        state, found = PLUGIN.advance(state, START_NS + (900 + 2 * n) * NS_PER_S)
+        findings += found
+    assert [f.phase for f in findings] == ["raise", "clear"]
+    assert findings[1].at_ns == late[1]["sampled_at_ns"] + 3 * NS_PER_S
+
+
 def test_a_row_without_a_position_still_counts() -> None:
     nowhere = {"lat_deg": None, "lon_deg": None, "segment_id": ""}
     raised = found([r | nowhere for r in braking(6.0)])[0]
