@@ -173,4 +173,5 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
             lambda: stats().detector_failures,
         ),
     }
-    return CloudCollector(counter, accounting, gauges)
+    others = [] if parts.notifier is None else [parts.notifier.figures.families]
+    return CloudCollector(counter, accounting, gauges, others)

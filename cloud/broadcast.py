@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -34,9 +35,13 @@ ROUND_S = 0.25
 KPI_EVERY_ROUNDS = 4
 RATE_OVER_S = 5.0
 """Records a second are averaged over this: long enough to bridge group commits and back-off."""
-EXACT_SENDERS = 1000
+EXACT_SENDERS = 300
+"""Up to so many senders their accounts are added up exactly; the sum of more is one pass."""
 ACCOUNT_EVERY_S = 2.0
 """Sums come from the database; this is how often it is asked, however many pages look."""
+ACCOUNT_MAX_EVERY_S = 30.0
+ACCOUNT_SHARE = 0.05
+"""Of the time at most goes into sums for pages: where they are dear they are asked less often."""
 SNAPSHOT_ALERTS = 500
 
 STATE_EVENTS = {
@@ -44,7 +49,17 @@ STATE_EVENTS = {
     "signal_state": "signals",
     "rsu_status": "rsus",
     "charger_state": "chargers",
+    "road_event": "road_events",
 }
+
+
+@dataclass(frozen=True)
+class _KnownAccount:
+    account: present.Json
+    due_s: float
+    """Not read again before, in s of the monotonic clock."""
+    has_many: bool
+    """More senders than are added up one by one; senders of a run do not become fewer."""
 
 
 class Broadcaster:
@@ -54,10 +69,12 @@ class Broadcaster:
         self._parts = parts
         self._loop: asyncio.AbstractEventLoop | None = None
         self._counted: dict[RunKey, deque[tuple[float, int]]] = {}
-        self._accounts: dict[RunKey, tuple[float, present.Json]] = {}
+        self._accounts: dict[RunKey, _KnownAccount] = {}
+        self._touched: set[RunKey] = set()
 
-    def on_commit(self, _batches: Sequence[Batch], transitions: Sequence[AlertTransition]) -> None:
+    def on_commit(self, batches: Sequence[Batch], transitions: Sequence[AlertTransition]) -> None:
         """A subscriber of the pipeline: called in its thread."""
+        self._touched.update((batch.zone, batch.run_id) for batch in batches)
         if transitions and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._publish_alerts, list(transitions))
 
@@ -166,23 +183,30 @@ class Broadcaster:
     async def _account(self, run: RunLatest) -> present.Json:
         key, now_s = (run.zone, run.run_id), time.monotonic()
         known = self._accounts.get(key)
-        if known is not None and now_s - known[0] < ACCOUNT_EVERY_S:
-            return known[1]
+        if known is not None and (now_s < known.due_s or key not in self._touched):
+            return known.account
+        self._touched.discard(key)  # what is committed from here on is read the next time
         try:
-            account = await run_in_threadpool(self._read_account, key)
+            self._accounts[key] = await run_in_threadpool(self._read_account, key, known)
         except ProblemError:
-            return known[1] if known else {}
-        self._accounts[key] = (now_s, account)
-        return account
+            self._touched.add(key)
+            return known.account if known else {}
+        return self._accounts[key].account
 
-    def _read_account(self, key: RunKey) -> present.Json:
+    def _read_account(self, key: RunKey, known: _KnownAccount | None) -> _KnownAccount:
+        began_s = time.monotonic()
+        has_many = known is not None and known.has_many
         with self._parts.database() as connection:
             counts = self._parts.pipeline.counts
             # Exact for a page of senders, one pass over the tables for more.
             found = reads.accounting(
-                connection, counts, zone=key[0], run_id=key[1], limit=EXACT_SENDERS
-            )
-        return present.account(found.totals)
+                connection, counts, zone=key[0], run_id=key[1],
+                limit=1 if has_many else EXACT_SENDERS,
+            )  # fmt: skip
+        every_s = (time.monotonic() - began_s) / ACCOUNT_SHARE
+        every_s = min(max(ACCOUNT_EVERY_S, every_s), ACCOUNT_MAX_EVERY_S)
+        is_page = found.next_after is not None
+        return _KnownAccount(present.account(found.totals), began_s + every_s, has_many or is_page)
 
     def _open_alerts(
         self, zone: str | None, run_id: str | None, runs: list[RunLatest]

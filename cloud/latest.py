@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cloud.latest_objects import ObjectTable
 from cloud.latest_tables import Record, RecordTable, VehicleTable
 from cloud.snapshot import pack_snapshot, unpack_snapshot
 from openvrc.contracts.batch import Batch
@@ -31,6 +32,9 @@ LIVE_RUN = "live"
 KEPT_RUNS = 20
 """Ended runs whose latest values stay in memory, so that a day of replays cannot fill it; older
 ones are asked from the database."""
+
+MOST_EVENTS = 1_000
+"""Road events of a run that are kept: each has an id of its own, so they would fill memory."""
 
 _ZIP = b"PK"
 _NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
@@ -53,6 +57,7 @@ def rank_of_window(state: Record) -> tuple[bool, int, int]:
 
 def _record_tables() -> dict[str, RecordTable]:
     tables = {name: RecordTable(lambda r: r["subject_id"], _by_time) for name in _BY_SUBJECT}
+    tables["road_event"] = RecordTable(lambda r: r["subject_id"], _by_time, most=MOST_EVENTS)
     windows = RecordTable(lambda r: (r["subject_id"], r["window_s"]), rank_of_window)
     return tables | {"segment_state": windows}
 
@@ -72,6 +77,7 @@ class RunLatest:
     records: int = 0
     """Numbered records folded since the service started (for a rate)."""
     vehicles: VehicleTable = field(default_factory=VehicleTable)
+    objects: ObjectTable = field(default_factory=ObjectTable)
     tables: dict[str, RecordTable] = field(default_factory=_record_tables)
 
     @property
@@ -189,6 +195,8 @@ class Latest:
             run.vehicles.fold(batch)
         elif batch.message == "battery_state":
             run.vehicles.fold_battery(batch)
+        elif batch.message == "rsu_objects":
+            run.objects.fold(batch)
         elif batch.message == "tick":
             _fold_tick(run, batch)
         elif batch.message == "zone_announce":
@@ -214,6 +222,7 @@ def _fold_tick(run: RunLatest, batch: Batch) -> None:
     run.zone_time_ns = max(run.zone_time_ns, int(batch.column("sampled_at_ns").max()))
     run.watermark_ns = max(run.watermark_ns, int(batch.column("watermark_ns").max()))
     run.vehicles.forget_pseudonyms(run.zone_time_ns)
+    run.objects.forget(run.zone_time_ns)
 
 
 def _newest_on_time_ns(run: RunLatest, batch: Batch) -> int:

@@ -277,10 +277,20 @@ def _of_texts(arrays: Arrays) -> Arrays:
 
 
 class RecordTable:
-    """The newest record by key, for messages of which there are few (signals, segments, RSUs)."""
+    """The newest record by key, for messages of which there are few (signals, segments, RSUs).
 
-    def __init__(self, key: Callable[[Record], Hashable], rank: Callable[[Record], Any]) -> None:
+    With `most` only about so many of the highest rank are kept.
+    """
+
+    def __init__(
+        self,
+        key: Callable[[Record], Hashable],
+        rank: Callable[[Record], Any],
+        *,
+        most: int | None = None,
+    ) -> None:
         self._key = key
+        self._most = most
         self._rank = rank
         self.records: dict[Hashable, Record] = {}
         self._changed: dict[Hashable, None] = {}
@@ -293,6 +303,13 @@ class RecordTable:
             if known is None or self._rank(record) > self._rank(known):
                 self.records[key] = record
                 self._changed[key] = None
+        if self._most is not None and len(self.records) > 2 * self._most:  # seldom, then
+            self._keep_newest(self._most)
+
+    def _keep_newest(self, most: int) -> None:
+        ranked = sorted(self.records.items(), key=lambda item: self._rank(item[1]))
+        self.records = dict(ranked[-most:])
+        self._changed = {key: None for key in self._changed if key in self.records}
 
     def take_changed(self) -> list[Record]:
         """Records that changed since the last call: conflated, so bounded by the table."""

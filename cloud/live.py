@@ -7,7 +7,8 @@ Nothing is sent before the first viewport message.
 
 Client to server, JSON text: `{"zone":..,"run":..,"bounds":[west,south,east,north]}`,
 `{"ack": frame number}`, `{"who": slot}`. Server to client: binary frames (live_frame.py), and text
-`{"who": slot, "vehicle": {...}}`.
+`{"who": slot, "vehicle": {...}}`, of a perceived road user `{"who": slot, "vehicle": null,
+"object": {...}}`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ SILENT_S = 15.0
 MAX_TEXT_BYTES = 4096
 
 
+Stamp = tuple[int, int, int]
+"""Versions of vehicles and objects, and zone time: a picture of the same stamp is the same."""
+
+
 class LiveProtocolError(Exception):
     """A client's message that makes no sense; says what was expected."""
 
@@ -42,16 +47,16 @@ class PositionsCache:
 
     def __init__(self, latest: Callable[[], Latest]) -> None:
         self._latest = latest
-        self._made: dict[RunKey, tuple[tuple[int, int], Positions]] = {}
+        self._made: dict[RunKey, tuple[Stamp, Positions]] = {}
 
-    def get(self, zone: str, run_id: str) -> tuple[tuple[int, int], Positions] | None:
+    def get(self, zone: str, run_id: str) -> tuple[Stamp, Positions] | None:
         """The state's stamp and its rows; an empty `run_id` means the zone's newest run."""
         latest = self._latest()
         run = latest.runs.get((zone, run_id)) if run_id else latest.newest_run(zone)
         if run is None:
             return None
         key = (run.zone, run.run_id)
-        stamp = (run.vehicles.version, run.zone_time_ns)
+        stamp = (run.vehicles.version, run.objects.version, run.zone_time_ns)
         made = self._made.get(key)
         if made is None or made[0] != stamp:
             self._made = {k: v for k, v in self._made.items() if k in latest.runs}

@@ -4,19 +4,23 @@ Header, 32 B: magic `VRCL`, version u8, kind u8, 2 B zero, n u32, frame number u
 server time f64 (ms, UTC epoch), origin x and y u32.
 Vehicle, 16 B: slot u32, x u32, y u32 (Web Mercator of WGS-84 in 2^-32 of the world, 9 mm at the
 equator, y downwards), heading u16 (2^16 a turn, 0 north, clockwise), speed u8 (km/h, 255 absent),
-flags u8 (bits 0-3 class, 15 unknown; bit 4 brake; bit 5 heading absent).
+flags u8 (bits 0-3 class, 15 unknown; bit 4 brake; bit 5 heading absent; bit 6 perceived by the
+road and not connected, its slot counted from OBJECT_SLOTS).
 A frame is a full snapshot of the viewport: a lost one heals with the next.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cloud.latest import RunLatest
+from cloud.latest_objects import are_connected
 
 MAGIC = b"VRCL"
 VERSION = 1
@@ -38,6 +42,9 @@ MAX_LAT_DEG = 85.05112878
 CLASS_UNKNOWN = 15
 FLAG_BRAKE = 1 << 4
 FLAG_NO_HEADING = 1 << 5
+FLAG_PERCEIVED = 1 << 6
+OBJECT_SLOTS = 1 << 31
+"""Slots from here on are of perceived road users; vehicles never reach so far."""
 SPEED_ABSENT_KMH = 255
 KMH_PER_MPS = 3.6
 
@@ -78,11 +85,28 @@ class Positions:
 
 
 def positions_of(run: RunLatest) -> Positions:
-    """Wire rows of the vehicles of a run that still report."""
-    table = run.vehicles
-    slots = table.present(run.zone_time_ns)
+    """Wire rows of the vehicles that still report, then of who else is seen on the road."""
+    slots = run.vehicles.present(run.zone_time_ns)
+    vehicles = {name: values[slots] for name, values in run.vehicles.columns.items()}
+    rows = _rows(vehicles, slots, vehicles["vehicle_class"])
+    rows["flags"] |= np.where(vehicles["brake_on"] == 1, FLAG_BRAKE, 0).astype(np.uint8)
+    seen = run.objects.present(run.zone_time_ns)
+    if not len(seen):
+        return Positions(rows)
+    objects = {name: values[seen] for name, values in run.objects.columns.items()}
+    alone = ~are_connected(objects, vehicles)
+    objects = {name: values[alone] for name, values in objects.items()}
+    others = _rows(objects, seen[alone] + OBJECT_SLOTS, objects["object_class"])
+    others["flags"] |= FLAG_PERCEIVED
+    return Positions(np.concatenate([rows, others]))
+
+
+def _rows(
+    column: Mapping[str, npt.NDArray[Any]],
+    slots: npt.NDArray[np.int64],
+    kinds: npt.NDArray[np.int8],
+) -> npt.NDArray[np.void]:
     rows = np.zeros(len(slots), VEHICLE)
-    column = {name: values[slots] for name, values in table.columns.items()}
     heading, speed = column["heading_deg"], column["speed_mps"]
     rows["slot"] = slots
     rows["x"], rows["y"] = mercator(column["lat_deg"], column["lon_deg"])
@@ -90,10 +114,9 @@ def positions_of(run: RunLatest) -> Positions:
     rows["heading"] = np.rint(turn * 2**16).astype(np.int64) & 0xFFFF
     kmh = np.clip(np.rint(speed * KMH_PER_MPS), 0, SPEED_ABSENT_KMH - 1)
     rows["speed_kmh"] = np.where(np.isnan(speed), SPEED_ABSENT_KMH, np.nan_to_num(kmh))
-    flags = np.where(column["vehicle_class"] < 0, CLASS_UNKNOWN, column["vehicle_class"])
-    flags = flags | np.where(column["brake_on"] == 1, FLAG_BRAKE, 0)
+    flags = np.where(kinds < 0, CLASS_UNKNOWN, kinds)
     rows["flags"] = flags | np.where(np.isnan(heading), FLAG_NO_HEADING, 0)
-    return Positions(rows)
+    return rows
 
 
 def encode(

@@ -77,10 +77,12 @@ class CloudCollector(Collector):
         counter: CommitCounter,
         accounting: Callable[[], Accounting | None],
         gauges: dict[str, tuple[str, Callable[[], float]]],
+        others: Sequence[Callable[[], Iterator[Metric]]] = (),
     ) -> None:
         self._counter = counter
         self._accounting = accounting
         self._gauges = gauges
+        self._others = others
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -90,6 +92,8 @@ class CloudCollector(Collector):
             yield from account_families(found)
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
+        for families in self._others:
+            yield from families()
 
     def _commits(self) -> Iterator[Metric]:
         stored = CounterMetricFamily(

@@ -27,6 +27,7 @@ MOST_SAMPLES = 200_000
 """Four megabytes on the wire, two seconds of the database."""
 MOST_ROWS = 50_000
 SEGMENTS_WITHIN_S, SIGNALS_WITHIN_S, RSUS_WITHIN_S = 150.0, 15.0, 120.0
+CHARGERS_WITHIN_S, EVENTS_WITHIN_S = 600.0, 900.0
 """How far back the newest state may lie: longer than each sender's own rhythm."""
 
 OneZone = Annotated[str, Query(alias="zone", pattern=TOPIC_ID_PATTERN, description="Zone")]
@@ -69,13 +70,15 @@ def positions(
     return Response(encode_past(rows), media_type=OCTETS)
 
 
-@router.get("/v1/past/state", summary="Roads, signals and roadside units at a moment")
+@router.get("/v1/past/state", summary="Roads, signals and what stands beside them at a moment")
 def state(parts: Parts, _caller: Viewer, zone: OneZone, run: OneRun, at_ns: At) -> dict[str, Any]:
     """What was newest then, by event time, in the shape of the stream's snapshot."""
     wanted = {
         "segments": ("segment_state", SEGMENTS_WITHIN_S),
         "signals": ("signal_state", SIGNALS_WITHIN_S),
         "rsus": ("rsu_status", RSUS_WITHIN_S),
+        "chargers": ("charger_state", CHARGERS_WITHIN_S),
+        "road_events": ("road_event", EVENTS_WITHIN_S),
     }
     with parts.database() as connection:
         found = {

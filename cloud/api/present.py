@@ -229,6 +229,25 @@ def vehicle(run: RunLatest, slot: int, *, is_present: bool) -> Json:
     }
 
 
+def perceived(run: RunLatest, slot: int) -> Json | None:
+    """A road user that a roadside unit sees; None where the track has ended."""
+    table = run.objects
+    track = table.track(slot)
+    if track is None:
+        return None
+    value = {name: column[slot].item() for name, column in table.columns.items()}
+    code = int(value["object_class"])
+    names = column_of("rsu_objects", "object_class").values
+    return {
+        "source_id": track[0],
+        "object_id": track[1],
+        "sampled_at": at(value["sampled_at_ns"]),
+        "object_class": None if code < 0 else names[code],
+        "speed_mps": _number(value["speed_mps"], 2),
+        "confidence_ratio": _number(value["confidence_ratio"], 2),
+    }
+
+
 def _number(value: float, digits: int) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
 

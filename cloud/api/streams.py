@@ -20,6 +20,7 @@ from cloud.api.parts import CloudParts, Parts, Viewer, caller_of, parts_of
 from cloud.api.problems import ProblemError
 from cloud.broadcast import Broadcaster
 from cloud.live import FRAME_EVERY_S, LiveClient, LiveProtocolError
+from cloud.live_frame import OBJECT_SLOTS
 from cloud.stream import StreamFullError
 
 log = logging.getLogger(__name__)
@@ -48,10 +49,11 @@ async def stream(
         str | None, Header(max_length=100, description="Sent by browsers that reconnect")
     ] = None,
 ) -> StreamingResponse:
-    """Events `snapshot`, `alert`, `segments`, `signals`, `rsus`, `chargers`, `kpi`, `runs`.
+    """Events `snapshot`, `alert`, `kpi`, `runs`, and by kind of state: `segments`, `signals` etc.
 
-    The first event is a `snapshot`, also after a reconnect with any `Last-Event-ID` and whenever
-    this client was too slow: apply it in place of everything known. Comments are heartbeats.
+    States are `segments`, `signals`, `rsus`, `chargers`, `road_events`. The first event is a
+    `snapshot`, also after a reconnect with any `Last-Event-ID` and whenever this client was too
+    slow: apply it in place of everything known. Comments are heartbeats.
     """
     del last_event_id  # whatever was missed, the snapshot holds it
     try:
@@ -132,6 +134,9 @@ def _who(parts: CloudParts, client: LiveClient, slot: int) -> present.Json:
         run = parts.latest.runs.get((client.zone, client.run_id)) or parts.latest.newest_run(
             client.zone
         )
+        if run is not None and slot >= OBJECT_SLOTS:
+            seen = present.perceived(run, slot - OBJECT_SLOTS)
+            return {"who": slot, "vehicle": None, "object": seen}
         if run is None or not run.vehicles.vehicle_id(slot):
             return {"who": slot, "vehicle": None}
         return {"who": slot, "vehicle": present.vehicle(run, slot, is_present=True)}

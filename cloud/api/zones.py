@@ -1,4 +1,4 @@
-"""/v1/zones, /v1/rsus, /v1/signals, /v1/chargers: what stands in a zone and what runs there."""
+"""/v1/zones, /v1/rsus, /v1/signals, ...: what stands in a zone and what runs there."""
 
 from __future__ import annotations
 
@@ -64,6 +64,14 @@ def signals(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None) -
 def chargers(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None) -> dict[str, Any]:
     """Connectors of charging and swap stations."""
     return _latest_records(parts, "charger_state", zone, run)
+
+
+@router.get("/v1/road-events", summary="Events on the road")
+def road_events(
+    parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None
+) -> dict[str, Any]:
+    """What roadside units and edges announce: roadworks, obstacles, closed lanes, warnings."""
+    return _latest_records(parts, "road_event", zone, run)
 
 
 def _latest_records(

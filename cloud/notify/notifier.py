@@ -1,8 +1,8 @@
 """From committed alerts to channels: a thread that decides, one thread a channel that sends.
 
 The pipeline's subscriber only puts alerts into a bounded queue; a channel that is slow or away
-holds up nobody but itself. Every attempt is written down. What does not go out after MAX_ATTEMPTS,
-or what a channel's queue has no room for, is written down as failed or dropped: the alert stays
+holds up nobody but itself. Every attempt is written down and counted. What does not go out after
+MAX_ATTEMPTS, or what a queue has no room for, is written down as failed or dropped: the alert stays
 open on the page, and routes repeat it.
 """
 
@@ -30,6 +30,7 @@ from cloud.notify.base import (
     RetryableError,
 )
 from cloud.notify.config import ChannelConfig, NotifyConfig, read_config
+from cloud.notify.figures import Figures
 from cloud.notify.routing import RANK, Notice, Router, Silence
 from cloud.store import notices, reads
 from cloud.store.reads import Connection
@@ -62,6 +63,7 @@ class Notifier:
     def __init__(
         self, config: NotifyConfig, channels: Mapping[str, Channel], connect: Connect
     ) -> None:
+        self.figures = Figures()
         self._connect = connect
         self._router = Router(config)
         self._taken: queue.Queue[dict[str, Any]] = queue.Queue(QUEUED_ALERTS)
@@ -83,7 +85,7 @@ class Notifier:
         try:
             self._taken.put_nowait(dict(alert))
         except queue.Full:
-            log.error("notifications: %d alerts wait, one is left out", QUEUED_ALERTS)
+            self.figures.leave_out(alert)
 
     def start(self) -> None:
         """Begin; open alerts of before count as told."""
@@ -108,10 +110,20 @@ class Notifier:
                 log.exception("a round of the notifier failed")
 
     def _round(self, now_s: float) -> None:
+        self._tell_left_out()
         while not self._taken.empty():
             self._router.take(_with_snooze(self._taken.get_nowait()), now_s)
         for notice in self._router.advance(now_s, self._silences_at(now_s)):
             self._hand_over(notice, now_s)
+
+    def _tell_left_out(self) -> None:
+        n, alerts = self.figures.take_left_out()
+        if not n:
+            return
+        log.error("notifications: %d alerts waited already, %d were left out", QUEUED_ALERTS, n)
+        worst_first = sorted(alerts, key=lambda alert: -RANK[alert["severity"]])
+        told = Notification(uuid.uuid4().hex, "raised", "", tuple(worst_first), time.time())
+        self._write("", told, 0, "dropped", f"{QUEUED_ALERTS} alerts wait, {n} are left out")
 
     def _hand_over(self, notice: Notice, now_s: float) -> None:
         for name in notice.channels:
@@ -146,6 +158,7 @@ class Notifier:
     def _write(
         self, channel: str, told: Notification, attempt: int, outcome: str, detail: str
     ) -> None:
+        self.figures.attempted(channel, outcome)
         facts = {
             "route": told.route, "channel": channel, "event": told.event,
             "alert_ids": [alert["id"] for alert in told.alerts],

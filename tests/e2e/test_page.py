@@ -16,7 +16,7 @@ import pytest
 
 from cloud.api import page
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
-from tests.support.town import Town
+from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town
 
 pytestmark = [pytest.mark.e2e]
 
@@ -30,6 +30,16 @@ WIDTH_PX, HEIGHT_PX = 1024, 560  # small: every pixel of the map is drawn by the
 WAIT_MS = 20_000
 XSS = "<img src=x onerror=alert(1)>"
 ALL_HERE = "window.openvrc.map.vehicles.n === 49"
+PEOPLE = f"{LON_DEG},{LAT_DEG},16"
+PLACE_OF_WALKER = """(() => {
+  const { map } = window.openvrc;
+  const slot = map.vehicles.slots.find((s) => s >= 2 ** 31);
+  if (slot === undefined) return null;
+  const [x, y] = map.vehicles.placeOf(slot, performance.now());
+  const view = map.view(), scale = 512 * 2 ** view.zoom;
+  return { x: (x - view.centreX) * scale + view.width / 2,
+           y: (y - view.centreY) * scale + view.height / 2 };
+})()"""
 STOPPED = "Stopped vehicle"
 LEAPS = "Implausible sender"  # the town's cars come back where they began
 STANDS_BY_S, HOT_BY_S = 22, 42
@@ -252,6 +262,30 @@ def test_the_desk_shows_evidence_and_history_and_takes_what_people_do(
     tab.locator('[data-filter="kind"]').select_option("platform")
     tab.get_by_text("No alert fits these filters.").wait_for()
     assert rows.count() == 1  # the one that says so
+
+
+def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    other = Driver(driver.cloud, Town(zone="junction", run_id="junction-1"))
+    driver.cloud.send([other.town.announce()])
+    other.send(5)
+    driver.cloud.send(other.town.roadside(4))
+    tab = open_page(f"/#zone=junction&at={PEOPLE}")
+    # Three people on foot; the car that the unit sees too is connected and stands there once.
+    seen = "window.openvrc.map.vehicles.slots.filter((slot) => slot >= 2 ** 31).length"
+    until(tab, f"{seen} === {len(WALKERS_M)}", "who is not connected")
+    tab.locator(".event-pin b", has_text="roadworks").wait_for()
+    tab.locator(".station-pin span", has_text="2/3 · 70 kW").wait_for()
+    at = until(tab, PLACE_OF_WALKER, "a person on foot")
+    tab.locator(".map .maplibregl-canvas").hover(position=at)
+    tab.locator("#tip", has_text="seen by rsu-market, track walker-").wait_for()
+    tab.locator(".legend summary").click()
+    tab.locator('[data-switch="perceived"]').uncheck()
+    tab.locator('[data-switch="events"]').uncheck()
+    tab.locator(".event-pin b").wait_for(state="hidden")
+    until(tab, f"{seen} === 0", "connected vehicles alone")
+    assert "off=perceived%2Cevents" in tab.url
 
 
 @pytest.mark.slow

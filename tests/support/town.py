@@ -26,6 +26,8 @@ LANE_M = 3.2
 ARMS = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
 OPPOSITE = {"north": "south", "east": "west", "south": "north", "west": "east"}
 JUNCTION_M = 14.0
+WALKERS_M = ((-16.0, 30.0), (-16.0, -24.0), (17.0, 40.0))
+"""People on foot that a roadside unit sees, east and north of the middle."""
 
 
 def road_map() -> RoadMap:
@@ -276,6 +278,35 @@ class Town:
             range_m=[200.0, 120.0],
             health=["ok", "degraded"],
         )
+
+    def roadside(self, second: float) -> list[Batch]:
+        """What else the road sees and says: people on foot, roadworks, chargers."""
+        at_ns = self.start_ns + round(second * NS_PER_S)
+        places = [self._frame.to_lat_lon_deg(x, y) for x, y in WALKERS_M]
+        car = self._car(0, second)  # seen too, and connected: shown once
+        seen = self.batch(
+            "rsu_objects", len(places) + 1, second,
+            source_id="rsu-market",
+            subject_id=[*(f"walker-{i}" for i in range(len(places))), "of-car-0"],
+            object_class=["pedestrian"] * len(places) + ["car"],
+            lat_deg=[*(float(lat) for lat, _ in places), car["lat_deg"]],
+            lon_deg=[*(float(lon) for _, lon in places), car["lon_deg"]],
+            speed_mps=1.4, heading_deg=90.0, confidence_ratio=0.9, sensor="camera",
+        )  # fmt: skip
+        lat_deg, lon_deg = map(float, self._frame.to_lat_lon_deg(120.0, 0.0))
+        works = self.batch(
+            "road_event", 1, second, source_id="rsu-market", subject_id="works-1",
+            kind="roadworks", lat_deg=lat_deg, lon_deg=lon_deg, radius_m=25.0,
+            cause="Water main", valid_to_ns=at_ns + 600 * NS_PER_S, advised_speed_mps=8.33,
+        )  # fmt: skip
+        lat_deg, lon_deg = map(float, self._frame.to_lat_lon_deg(60.0, -60.0))
+        chargers = self.batch(
+            "charger_state", 3, second, source_id="station-1",
+            subject_id=[f"station-1:{i}" for i in range(3)], station_id="station-1",
+            lat_deg=lat_deg, lon_deg=lon_deg, state=["charging", "charging", "available"],
+            power_w=[48_000.0, 22_000.0, 0.0],
+        )  # fmt: skip
+        return [seen, works, chargers]
 
     def windows(self, second: float) -> Batch:
         """A 10 s window of every arm, with its cars' speeds."""

@@ -11,7 +11,7 @@ import { byId, el, setText } from "./lib/dom";
 import { ms } from "./lib/format";
 import { icon } from "./lib/icons";
 import { language, t } from "./lib/i18n";
-import type { Alert, Kpi, Page, RunSnapshot, Snapshot, Vehicle, ZoneMap, ZoneRow } from "./lib/types";
+import type { Alert, Kpi, Page, Perceived, RunSnapshot, Snapshot, Vehicle, ZoneMap, ZoneRow } from "./lib/types";
 import { EventFeed, PositionFeed, type EventName, type LinkState } from "./live/feed";
 import { VehicleCard } from "./map/card";
 import { MapView, Roads } from "./map/map_view";
@@ -37,7 +37,7 @@ new Kpis(byId("kpis"), app);
 const panel = new AlertPanel(byId("aside"), app, openAlert);
 const empty = el("div", { id: "empty", class: "empty", hidden: true });
 
-let hovered: { px: number; py: number; slot: number; lines: (facts: Vehicle | null) => (string | null)[]; facts: Vehicle | null } | null = null;
+let hovered: { px: number; py: number; slot: number; lines: (facts: Vehicle | null, seen?: Perceived | null) => (string | null)[] } | null = null;
 const tip = new Tip();
 let mapVersion: string | null | undefined;
 
@@ -78,7 +78,7 @@ const events = new EventFeed({
 });
 const positions = new PositionFeed({
   onState: (state) => setLink("positions", state),
-  onWho: (slot, vehicle) => who(slot, vehicle),
+  onWho: who,
   onFrame: (frame) => {
     if (!app.isPast) map.takeFrame(frame, performance.now());
   },
@@ -91,6 +91,7 @@ const handlers: { [name in EventName]: (data: never) => void } = {
   signals: ({ items }: Pick<Page<never>, "items">) => app.live.take("signals", items),
   rsus: ({ items }: Pick<Page<never>, "items">) => app.live.take("rsus", items),
   chargers: ({ items }: Pick<Page<never>, "items">) => app.live.take("chargers", items),
+  road_events: ({ items }: Pick<Page<never>, "items">) => app.live.take("road_events", items),
   kpi: takeKpi,
   runs: () => void refreshZones().catch(() => {}),
 };
@@ -117,6 +118,7 @@ async function takeSnapshot({ runs, alerts }: Snapshot): Promise<void> {
   live.take("signals", run?.signals ?? [], true);
   live.take("rsus", run?.rsus ?? [], true);
   live.take("chargers", run?.chargers ?? [], true);
+  live.take("road_events", run?.road_events ?? [], true);
   live.replaceAlerts(alerts);
   if (!run) return;
   takeKpi(run.kpi);
@@ -201,8 +203,8 @@ function hover(px: number | null, py: number): void {
   if (px === null) return tip.hide();
   const item = map.vehicles.at(map.view(), px, py, performance.now());
   if (item) {
-    const lines = (facts: Vehicle | null): (string | null)[] => vehicleLines(item, facts);
-    hovered = { px, py, slot: item.slot, lines, facts: null };
+    const lines = (facts: Vehicle | null, seen: Perceived | null = null): (string | null)[] => vehicleLines(item, facts, seen);
+    hovered = { px, py, slot: item.slot, lines };
     if (app.isPast) return tip.show([bar.nameOf(item.slot), ...lines(null).slice(1)], px, py);
     positions.ask(item.slot);
     return tip.show(lines(null), px, py);
@@ -212,12 +214,12 @@ function hover(px: number | null, py: number): void {
   else tip.hide();
 }
 
-function who(slot: number, vehicle: Vehicle | null): void {
+function who(slot: number, vehicle: Vehicle | null, seen: Perceived | null): void {
   if (pendingClick === slot && vehicle) {
     pendingClick = -1;
     app.selectVehicle(vehicle.vehicle_id);
   }
-  if (hovered?.slot === slot) tip.show(hovered.lines(vehicle), hovered.px, hovered.py);
+  if (hovered?.slot === slot) tip.show(hovered.lines(vehicle, seen), hovered.px, hovered.py);
 }
 
 function thingAt(px: number, py: number): Thing | null {
@@ -226,6 +228,8 @@ function thingAt(px: number, py: number): Thing | null {
     return Math.hypot(x - px, y - py) < reach;
   };
   for (const rsu of app.scene.rsus.values()) if (near(rsu.lon_deg, rsu.lat_deg, 11)) return { kind: "rsu", rsu };
+  const event = app.scene.eventsNow.find(({ lon_deg, lat_deg }) => near(lon_deg, lat_deg, 12));
+  if (event) return { kind: "event", event };
   for (const charger of app.scene.chargers.values()) if (near(charger.lon_deg, charger.lat_deg, 10)) return { kind: "charger", charger };
   const head = app.roads.heads.find(({ lon, lat }) => near(lon, lat, 7));
   if (head) return { kind: "head", head };
@@ -238,7 +242,7 @@ function thingAt(px: number, py: number): Thing | null {
 let pendingClick = -1;
 function click(px: number, py: number): void {
   const item = map.vehicles.at(map.view(), px, py, performance.now());
-  if (!item) return void app.selectVehicle("");
+  if (!item || item.isPerceived) return void app.selectVehicle("");
   if (app.isPast) return void app.selectVehicle(bar.nameOf(item.slot) ?? "");
   pendingClick = item.slot;
   positions.ask(item.slot);

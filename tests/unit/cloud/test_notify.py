@@ -15,6 +15,7 @@ from cloud.notify import mqtt, smtp, webhook
 from cloud.notify.base import Channel, Notification, PermanentError, as_text
 from cloud.notify.config import NotifyConfig, read_config
 from cloud.notify.console import Console
+from cloud.notify.figures import MOST_NAMED, Figures
 from cloud.notify.routing import Notice, Router, Silence, is_within
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.plugins import discover
@@ -211,3 +212,22 @@ def test_a_topic_cannot_be_left_by_what_an_alert_holds() -> None:
         CHANNELS["mqtt"].check({"url": "http://broker"})
     with pytest.raises(PermanentError):
         CHANNELS["mqtt"].check({"url": "mqtt://broker", "topic": "{secret}"})
+
+
+def test_what_came_while_too_many_waited_is_counted_named_and_shown_in_the_metrics() -> None:
+    figures = Figures()
+    for i in range(MOST_NAMED + 5):
+        figures.leave_out(alert(f"a{i}"))
+    n, named = figures.take_left_out()
+    assert n == MOST_NAMED + 5
+    assert [a["id"] for a in named] == [f"a{i}" for i in range(MOST_NAMED)]
+    assert figures.take_left_out() == (0, [])
+    figures.attempted("ops", "sent")
+    figures.attempted("ops", "sent")
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in figures.families()
+        for sample in family.samples
+    }
+    assert values["vrc_notify_left_out_alerts_total",] == MOST_NAMED + 5
+    assert values["vrc_notify_attempts_total", "ops", "sent"] == 2

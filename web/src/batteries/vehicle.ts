@@ -32,6 +32,7 @@ export class BatteryDetail {
   private readonly faults = el("div", { class: "panel w6" });
   private readonly cohort = el("div", { class: "panel w6" });
   private answer: Answer | null = null;
+  shownId = "";
 
   constructor(private readonly app: App) {
     const panel = (width: string, name: string, ...content: HTMLElement[]): HTMLElement =>
@@ -46,9 +47,10 @@ export class BatteryDetail {
 
   async load(id: string, fleet: Battery[]): Promise<void> {
     this.element.hidden = !id;
+    this.shownId = id;
     if (!id) return;
     const answer = await get<Answer>(`/v1/vehicles/${part(id)}/battery${this.app.where({ limit: FRAMES })}`).catch(() => null);
-    if (!answer || id !== this.app.vehicleId) return;
+    if (!answer || id !== this.shownId) return;
     this.answer = answer;
     this.answer.items.sort((a, b) => (a.sampled_at < b.sampled_at ? -1 : 1));
     this.draw(id, fleet);

@@ -30,8 +30,8 @@ export class BatteriesView implements View {
     this.detail = new BatteryDetail(app);
     const head = ["Vehicle", "SoH", "Spread (mV)", "Hottest (°C)", "Charge", "Alert"].map((name, i) => el("th", { scope: "col", class: i > 0 && i < 5 ? "number" : "" }, t(name)));
     this.element.append(el("div", { class: "cards" },
-      el("div", { class: "panel w7" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
-      el("div", { class: "panel w5 tall" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
+      el("div", { class: "panel w6" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
+      el("div", { class: "panel w6 tall" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
       el("div", { class: "w12" }, this.detail.element)));
     this.detail.element.hidden = true;
     setInterval(() => this.isShown && !document.hidden && void this.read(), EVERY_MS);
@@ -85,18 +85,18 @@ export class BatteriesView implements View {
 
   private draw(withDetail: boolean): void {
     const worst = this.worstFirst();
-    if (this.app.isWall && worst[0]) this.app.vehicleId = worst[0].vehicle_id;
     setText(this.status, t("{n} batteries", { n: worst.length }));
     this.grid.draw(this.batteries, this.measure, this.app.theme, this.app.vehicleId);
     this.rows.replaceChildren(...worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)));
     if (!worst.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet."))));
-    if (withDetail) void this.detail.load(this.app.vehicleId, this.batteries);
+    // With nobody chosen the worst is shown: on a wall, and when the view is opened.
+    if (withDetail) void this.detail.load(this.app.vehicleId || (worst[0]?.vehicle_id ?? ""), this.batteries);
   }
 
   private row(battery: Battery): HTMLElement {
     const open = (): void => this.app.selectVehicle(battery.vehicle_id);
     const [spread, heat] = [MEASURES[1]!.of(battery), battery.probe_temperature_max_degc];
-    return el("tr", { tabindex: 0, class: battery.vehicle_id === this.app.vehicleId ? "chosen" : "", "data-severity": battery.severity ?? "info", onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open() },
+    return el("tr", { tabindex: 0, class: battery.vehicle_id === (this.app.vehicleId || this.detail.shownId) ? "chosen" : "", "data-severity": battery.severity ?? "info", onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open() },
       el("td", { title: battery.model }, el("b", {}, battery.vehicle_id)),
       el("td", { class: "number" }, percent(battery.soh_ratio, 1)), el("td", { class: "number" }, fixed(spread, 0)), el("td", { class: "number" }, fixed(heat, 1)),
       el("td", { class: "number" }, percent(battery.soc_ratio)), el("td", {}, battery.severity ? el("span", { class: "severity" }, t(battery.severity)) : ""));

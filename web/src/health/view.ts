@@ -60,9 +60,9 @@ export class HealthView implements View {
       el("div", { class: "panel w8" }, el("h3", {}, t("What became of every record"), this.status), this.sum),
       el("div", { class: "panel w4" }, el("h3", {}, t("Latency")), this.latency),
       el("div", { class: "panel w12" }, el("h3", {}, t("What waits where")), this.stages),
-      el("div", { class: "panel w7 tall" }, el("h3", {}, t("Senders"), el("span", { class: "grow" }), this.find),
+      el("div", { class: "panel w8 tall" }, el("h3", {}, t("Senders"), el("span", { class: "grow" }), this.find),
         table(["Sender", "Sent", "Stored", "Pending", "Rejected", "Missing", "Repeated", "Gaps"], this.sources)),
-      el("div", { class: "panel w5 tall" }, this.trace.element),
+      el("div", { class: "panel w4 tall" }, this.trace.element),
       el("div", { class: "panel w7 tall" }, el("h3", {}, t("Dead letters")), table(["Reason", "Sender", "Came at (UTC)", "Length"], this.letters)),
       el("div", { class: "panel w5 tall" }, el("h3", {}, t("Frame inspector")), el("div", { class: "scroll" }, this.shown))));
     this.shown.append(el("p", { class: "none" }, t("Choose a dead letter to see its bytes and fields.")));

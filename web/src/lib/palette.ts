@@ -63,8 +63,8 @@ export const CLASSES: readonly VehicleClass[] = [
 export const UNKNOWN_CLASS: VehicleClass = CLASSES[8]!;
 
 export const PHASES: Record<string, string> = {
-  red: "#ff5c5c", amber: "#ffc93c", yellow: "#ffc93c", red_amber: "#ff9142", green: "#3ecf8e",
-  flashing_amber: "#ffc93c", flashing_yellow: "#ffc93c", dark: "#5b6b7c", stale: "#8494a5",
+  red: "#ff5c5c", amber: "#ffc93c", red_amber: "#ff9142", green: "#3ecf8e", green_permissive: "#8fd96a",
+  flashing: "#ffc93c", off: "#5b6b7c", stale: "#8494a5",
 };
 
 export const SEVERITY_COLOURS: Record<Theme, Record<Severity, string>> = {

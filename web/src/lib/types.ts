@@ -91,7 +91,30 @@ export interface Charger {
   lon_deg: number;
   state: string;
   power_w?: number | null;
+  energy_j?: number | null;
+  fault_text?: string | null;
   sampled_at: string;
+}
+export interface RoadEvent {
+  subject_id: string;
+  source_id: string;
+  kind: string;
+  lat_deg: number;
+  lon_deg: number;
+  radius_m?: number | null;
+  segment_id?: string | null;
+  valid_from_at?: string | null;
+  valid_to_at?: string | null;
+  cause?: string | null;
+  advised_speed_mps?: number | null;
+  sampled_at: string;
+}
+/** A road user that a roadside unit sees. */
+export interface Perceived {
+  source_id: string;
+  object_id: string;
+  object_class: string | null;
+  confidence_ratio: number | null;
 }
 export interface Account {
   sent: number;
@@ -137,6 +160,7 @@ export interface RunSnapshot {
   signals: SignalState[];
   rsus: Rsu[];
   chargers: Charger[];
+  road_events: RoadEvent[];
   kpi: Kpi;
 }
 export interface Snapshot {

@@ -25,9 +25,13 @@ export const ZH: Record<string, string> = {
   class: "类型", unknown: "未知", speed: "速度", on: "位于", lane: "车道", "heard by": "接收自", at: "时间", charge: "电量", pack: "电池包",
   "hottest probe": "最高温度探针", brakes: "制动", battery: "电池", "does not report any more": "已停止上报",
   health: "状态", ok: "正常", degraded: "降级", failed: "故障", range: "范围", "vehicles in range": "辆车在范围内",
-  "never heard": "从未收到", Signal: "信号灯", group: "相位组", red: "红灯", green: "绿灯", amber: "黄灯", yellow: "黄灯", "red amber": "红黄灯", "flashing amber": "黄闪", dark: "熄灭",
+  "never heard": "从未收到", Signal: "信号灯", group: "相位组", red: "红灯", green: "绿灯", "green permissive": "绿灯（让行）", amber: "黄灯", "red amber": "红黄灯", flashing: "黄闪", off: "熄灭",
   limit: "限值", "no traffic seen yet": "尚未观测到车流", "nobody there": "无车辆",
-  charging: "充电中", available: "空闲", occupied: "占用", faulted: "故障",
+  charging: "充电中", available: "空闲", occupied: "占用", reserved: "已预约", faulted: "故障", offline: "离线",
+  "perceived, not connected": "感知到的未联网目标", "Perceived, not connected": "感知目标（未联网）", "seen by": "感知自", track: "轨迹",
+  "Road events": "道路事件", "road event": "道路事件", "advised speed": "建议速度", until: "至", "said by": "发布方",
+  roadworks: "道路施工", accident: "交通事故", breakdown: "车辆抛锚", congestion: "拥堵", weather: "恶劣天气", obstacle: "障碍物",
+  "wrong way": "逆行", "emergency vehicle": "应急车辆", "lane closed": "车道封闭",
   // time
   Time: "时间", "Play or pause": "播放或暂停", Speed: "速度", "Moment of the run": "运行时刻",
   // alerts

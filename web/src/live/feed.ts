@@ -2,12 +2,12 @@
 // WebSocket for positions.
 
 import { ApiError, get, query } from "../lib/api";
-import type { Vehicle } from "../lib/types";
+import type { Perceived, Vehicle } from "../lib/types";
 import { decodeFrame, type Frame } from "./frame";
 
 const RETRY_MS = 2000;
 const SILENT_MS = 15_000; // key figures come each second, so this silence is a dead link
-const EVENTS = ["snapshot", "alert", "segments", "signals", "rsus", "chargers", "kpi", "runs"] as const;
+const EVENTS = ["snapshot", "alert", "segments", "signals", "rsus", "chargers", "road_events", "kpi", "runs"] as const;
 export type EventName = (typeof EVENTS)[number];
 export type LinkState = "live" | "lost";
 
@@ -72,7 +72,7 @@ export class EventFeed {
 
 interface PositionListeners {
   onFrame: (frame: Frame) => void;
-  onWho: (slot: number, vehicle: Vehicle | null) => void;
+  onWho: (slot: number, vehicle: Vehicle | null, seen: Perceived | null) => void;
   onState: (state: LinkState) => void;
 }
 
@@ -121,8 +121,8 @@ export class PositionFeed {
       if (socket !== this.socket) return;
       this.listeners.onState("live");
       if (typeof data !== "string") return this.take(socket, data);
-      const said = JSON.parse(data) as { who: number; vehicle: Vehicle | null };
-      this.listeners.onWho(said.who, said.vehicle);
+      const said = JSON.parse(data) as { who: number; vehicle: Vehicle | null; object?: Perceived | null };
+      this.listeners.onWho(said.who, said.vehicle, said.object ?? null);
     };
   }
 

@@ -6,6 +6,8 @@ export const HEADER_BYTES = 32;
 export const VEHICLE_BYTES = 16;
 export const FLAG_BRAKE = 16;
 export const FLAG_NO_HEADING = 32;
+export const FLAG_PERCEIVED = 64; // seen by the road, not connected
+export const OBJECT_SLOTS = 2 ** 31; // slots of perceived road users begin here
 export const SPEED_ABSENT = 255;
 
 /** One moment of all vehicles in view, as columns; index i is one vehicle. */
@@ -18,7 +20,7 @@ export interface Frame {
   y: Uint32Array;
   heading: Uint16Array; // 2^16 a turn, 0 north, clockwise
   speedKmh: Uint8Array;
-  flags: Uint8Array; // class 4 bits, brake, no heading
+  flags: Uint8Array; // class 4 bits, brake, no heading, perceived
 }
 
 export function emptyFrame(n: number): Frame {
@@ -33,6 +35,18 @@ export function emptyFrame(n: number): Frame {
     speedKmh: new Uint8Array(n),
     flags: new Uint8Array(n),
   };
+}
+
+/** The frame without whom only the road sees. */
+export function connectedOnly(frame: Frame): Frame {
+  let n = 0;
+  const kept = emptyFrame(frame.n);
+  for (let i = 0; i < frame.n; i++) {
+    if (frame.flags[i]! & FLAG_PERCEIVED) continue;
+    for (const name of ["slot", "x", "y", "heading", "speedKmh", "flags"] as const) kept[name][n] = frame[name][i]!;
+    n++;
+  }
+  return { ...kept, n, number: frame.number, serverTimeMs: frame.serverTimeMs };
 }
 
 /** A frame from bytes, or null when it is not one of ours. */

@@ -3,10 +3,11 @@
 
 import { Emitter } from "../lib/events";
 import { ms } from "../lib/format";
-import type { Alert, Charger, Rsu, SegmentState, SignalState } from "../lib/types";
+import type { Alert, Charger, RoadEvent, Rsu, SegmentState, SignalState } from "../lib/types";
 
 const SEGMENT_STALE_MS = 90_000; // half as long again as the longest window
 const SIGNAL_STALE_MS = 10_000; // signals report at least each second
+const EVENT_MS = 900_000; // an event that does not say until when it holds
 const MOST_AHEAD_MS = 2_000; // zone time is known each second; beyond that the link is lost
 
 interface States {
@@ -14,6 +15,7 @@ interface States {
   signals: SignalState;
   rsus: Rsu;
   chargers: Charger;
+  road_events: RoadEvent;
 }
 export type StateKind = keyof States;
 
@@ -22,6 +24,7 @@ interface SceneEvents {
   signals: null;
   rsus: null;
   chargers: null;
+  road_events: null;
   alerts: null;
   time: null;
 }
@@ -31,6 +34,7 @@ export class Scene extends Emitter<SceneEvents> {
   readonly signals = new Map<string, SignalState>();
   readonly rsus = new Map<string, Rsu>();
   readonly chargers = new Map<string, Charger>();
+  readonly road_events = new Map<string, RoadEvent>();
   readonly alerts = new Map<string, Alert>();
   zoneTimeMs = NaN;
   private takenMs = 0;
@@ -76,9 +80,9 @@ export class Scene extends Emitter<SceneEvents> {
   }
 
   clear(): void {
-    for (const table of [this.segments, this.signals, this.rsus, this.chargers, this.alerts]) table.clear();
+    for (const table of [this.segments, this.signals, this.rsus, this.chargers, this.road_events, this.alerts]) table.clear();
     this.zoneTimeMs = NaN;
-    for (const kind of ["segments", "signals", "rsus", "chargers", "alerts", "time"] as const) this.emit(kind, null);
+    for (const kind of ["segments", "signals", "rsus", "chargers", "road_events", "alerts", "time"] as const) this.emit(kind, null);
   }
 
   /** Zone time now, carried on from the last word of the service. */
@@ -94,6 +98,15 @@ export class Scene extends Emitter<SceneEvents> {
   isStaleSignal(state: SignalState): boolean {
     const until = ms(state.max_end_at ?? state.likely_end_at ?? state.sampled_at);
     return this.zoneTimeMs > Math.max(until, ms(state.sampled_at) + SIGNAL_STALE_MS);
+  }
+
+  /** Events of the road that hold now. */
+  get eventsNow(): RoadEvent[] {
+    const now = this.zoneTimeMs;
+    return [...this.road_events.values()].filter((event) => {
+      const to = ms(event.valid_to_at ?? null);
+      return !(ms(event.valid_from_at ?? null) > now) && (Number.isFinite(to) ? to : ms(event.sampled_at) + EVENT_MS) >= now;
+    });
   }
 
   /** Alerts that speak for themselves: others are folded into a storm's. */

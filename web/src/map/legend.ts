@@ -10,8 +10,8 @@ import { SWITCHES, type Colouring, type Switch } from "./style";
 const ROOM_PX = 850; // on a lower window it would hide the roads: it opens when asked for
 
 const NAMES: Record<Switch, string> = {
-  vehicles: "Vehicles", roads: "Traffic", signals: "Signals", rsus: "Roadside units",
-  chargers: "Chargers", alerts: "Alerts",
+  vehicles: "Vehicles", perceived: "Perceived, not connected", roads: "Traffic", signals: "Signals", rsus: "Roadside units",
+  chargers: "Chargers", events: "Road events", alerts: "Alerts",
 };
 
 /** The panel in the map's corner. */
@@ -31,7 +31,7 @@ function switches(map: MapView): HTMLElement {
   const boxes = (Object.keys(SWITCHES) as Switch[]).map((name) =>
     el("label", { class: "item" }, el("input", {
       type: "checkbox",
-      checked: true,
+      checked: !map.hidden.has(name),
       "data-switch": name,
       onchange: (event: Event) => map.setSwitch(name, (event.target as HTMLInputElement).checked),
     }), t(NAMES[name])));
@@ -45,7 +45,7 @@ function colouring(map: MapView, steps: HTMLElement): HTMLElement {
   };
   return el("label", { class: "row" }, t("Roads by"), el("select", { onchange: choose, "data-colouring": true },
     el("option", { value: "speed" }, t("speed, share of the limit")),
-    el("option", { value: "los" }, t("density, level of service"))));
+    el("option", { value: "los", selected: map.colouring === "los" }, t("density, level of service"))));
 }
 
 function drawSteps(map: MapView, steps: HTMLElement): void {
@@ -65,12 +65,13 @@ function drawSteps(map: MapView, steps: HTMLElement): void {
 function classes(): HTMLElement {
   const items = CLASSES.slice(0, 6).map((kind, i) =>
     el("span", { class: "item" }, el("i", { class: `arrow class-${i}` }), t(kind.name)));
-  return el("div", { class: "row" }, ...items);
+  const perceived = el("span", { class: "item" }, el("i", { class: "perceived-mark" }), t("perceived, not connected"));
+  return el("div", { class: "row" }, ...items, perceived);
 }
 
 function roadside(): HTMLElement {
   const item = (kind: string, text: string): HTMLElement =>
     el("span", { class: "item" }, el("i", { class: `dot ${kind}` }), text);
   return el("div", { class: "row" }, item("rsu", t("RSU and range")), item("red", t("signal")),
-    item("stale", t("signal, stale")), item("charger", t("charger")), item("warn", t("alert")));
+    item("stale", t("signal, stale")), item("charger", t("charger")), item("event", t("road event")), item("warn", t("alert")));
 }

@@ -10,10 +10,11 @@ import { throttled } from "../lib/events";
 import { t } from "../lib/i18n";
 import { circle, toLonLat, toWorld } from "../lib/geo";
 import { RANK } from "../lib/types";
-import type { Frame } from "../live/frame";
+import type { Charger } from "../lib/types";
+import { connectedOnly, type Frame } from "../live/frame";
 import { drawLegend } from "./legend";
 import { Overlay } from "./overlay";
-import { alertPin, countdownPin, namePin, updateCountdown } from "./pins";
+import { alertPin, countdownPin, eventPin, namePin, stationPin, updateCountdown, updateStation } from "./pins";
 import { Roads } from "./roads";
 import { laneColour, styleOf, SWITCHES, type Colouring, type Switch } from "./style";
 import { VehicleLayer, type View } from "./vehicle_layer";
@@ -42,9 +43,9 @@ export class MapView implements Tab {
   readonly map: GlMap;
   readonly vehicles: VehicleLayer;
   readonly overlay: Overlay;
-  colouring: Colouring = "speed";
+  colouring: Colouring;
   followed: number | null = null;
-  readonly hidden = new Set<Switch>();
+  readonly hidden: Set<Switch>;
   isShown = false;
   framesDrawn = 0;
   private isReady = false;
@@ -62,6 +63,8 @@ export class MapView implements Tab {
     private readonly listeners: Listeners,
   ) {
     const holder = el("div", { class: "gl" });
+    this.colouring = app.link.get("by") === "los" ? "los" : "speed";
+    this.hidden = new Set(app.link.get("off").split(",").filter((name): name is Switch => name in SWITCHES));
     this.element.append(holder, this.canvas, this.pins);
     this.vehicles = new VehicleLayer(this.canvas, app.theme);
     this.overlay = new Overlay(this.pins);
@@ -124,6 +127,7 @@ export class MapView implements Tab {
       scene.on("signals", whenShown(() => this.takeSignals()));
       scene.on("rsus", whenShown(() => this.takeRsus()));
       scene.on("chargers", whenShown(() => this.takeChargers()));
+      scene.on("road_events", whenShown(() => this.takeEvents()));
       scene.on("alerts", whenShown(throttled(100, () => this.takeAlerts())));
       scene.on("time", whenShown(() => this.takeTime()));
     }
@@ -149,7 +153,7 @@ export class MapView implements Tab {
   }
 
   takeFrame(frame: Frame, nowMs: number): void {
-    this.vehicles.take(frame, nowMs);
+    this.vehicles.take(this.hidden.has("perceived") ? connectedOnly(frame) : frame, nowMs);
     this.isDirty = true;
     if (!this.hasPlace && !this.app.roads.box && frame.n) this.fitTo(frame);
   }
@@ -196,10 +200,16 @@ export class MapView implements Tab {
   setSwitch(name: Switch, isOn: boolean): void {
     if (isOn) this.hidden.delete(name);
     else this.hidden.add(name);
+    this.app.link.set({ off: [...this.hidden].join(",") });
+    this.showSwitch(name);
+  }
+
+  private showSwitch(name: Switch): void {
+    const isOn = !this.hidden.has(name);
     this.canvas.hidden = this.hidden.has("vehicles");
     this.pins.classList.toggle("no-alerts", this.hidden.has("alerts"));
     this.pins.classList.toggle("no-signals", this.hidden.has("signals"));
-    this.pins.classList.toggle("no-rsus", this.hidden.has("rsus"));
+    for (const of of ["rsus", "chargers", "events"] as const) this.pins.classList.toggle(`no-${of}`, this.hidden.has(of));
     for (const layer of SWITCHES[name]) {
       this.map.setLayoutProperty(layer, "visibility", isOn ? "visible" : "none");
     }
@@ -207,6 +217,7 @@ export class MapView implements Tab {
 
   setColouring(colouring: Colouring): void {
     this.colouring = colouring;
+    this.app.link.set({ by: colouring === "los" ? "los" : "" });
     for (const layer of ["lanes", "junctions"]) {
       this.map.setPaintProperty(layer, "line-color", laneColour(colouring, this.app.theme));
     }
@@ -229,7 +240,7 @@ export class MapView implements Tab {
     this.map.once("idle", () => this.takeScene());
     this.map.once("styledata", () => {
       this.isReady = true;
-      for (const name of this.hidden) this.setSwitch(name, false);
+      for (const name of this.hidden) this.showSwitch(name);
       this.takeScene();
     });
   }
@@ -244,12 +255,13 @@ export class MapView implements Tab {
   private takeScene(): void {
     this.styled.segments.clear();
     this.styled.alerts.clear();
-    this.rsuText = "";
+    this.rsuText = this.eventsText = "";
     if (!this.isReady) return;
     this.takeSegments();
     this.takeSignals();
     this.takeRsus();
     this.takeChargers();
+    this.takeEvents();
     this.takeAlerts();
   }
 
@@ -302,6 +314,20 @@ export class MapView implements Tab {
       type: "Feature", properties: { state }, geometry: { type: "Point", coordinates: [lon_deg, lat_deg] },
     }));
     this.setSource("chargers", { type: "FeatureCollection", features });
+    this.setPins();
+  }
+
+  private eventsText = "";
+  private takeEvents(): void {
+    const events = this.app.scene.eventsNow;
+    const text = events.map((event) => event.subject_id).join();
+    if (text === this.eventsText) return;
+    this.eventsText = text;
+    const features = events.filter((event) => event.radius_m).map((event) => ({
+      type: "Feature", properties: {}, geometry: { type: "Polygon", coordinates: [circle(event.lon_deg, event.lat_deg, event.radius_m!)] },
+    }));
+    this.setSource("events", { type: "FeatureCollection", features });
+    this.setPins();
   }
 
   private takeAlerts(): void {
@@ -321,6 +347,7 @@ export class MapView implements Tab {
 
   private takeTime(): void {
     this.takeSegments();
+    this.takeEvents();
     this.setPins();
   }
 
@@ -340,7 +367,9 @@ export class MapView implements Tab {
       pin.classList.toggle("selected", alert.id === app.alertId);
       pin.classList.toggle("acked", Boolean(alert.acknowledged_by));
     }
+    for (const event of app.scene.eventsNow.slice(-MOST_PINS)) overlay.set(`e ${event.subject_id}`, event.lon_deg, event.lat_deg, () => eventPin(event));
     if (zoom >= NAMES_ZOOM) {
+      this.setStations();
       for (const rsu of app.scene.rsus.values()) {
         overlay.set(`r ${rsu.subject_id}`, rsu.lon_deg, rsu.lat_deg, () => namePin(rsu.subject_id));
       }
@@ -349,14 +378,29 @@ export class MapView implements Tab {
     overlay.end(this.view());
   });
 
+  private setStations(): void {
+    const stations = new Map<string, Charger[]>();
+    for (const charger of this.app.scene.chargers.values()) stations.set(charger.station_id, [...(stations.get(charger.station_id) ?? []), charger]);
+    for (const [id, connectors] of stations) {
+      const { lon_deg: lon, lat_deg: lat } = connectors[0]!;
+      updateStation(this.overlay.set(`c ${id}`, lon, lat, stationPin), connectors);
+    }
+  }
+
+  // Heads of one approach stand side by side: as many countdowns as have room, the rest on coming nearer.
   private setCountdowns(): void {
     const { overlay, app } = this;
     const bounds = this.map.getBounds();
     const seen = new Set<string>();
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const placed: { x: number; y: number }[] = [];
     for (const head of app.roads.heads) {
       const state = app.scene.signals.get(head.key);
       const key = `${head.key} ${(head.lon * 1e4).toFixed(0)} ${(head.lat * 1e4).toFixed(0)}`;
       if (!state || seen.has(key) || !bounds.contains([head.lon, head.lat]) || seen.size > MOST_PINS) continue;
+      const at = this.toScreen(head.lon, head.lat);
+      if (placed.some(({ x, y }) => Math.abs(x - at.x) < 2 * rem && Math.abs(y - at.y) < 1.4 * rem)) continue;
+      placed.push(at);
       seen.add(key);
       const pin = overlay.set(`s ${key}`, head.lon, head.lat, countdownPin);
       updateCountdown(pin, state, app.scene.isStaleSignal(state), app.scene.timeMs(performance.now()));

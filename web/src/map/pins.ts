@@ -3,7 +3,7 @@
 import { el, setText } from "../lib/dom";
 import { ms } from "../lib/format";
 import { t } from "../lib/i18n";
-import type { Alert, SignalState } from "../lib/types";
+import type { Alert, Charger, RoadEvent, SignalState } from "../lib/types";
 
 export function alertPin(alert: Alert, onOpen: (id: string) => void): HTMLElement {
   const mark = el("button", {
@@ -19,6 +19,18 @@ export function alertPin(alert: Alert, onOpen: (id: string) => void): HTMLElemen
 }
 
 export const namePin = (name: string): HTMLElement => el("span", { class: "name-pin" }, el("span", {}, name));
+
+export const eventPin = (event: RoadEvent): HTMLElement => el("span", { class: "event-pin", "data-kind": event.kind }, el("i"), el("b", {}, t(event.kind.replace("_", " "))));
+
+export const stationPin = (): HTMLElement => el("span", { class: "station-pin" }, el("span", {}));
+
+/** How many of a station's connectors are taken, and its load. */
+export function updateStation(pin: HTMLElement, connectors: readonly Charger[]): void {
+  const taken = connectors.filter(({ state }) => state === "charging" || state === "occupied").length;
+  const watts = connectors.reduce((sum, { power_w: power }) => sum + (power ?? 0), 0);
+  pin.classList.toggle("faulted", connectors.some(({ state }) => state === "faulted" || state === "offline"));
+  setText(pin.firstElementChild!, `${taken}/${connectors.length} · ${(watts / 1000).toFixed(0)} kW`);
+}
 
 export const countdownPin = (): HTMLElement => el("span", { class: "countdown" }, el("span", {}));
 

@@ -140,6 +140,11 @@ void main() {
   if ((v_flags & 16u) == 16u && ahead < (v_half.y > 9.0 ? -0.8 : -0.45)) colour = vec3(1.0, 0.16, 0.16);
   vec3 shown = mix(u_edge, colour, fill);
   float alpha = edge;
+  if ((v_flags & 64u) == 64u) {  // perceived: an outline, for nobody told who it is
+    float inside = 1.0 - smoothstep(-2.0, -1.0, d);
+    shown = mix(u_edge, v_colour, max(fill, 0.6));
+    alpha = edge * mix(1.0, 0.28, inside);
+  }
   if (is_marked) {
     float ring = 1.0 - smoothstep(0.8, 1.8, abs(d - 4.2));
     shown = mix(shown, u_mark, ring);

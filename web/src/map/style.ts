@@ -57,6 +57,7 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
       heads: { ...source, promoteId: "key" },
       rsus: { ...source },
       chargers: { ...source },
+      events: { ...source },
     },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": colours.ground } },
@@ -85,6 +86,8 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
         } },
       { id: "rsu-edge", type: "line", source: "rsus", filter: ["==", ["get", "part"], "range"],
         paint: { "line-color": health, "line-width": 1.2, "line-opacity": 0.55, "line-dasharray": [4, 4] } },
+      { id: "event-reach", type: "fill", source: "events",
+        paint: { "fill-color": SEVERITY_COLOURS[theme].warning, "fill-opacity": 0.12, "fill-outline-color": SEVERITY_COLOURS[theme].warning } },
       { id: "heads", type: "circle", source: "heads",
         paint: {
           "circle-color": phaseColour(),
@@ -95,7 +98,7 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
         } },
       { id: "chargers", type: "circle", source: "chargers",
         paint: {
-          "circle-color": ["match", ["get", "state"], "charging", "#3ecf8e", "faulted", "#ff5c5c", "#6cb6ff"],
+          "circle-color": ["match", ["get", "state"], "charging", "#3ecf8e", "occupied", "#ffc93c", "faulted", "#ff5c5c", "offline", "#8494a5", "#6cb6ff"],
           "circle-radius": ["interpolate", ["linear"], ["zoom"], 13, 3, 18, 8],
           "circle-stroke-color": colours.edge, "circle-stroke-width": 2,
         } },
@@ -112,10 +115,12 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
 /** Layers that a switch of the page shows or hides. */
 export const SWITCHES = {
   vehicles: [],
+  perceived: [],
   roads: ["lanes", "junctions"],
   signals: ["heads"],
   rsus: ["rsus", "rsu-range", "rsu-edge"],
   chargers: ["chargers"],
+  events: ["event-reach"],
   alerts: ["alert-glow"],
 } as const;
 export type Switch = keyof typeof SWITCHES;

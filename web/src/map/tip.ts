@@ -2,10 +2,10 @@
 
 import type { App } from "../app";
 import { el } from "../lib/dom";
-import { decimal, percent } from "../lib/format";
+import { decimal, percent, timeOfDay } from "../lib/format";
 import { t } from "../lib/i18n";
 import { CLASSES, UNKNOWN_CLASS } from "../lib/palette";
-import type { Charger, Rsu, SegmentState, Vehicle } from "../lib/types";
+import type { Charger, Perceived, RoadEvent, Rsu, SegmentState, Vehicle } from "../lib/types";
 import type { Head, Segment } from "./roads";
 import type { Drawn } from "./vehicle_layer";
 
@@ -13,6 +13,7 @@ export const KMH = 3.6;
 export type Thing =
   | { kind: "rsu"; rsu: Rsu }
   | { kind: "charger"; charger: Charger }
+  | { kind: "event"; event: RoadEvent }
   | { kind: "head"; head: Head }
   | { kind: "segment"; segment: Segment };
 
@@ -36,9 +37,14 @@ export class Tip {
   }
 }
 
-export function vehicleLines(item: Drawn, facts: Vehicle | null): (string | null)[] {
+export function vehicleLines(item: Drawn, facts: Vehicle | null, seen: Perceived | null = null): (string | null)[] {
   const kind = CLASSES[item.kind] ?? UNKNOWN_CLASS;
   const speed = item.speedKmh === null ? null : `${item.speedKmh} km/h`;
+  if (item.isPerceived) {
+    const sure = seen?.confidence_ratio == null ? null : `${t("confidence")} ${percent(seen.confidence_ratio)}`;
+    return [t(kind.name), [t("perceived, not connected"), speed].filter(Boolean).join(" · "),
+      seen ? `${t("seen by")} ${seen.source_id}, ${t("track")} ${seen.object_id}` : null, sure];
+  }
   const heat = facts?.probe_temperature_max_degc;
   const battery = facts?.soc_ratio == null ? null
     : `${t("battery")} ${percent(facts.soc_ratio)}${heat == null ? "" : `, ${heat} °C`}`;
@@ -63,7 +69,14 @@ export function thingLines(thing: Thing, app: App): (string | null)[] {
   if (thing.kind === "charger") {
     const { charger } = thing;
     const power = charger.power_w == null ? null : `${decimal(charger.power_w / 1000, 1)} kW`;
-    return [`${t("charger")} ${charger.subject_id}`, [t(charger.state), power].filter(Boolean).join(" · ")];
+    const energy = charger.energy_j ? `${decimal(charger.energy_j / 3.6e6, 1)} kWh` : null;
+    return [`${t("charger")} ${charger.subject_id}`, [t(charger.state), power, energy].filter(Boolean).join(" · "), charger.fault_text ?? null];
+  }
+  if (thing.kind === "event") {
+    const { event } = thing;
+    const advised = event.advised_speed_mps == null ? null : `${t("advised speed")} ${decimal(event.advised_speed_mps * KMH, 0)} km/h`;
+    return [t(event.kind.replace("_", " ")), event.cause ?? null, event.segment_id ? `${t("on")} ${event.segment_id}` : null, advised,
+      event.valid_to_at ? `${t("until")} ${timeOfDay(event.valid_to_at)}` : null, `${t("said by")} ${event.source_id}`];
   }
   if (thing.kind === "head") {
     const { head } = thing;

@@ -3,7 +3,7 @@
 
 import { CLASSES, MAP, SEVERITY_COLOURS, type Theme } from "../lib/palette";
 import { metresPerWorld, WORLD, worldPx } from "../lib/geo";
-import { FLAG_BRAKE, FLAG_NO_HEADING, SPEED_ABSENT, type Frame } from "../live/frame";
+import { FLAG_BRAKE, FLAG_NO_HEADING, FLAG_PERCEIVED, OBJECT_SLOTS, SPEED_ABSENT, type Frame } from "../live/frame";
 import { FAR_FRAGMENT, FAR_VERTEX, FRAGMENT, VERTEX } from "./shaders";
 
 const TELEPORT_UNITS = (250 / 40_075_017) * WORLD; // beyond 250 m it is a gap: no glide
@@ -38,7 +38,34 @@ export interface Drawn {
   speedKmh: number | null;
   kind: number;
   brakes: boolean;
+  isPerceived: boolean;
 }
+
+/** Where in the frame a slot is; vehicles and perceived road users count apart. */
+class Places {
+  private readonly parts: [Int32Array, Int32Array];
+
+  constructor(slots: Uint32Array, n: number) {
+    const highest = [-1, -1];
+    for (let i = 0; i < n; i++) {
+      const [part, at] = partOf(slots[i]!);
+      if (at < MOST_SLOTS) highest[part] = Math.max(highest[part]!, at);
+    }
+    this.parts = [new Int32Array(highest[0]! + 1).fill(-1), new Int32Array(highest[1]! + 1).fill(-1)];
+    for (let i = 0; i < n; i++) {
+      const [part, at] = partOf(slots[i]!);
+      if (at < MOST_SLOTS) this.parts[part][at] = i;
+    }
+  }
+
+  /** -1: not in the frame. */
+  of(slot: number): number {
+    const [part, at] = partOf(slot);
+    return this.parts[part][at] ?? -1;
+  }
+}
+
+const partOf = (slot: number): [0 | 1, number] => (slot >= OBJECT_SLOTS ? [1, slot - OBJECT_SLOTS] : [0, slot]);
 
 export class VehicleLayer {
   n = 0;
@@ -52,7 +79,7 @@ export class VehicleLayer {
   private floats = new Float32Array(0);
   private halves = new Uint16Array(0);
   private bytes = new Uint8Array(0);
-  private indexOf = new Int32Array(0); // by slot; -1: not in the last frame
+  private places = new Places(new Uint32Array(0), 0);
   private slots = new Uint32Array(0); // by index
   private takenMs = 0;
   private movingUntilMs = 0;
@@ -89,23 +116,23 @@ export class VehicleLayer {
 
   clear(): void {
     this.n = 0;
-    this.indexOf.fill(-1);
+    this.places = new Places(this.slots, 0);
     this.isUploaded = false;
   }
 
   /** Take a frame that came at `nowMs` (the page's clock). Every frame is a whole picture. */
   take(frame: Frame, nowMs: number): void {
-    const old = { words: this.words, floats: this.floats, halves: this.halves, indexOf: this.indexOf };
+    const old = { words: this.words, floats: this.floats, halves: this.halves };
+    const places = this.places;
     const oldTakenMs = this.takenMs;
     this.reserve(frame);
     for (let i = 0; i < frame.n; i++) {
       const slot = frame.slot[i]!;
-      const known = slot < old.indexOf.length ? old.indexOf[slot]! : -1;
-      this.place(i, frame, known, old, oldTakenMs, nowMs);
+      this.place(i, frame, places.of(slot), old, oldTakenMs, nowMs);
       this.bytes.set([frame.flags[i]! & 15, frame.flags[i]!, frame.speedKmh[i]!, 0], i * INSTANCE_BYTES + 28);
-      if (slot < MOST_SLOTS) this.indexOf[slot] = i;
       this.slots[i] = slot;
     }
+    this.places = new Places(this.slots, frame.n);
     this.n = frame.n;
     this.takenMs = nowMs;
     this.isUploaded = false;
@@ -118,9 +145,6 @@ export class VehicleLayer {
     this.halves = new Uint16Array(this.data);
     this.bytes = new Uint8Array(this.data);
     this.slots = new Uint32Array(frame.n);
-    let highest = -1;
-    for (let i = 0; i < frame.n; i++) if (frame.slot[i]! < MOST_SLOTS) highest = Math.max(highest, frame.slot[i]!);
-    this.indexOf = new Int32Array(highest + 1).fill(-1);
   }
 
   // A vehicle glides for as long as its own last report took to come, so that it arrives when the
@@ -218,7 +242,7 @@ export class VehicleLayer {
 
   /** Mark the chosen vehicle; its index, -1 where it is not in view. */
   private mark(): number {
-    const index = this.marked >= 0 && this.marked < this.indexOf.length ? this.indexOf[this.marked]! : -1;
+    const index = this.marked >= 0 ? this.places.of(this.marked) : -1;
     if (index >= 0) this.gl.bufferSubData(this.gl.ARRAY_BUFFER, index * INSTANCE_BYTES + 31, new Uint8Array([1]));
     return index;
   }
@@ -232,7 +256,7 @@ export class VehicleLayer {
 
   /** World place of a vehicle as drawn now; null when it is not in view. */
   placeOf(slot: number, nowMs: number): [number, number] | null {
-    const index = slot < this.indexOf.length ? this.indexOf[slot]! : -1;
+    const index = this.places.of(slot);
     return index < 0 ? null : this.worldAt(index, nowMs);
   }
 
@@ -268,6 +292,7 @@ export class VehicleLayer {
       speedKmh: speed === SPEED_ABSENT ? null : speed,
       kind: this.bytes[at]!,
       brakes: (this.bytes[at + 1]! & FLAG_BRAKE) !== 0,
+      isPerceived: (this.bytes[at + 1]! & FLAG_PERCEIVED) !== 0,
     };
   }
 }

@@ -2,7 +2,7 @@
 
 import { get, getBytes, query } from "../lib/api";
 import { ms } from "../lib/format";
-import type { Alert, Page, Rsu, SegmentState, SignalState } from "../lib/types";
+import type { Alert, Charger, Page, RoadEvent, Rsu, SegmentState, SignalState } from "../lib/types";
 import { emptyFrame, type Frame } from "../live/frame";
 import type { Scene } from "../live/scene";
 
@@ -30,6 +30,8 @@ interface PastState {
   segments: SegmentState[];
   signals: SignalState[];
   rsus: Rsu[];
+  chargers: Charger[];
+  road_events: RoadEvent[];
 }
 
 /** Samples of a chunk, ordered by vehicle and time (cloud/past_frame.py). */
@@ -130,6 +132,8 @@ export class Player {
     this.scene.take("segments", state.segments, true);
     this.scene.take("signals", state.signals, true);
     this.scene.take("rsus", state.rsus, true);
+    this.scene.take("chargers", state.chargers, true);
+    this.scene.take("road_events", state.road_events, true);
     const wasOpen = (alert: Alert): boolean => ms(alert.detected_at) <= atMs && !(ms(alert.cleared_at) < atMs);
     this.scene.replaceAlerts(alerts.items.filter(wasOpen).map((alert) => ({ ...alert, is_open: true })));
   }
