@@ -56,11 +56,18 @@ class Emitter:
     """Numbers the records of all senders of a run and cuts them into messages."""
 
     def __init__(
-        self, *, zone: str, run_id: str, origin: Origin, seed: int = 0, loss: float = 0.0
+        self,
+        *,
+        zone: str,
+        run_id: str,
+        origin: Origin,
+        seed: int = 0,
+        loss: float = 0.0,
+        session: int | None = None,
     ) -> None:
         """`loss` is the share of records that get a number and never arrive."""
         self._shared: dict[str, Any] = {"zone": zone, "run_id": run_id, "origin": origin}
-        self._session = session_of(run_id)
+        self._session = session_of(run_id) if session is None else session
         self._seed, self._loss = seed, loss
         self._sources: list[Source] = []
         self._numbers: dict[Source, int] = {}

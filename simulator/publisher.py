@@ -330,7 +330,8 @@ class Publisher:
             bounds = [frame.messages[place].bounds for place in mine]
             parts = self._codec.encode_parts(stamped, bounds)
             for place, payload in zip(mine, parts, strict=True):
-                payloads[place] = payload
+                damage = frame.messages[place].damage
+                payloads[place] = damage.mangle(payload) if damage else payload
         return payloads
 
     def _is_tick_due(self, zone_time_ns: int) -> bool:

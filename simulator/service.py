@@ -22,6 +22,7 @@ from openvrc.contracts.gbt32960.units import Edition
 from openvrc.contracts.units import iso_from_ns
 from openvrc.settings import Settings
 from simulator.controls import answer
+from simulator.faults.faulty_world import FaultyWorld
 from simulator.gbt32960.fleet import TerminalFleet
 from simulator.publisher import EDGE_WAIT_S, OnProgress, Progress, Publisher
 from simulator.world import World
@@ -80,7 +81,13 @@ def run_worlds(
         finally:
             if out_dir is not None:
                 write_ground_truth(out_dir, world)
-        facts = {"event": "finished", "zone": world.zone, "run_id": world.run_id} | summary
+        facts: dict[str, Any] = {
+            "event": "finished",
+            "zone": world.zone,
+            "run_id": world.run_id,
+        } | summary
+        if isinstance(world, FaultyWorld):
+            facts["expected"] = world.outcomes.totals()
         print(json.dumps(facts), flush=True)  # noqa: T201
         if publisher.is_stopped:
             break

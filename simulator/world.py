@@ -26,6 +26,16 @@ RECORDS_PER_MESSAGE = 50
 
 
 @dataclass(frozen=True)
+class Damage:
+    """What is wrong with a message's payload."""
+
+    mangle: Callable[[bytes], bytes]
+    """The payload as it is sent, of the sound one."""
+    is_readable: bool
+    """Whether records can still be told apart: then each is rejected by its number."""
+
+
+@dataclass(frozen=True)
 class Outgoing:
     """One MQTT message to be: records of one message type by one sender.
 
@@ -40,6 +50,7 @@ class Outgoing:
     whole: Batch
     start: int = 0
     end: int | None = None
+    damage: Damage | None = None
 
     @property
     def message(self) -> str:
@@ -71,9 +82,14 @@ class Frame:
     messages: tuple[Outgoing, ...]
 
     def batches(self) -> list[Batch]:
-        """One Batch per message type, senders one after the other; for readers without topics."""
+        """One Batch per message type, senders one after the other; for readers without topics.
+
+        Damaged messages are left out: whoever reads batches reads no payloads.
+        """
         groups: dict[str, list[Outgoing]] = {}
         for outgoing in self.messages:
+            if outgoing.damage is not None:
+                continue
             groups.setdefault(outgoing.message, []).append(outgoing)
         return [concat(list(_rejoined(members))) for members in groups.values()]
 
@@ -216,8 +232,12 @@ def _joined(frames: Sequence[Frame]) -> Frame:
     if len(frames) == 1:
         return frames[0]
     groups: dict[tuple[str, str, str], list[Batch]] = {}
+    damaged = []
     for frame in frames:
         for outgoing in frame.messages:
+            if outgoing.damage is not None:
+                damaged.append(outgoing)
+                continue
             key = (outgoing.kind, outgoing.source_id, outgoing.batch.message)
             groups.setdefault(key, []).append(outgoing.batch)
     messages = [
@@ -225,6 +245,7 @@ def _joined(frames: Sequence[Frame]) -> Frame:
         for (kind, source_id, _), members in groups.items()
         for part in split(concat(members), RECORDS_PER_MESSAGE)
     ]
+    messages += damaged  # each is a payload of its own
     # Counts go last: a sender's count must not overtake the records it counts.
     messages.sort(key=lambda outgoing: outgoing.batch.message == "source_status")
     return Frame(frames[-1].zone_time_ns, tuple(messages))

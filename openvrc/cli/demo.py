@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from openvrc.cli.client import ApiError
+from openvrc.cli.fault_options import fault_options
 from openvrc.cli.platform import Platform
 from openvrc.cli.summary import (
     Summary,
@@ -53,6 +54,7 @@ SENDER_STOP_TIMEOUT_S = 30.0
     help="Embedded broker to start",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept")
+@fault_options
 def demo(
     for_s: float | None,
     scenario: str,
@@ -60,6 +62,7 @@ def demo(
     seed: int,
     prefer_broker: str,
     data_dir: Path | None,
+    faults: tuple[str, ...],
 ) -> None:
     """Start everything at once; print the page's address; stop on Ctrl-C or after --for seconds."""
     if scenario not in (known := discover("simulator.scenarios")):
@@ -82,6 +85,7 @@ def demo(
         _say(f"ready after {time.monotonic() - began_s:.1f} s (broker: {platform.broker.kind})")
         truth = platform.data_dir / "truth" / run_id
         arguments = [scenario, "--seed", str(seed), "--run-id", run_id, "--out", str(truth)]
+        arguments += [word for fault in faults for word in ("--fault", fault)]
         platform.start_part("simulate", arguments, log="simulate")
         _say(f"live page: {platform.page_url}")
         _say(f"broker: {platform.broker_url}, zones: {platform.zones_dir}")
@@ -91,12 +95,15 @@ def demo(
         _say("stopping the world, emptying the pipeline ...")
         platform.processes["simulate"].stop(SENDER_STOP_TIMEOUT_S)
         expected = published_records(platform.processes["simulate"].log_tail())
-        wait_until_drained(platform.api, run_id, expected, DRAIN_TIMEOUT_S)
+        happened = _truth(truth)
+        missing = _missing_by_intent(happened)
+        wait_until_drained(platform.api, run_id, expected, DRAIN_TIMEOUT_S, missing=missing)
         summary = read_summary(platform.api, run_id, platform.page_url)
     click.echo(as_text(summary), err=as_json)
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
-    problems = _problems(summary, _expected_kinds(truth) if for_s is not None else set())
+    kinds = _expected_kinds(happened) if for_s is not None else set()
+    problems = _problems(summary, kinds, missing)
     for problem in problems:
         _say(f"error: {problem}")
     sys.exit(1 if problems else 0)
@@ -169,22 +176,37 @@ def _progress(platform: Platform, run_id: str) -> str:
     )
 
 
-def _expected_kinds(truth: Path) -> set[str]:
-    """Kinds of alert that the scenario's own faults are to raise."""
+def _truth(folder: Path) -> list[dict[str, Any]]:
+    """What truly happened; written at the end, which a killed sender does not reach."""
     from simulator.service import TRUTH_FILE
 
-    path = truth / TRUTH_FILE
-    if not path.exists():  # it is written at the end, which a killed sender does not reach
-        return set()
-    return {event["rule"].split(".")[0] for event in json.loads(path.read_text())}
+    path = folder / TRUTH_FILE
+    events: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return events
 
 
-def _problems(summary: Summary, expected_kinds: set[str]) -> list[str]:
+def _expected_kinds(truth: list[dict[str, Any]]) -> set[str]:
+    """Kinds of alert that the scenario's own faults are to raise; the network's raise none."""
+    kinds = {event["rule"].split(".")[0] for event in truth}
+    return kinds - {"fault"}
+
+
+def _missing_by_intent(truth: list[dict[str, Any]]) -> int:
+    """Records that the run's own faults have lost."""
+    from simulator.faults.outcome import RULE
+
+    return sum(event["detail"]["missing"] for event in truth if event["rule"] == RULE)
+
+
+def _problems(summary: Summary, expected_kinds: set[str], missing: int) -> list[str]:
     found = []
     if not summary.is_closed:
         found.append("the accounting does not close")
-    if summary.missing or summary.pending:
-        found.append(f"{summary.missing} records are missing, {summary.pending} still pending")
+    if summary.missing != missing or summary.pending:
+        found.append(
+            f"{summary.missing} records are missing, expected {missing}; "
+            f"{summary.pending} still pending"
+        )
     kinds = {rule.split(".")[0] for rule in summary.alerts}
     found += [f"no {kind} alert was raised" for kind in sorted(expected_kinds - kinds)]
     return found

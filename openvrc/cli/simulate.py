@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from openvrc.cli.fault_options import fault_options
 from openvrc.cli.worlds import zone_argument
 from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
@@ -64,6 +65,7 @@ from openvrc.settings import load_settings
     show_default=True,
     help="With --days: how dirty the data are, 1 as real ones, 0 clean",
 )
+@fault_options
 def simulate(
     scenario: str | None,
     is_list: bool,
@@ -83,9 +85,12 @@ def simulate(
     faulty: int,
     first_day: str,
     dirt: float,
+    faults: tuple[str, ...],
 ) -> None:
     """Publish the simulated world SCENARIO until it ends or Ctrl-C."""
     from openvrc.contracts.gbt32960.units import Edition
+    from simulator.faults.faulty_world import with_faults
+    from simulator.faults.spec import parse_all
     from simulator.service import run_world
 
     known = discover("simulator.scenarios")
@@ -93,6 +98,8 @@ def simulate(
         for name, plugin in known.items():
             click.echo(f"{name:<20} {plugin.description}")
         return
+    if faults and (days is not None or protocol == "gbt32960"):
+        raise click.UsageError("--fault needs MQTT, neither --days nor --protocol gbt32960")
     if days is not None:
         from openvrc.cli.fleet_days import write_fleet
 
@@ -120,7 +127,7 @@ def simulate(
     sys.exit(
         run_world(
             settings,
-            world,
+            with_faults(world, parse_all(faults), seed),
             speed=speed,
             codec=codec,
             out_dir=out,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from openvrc.cli.fault_options import fault_options
 from openvrc.contracts.messages.record import TOPIC_ID_PATTERN
 from openvrc.contracts.units import ns_from_iso
 
@@ -71,6 +72,7 @@ _OPTIONS = (
 
 def recording_options(command: F) -> F:
     """Add the shared flags to a click command."""
+    command = fault_options(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -84,7 +86,9 @@ def zone_argument(_context: click.Context, _option: click.Parameter, value: str 
 
 
 def open_world(path: Path, *, zone: str, run_id: str, **flags: Any) -> Any:
-    """The recording as a world. Raises a usage error for a bad --epoch."""
+    """The recording as a world, with its faults. Raises a usage error for a bad --epoch."""
+    from simulator.faults.faulty_world import with_faults
+    from simulator.faults.spec import parse_all
     from simulator.replay import open_recording
 
     try:
@@ -92,9 +96,11 @@ def open_world(path: Path, *, zone: str, run_id: str, **flags: Any) -> Any:
     except ValueError as error:
         raise click.UsageError(f"--epoch: {error}") from error
     overlay = tuple(part for part in flags.pop("overlay").split(",") if part)
-    return open_recording(
+    specs = parse_all(flags.pop("faults"))
+    world = open_recording(
         path, zone=zone, run_id=run_id, epoch_ns=epoch_ns, overlay=overlay, **flags
     )
+    return with_faults(world, specs, flags["seed"])
 
 
 def zone_name(path: Path) -> str:

@@ -154,6 +154,9 @@ def _table(payload: bytes) -> pa.Table:
     refuse_bombs(payload)
     with pa.ipc.open_stream(payload) as reader:
         table = reader.read_all()
+    if not table.num_rows and not payload.endswith(END_OF_STREAM):
+        # pyarrow takes a stream that was cut off behind its schema for one without records.
+        raise ContractError("arrow stream", "cut off behind its schema", "records or its end")
     table.validate(full=True)
     return table
 
