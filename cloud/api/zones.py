@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from cloud.api import present
 from cloud.api.params import Run, Zone, ZonePath, only_known_parameters
@@ -14,12 +16,18 @@ from cloud.api.problems import not_found
 from cloud.api.traffic import GEOJSON
 from cloud.store import reads
 
+BACKGROUND_FILE = "background.pmtiles"
+PMTILES = "application/vnd.pmtiles"
+
 router = APIRouter(tags=["zones"], dependencies=[Depends(only_known_parameters)])
 
 
 @router.get("/v1/zones", summary="Zones and their runs")
 def zones(parts: Parts, _caller: Viewer) -> dict[str, Any]:
-    """`default_run_id` is the run that other endpoints mean when only the zone is given."""
+    """`default_run_id` is the run that other endpoints mean when only the zone is given.
+
+    `background` is a map to lie under the roads: its path, and the datum its tiles are in.
+    """
     with parts.database() as connection:
         stored = {row.zone: row for row in reads.zones(connection, with_map=False)}
         runs = reads.runs(connection)
@@ -46,6 +54,40 @@ def zone_map(zone: ZonePath, request: Request, parts: Parts, _caller: Viewer) ->
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     return JSONResponse(found.geojson, media_type=GEOJSON, headers=headers)
+
+
+@router.get(
+    "/v1/zones/{zone}/background",
+    summary="A zone's background map",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {PMTILES: {}}},
+        206: {"description": "The bytes of a Range", "content": {PMTILES: {}}},
+        416: {"description": "A Range that the file does not have"},
+    },
+)
+def background(zone: ZonePath, parts: Parts, _caller: Viewer) -> FileResponse:
+    """`background.pmtiles` of the zone's folder, by Range; its datum is that of `/v1/zones`."""
+    path = _background_of(parts, zone)
+    if path is None:
+        raise not_found("background map of zone", zone)
+    return FileResponse(path, media_type=PMTILES, headers={"Cache-Control": "no-cache"})
+
+
+def _background_of(parts: CloudParts, zone: str) -> Path | None:
+    folder = (parts.settings.zones_dir / zone).resolve()
+    path = folder / BACKGROUND_FILE
+    is_below = folder.parent == parts.settings.zones_dir.resolve()  # a zone named ".." is not
+    return path if is_below and path.is_file() else None
+
+
+def _background(parts: CloudParts, zone: str) -> dict[str, str] | None:
+    """Where the background map is and in which datum: that of the map the zone was made of."""
+    if _background_of(parts, zone) is None:
+        return None
+    limits = parts.zone_limits(zone)
+    datum = limits.datum if limits is not None else "wgs84"
+    return {"path": f"/v1/zones/{quote(zone, safe='')}/background", "datum": datum}
 
 
 @router.get("/v1/rsus", summary="Roadside units")
@@ -100,6 +142,7 @@ def _zone(
         "time_zone": stored.time_zone if stored else "UTC",
         "clock": stored.clock if stored else "wall",
         "map_version": stored.map_version if stored else None,
+        "background": _background(parts, name),
         "zone_time_at": zone_time_at,
         "default_run_id": default.run_id if default else (mine[0].run_id if mine else None),
         "runs": [

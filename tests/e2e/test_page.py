@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from cloud.api import page
+from openvrc.contracts.geo import Datum, from_wgs84
+from openvrc.contracts.zone import Zone, write_zone
+from tests.support.background import write_background
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
-from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town
+from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town, road_map
 
 pytestmark = [pytest.mark.e2e]
 
@@ -40,6 +43,15 @@ PLACE_OF_WALKER = """(() => {
   return { x: (x - view.centreX) * scale + view.width / 2,
            y: (y - view.centreY) * scale + view.height / 2 };
 })()"""
+MIDDLE_PIXEL = """new Promise((done) => {
+  const { map } = window.openvrc.map.background;
+  map.once("render", () => {
+    const canvas = map.getCanvas(), gl = canvas.getContext("webgl2"), pixel = new Uint8Array(4);
+    gl.readPixels(canvas.width / 2, canvas.height / 2, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+    done([...pixel]);
+  });
+  map.triggerRepaint();
+})"""
 STOPPED = "Stopped vehicle"
 LEAPS = "Implausible sender"  # the town's cars come back where they began
 STANDS_BY_S, HOT_BY_S = 22, 42
@@ -81,12 +93,15 @@ class Driver:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[RunningCloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     if not any(map(shutil.which, CHROMIUM_NAMES)):
         pytest.skip(f"no Chromium on the PATH (looked for {', '.join(CHROMIUM_NAMES)})")
     if not (page.FOLDER / "index.html").is_file():
         pytest.skip("the live page is not built: make web")
-    with temporary_cloud() as running:
+    zones = tmp_path_factory.mktemp("zones")
+    write_zone(zones / "shanghai", Zone(name="shanghai", datum="gcj02"), road_map())
+    write_background(zones / "shanghai" / "background.pmtiles")
+    with temporary_cloud(zones_dir=zones) as running:
         yield running
 
 
@@ -286,6 +301,32 @@ def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
     tab.locator(".event-pin b").wait_for(state="hidden")
     until(tab, f"{seen} === 0", "connected vehicles alone")
     assert "off=perceived%2Cevents" in tab.url
+
+
+def test_a_background_map_lies_where_its_datum_says(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    town = Town(zone="shanghai", run_id="shanghai-1")
+    driver.cloud.send([town.announce()])
+    part = driver.cloud.get("/v1/zones/shanghai/background", headers={"Range": "bytes=0-6"})
+    assert (part.status_code, part.content) == (206, b"PMTiles")
+    for zone in ("town", "%2e%2e"):
+        assert driver.cloud.get(f"/v1/zones/{zone}/background").status_code == 404
+    lon_deg, lat_deg = 121.4737, 31.2304
+    tab = open_page(f"/#zone=shanghai&at={lon_deg},{lat_deg},15")
+    until(tab, "window.openvrc.map.background.map?.areTilesLoaded()", "the background's tiles")
+    centre = tab.evaluate("window.openvrc.map.background.map.getCenter().toArray()")
+    wanted_lat, wanted_lon = from_wgs84(lat_deg, lon_deg, Datum.GCJ02)
+    assert centre == pytest.approx([float(wanted_lon), float(wanted_lat)], abs=1e-9)
+    red, _, blue, opaque = tab.evaluate(MIDDLE_PIXEL)
+    assert blue > 1.5 * red  # the tile's colour, dimmed
+    assert opaque == 255
+    assert tab.locator(".credit").inner_text() == "A map maker"
+    ground = "window.openvrc.map.map.getLayoutProperty('ground', 'visibility')"
+    assert tab.evaluate(ground) == "none"
+    tab.locator(".legend summary").click()
+    tab.locator('[data-switch="background"]').uncheck()
+    until(tab, f"{ground} === 'visible'", "the plain ground")
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 // What the service says, as far as the page reads it.
 
+import type { Datum } from "./datum";
+
 export type Severity = "info" | "warning" | "serious" | "critical";
 export const SEVERITIES: readonly Severity[] = ["critical", "serious", "warning", "info"];
 export const RANK: Record<Severity, number> = { critical: 3, serious: 2, warning: 1, info: 0 };
@@ -207,6 +209,7 @@ export interface ZoneRow {
   time_zone: string;
   zone_time_at: string | null;
   default_run_id: string | null;
+  background: { path: string; datum: Datum } | null;
   runs: RunRow[];
 }
 export interface Page<T> {

@@ -29,7 +29,7 @@ export const ZH: Record<string, string> = {
   limit: "限值", "no traffic seen yet": "尚未观测到车流", "nobody there": "无车辆",
   charging: "充电中", available: "空闲", occupied: "占用", reserved: "已预约", faulted: "故障", offline: "离线",
   "perceived, not connected": "感知到的未联网目标", "Perceived, not connected": "感知目标（未联网）", "seen by": "感知自", track: "轨迹",
-  "Road events": "道路事件", "road event": "道路事件", "advised speed": "建议速度", until: "至", "said by": "发布方",
+  "Background map": "底图", "Road events": "道路事件", "road event": "道路事件", "advised speed": "建议速度", until: "至", "said by": "发布方",
   roadworks: "道路施工", accident: "交通事故", breakdown: "车辆抛锚", congestion: "拥堵", weather: "恶劣天气", obstacle: "障碍物",
   "wrong way": "逆行", "emergency vehicle": "应急车辆", "lane closed": "车道封闭",
   // time

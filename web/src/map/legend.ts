@@ -11,7 +11,7 @@ const ROOM_PX = 850; // on a lower window it would hide the roads: it opens when
 
 const NAMES: Record<Switch, string> = {
   vehicles: "Vehicles", perceived: "Perceived, not connected", roads: "Traffic", signals: "Signals", rsus: "Roadside units",
-  chargers: "Chargers", events: "Road events", alerts: "Alerts",
+  chargers: "Chargers", events: "Road events", alerts: "Alerts", background: "Background map",
 };
 
 /** The panel in the map's corner. */
@@ -29,7 +29,7 @@ export function drawLegend(map: MapView): HTMLElement {
 
 function switches(map: MapView): HTMLElement {
   const boxes = (Object.keys(SWITCHES) as Switch[]).map((name) =>
-    el("label", { class: "item" }, el("input", {
+    el("label", { class: `item of-${name}` }, el("input", {
       type: "checkbox",
       checked: !map.hidden.has(name),
       "data-switch": name,

@@ -12,6 +12,7 @@ import { circle, toLonLat, toWorld } from "../lib/geo";
 import { RANK } from "../lib/types";
 import type { Charger } from "../lib/types";
 import { connectedOnly, type Frame } from "../live/frame";
+import { Background } from "./background";
 import { drawLegend } from "./legend";
 import { Overlay } from "./overlay";
 import { alertPin, countdownPin, eventPin, namePin, stationPin, updateCountdown, updateStation } from "./pins";
@@ -43,6 +44,7 @@ export class MapView implements Tab {
   readonly map: GlMap;
   readonly vehicles: VehicleLayer;
   readonly overlay: Overlay;
+  readonly background: Background;
   colouring: Colouring;
   followed: number | null = null;
   readonly hidden: Set<Switch>;
@@ -69,7 +71,9 @@ export class MapView implements Tab {
     this.vehicles = new VehicleLayer(this.canvas, app.theme);
     this.overlay = new Overlay(this.pins);
     this.map = this.makeMap(holder);
-    this.element.append(drawLegend(this));
+    this.background = new Background(this.map);
+    this.element.prepend(this.background.element);
+    this.element.append(drawLegend(this), this.background.credit);
     this.listen();
     requestAnimationFrame((nowMs) => this.frame(nowMs));
   }
@@ -117,6 +121,7 @@ export class MapView implements Tab {
       if (event.key === "0") this.fit();
     });
     app.on("roads", () => this.takeRoads());
+    app.on("zones", () => void this.takeBackground());
     app.on("theme", () => this.restyle());
     app.on("past", () => this.takeScene());
     for (const scene of [app.live, app.past]) {
@@ -207,6 +212,7 @@ export class MapView implements Tab {
   private showSwitch(name: Switch): void {
     const isOn = !this.hidden.has(name);
     this.canvas.hidden = this.hidden.has("vehicles");
+    if (name === "background") return this.showGround();
     this.pins.classList.toggle("no-alerts", this.hidden.has("alerts"));
     this.pins.classList.toggle("no-signals", this.hidden.has("signals"));
     for (const of of ["rsus", "chargers", "events"] as const) this.pins.classList.toggle(`no-${of}`, this.hidden.has(of));
@@ -223,7 +229,24 @@ export class MapView implements Tab {
     }
   }
 
+  private async takeBackground(): Promise<void> {
+    try {
+      const hasOne = await this.background.show(this.app.zoneRow?.background ?? null, this.app.theme);
+      this.element.classList.toggle("has-background", hasOne);
+      this.showGround();
+    } catch (error) {
+      console.warn("the background map cannot be read:", error); // the roads are there without it
+    }
+  }
+
+  // The roads' own ground would hide what lies below it.
+  private showGround(): void {
+    if (this.background.map) this.background.setVisible(!this.hidden.has("background"));
+    if (this.map.getLayer("ground")) this.map.setLayoutProperty("ground", "visibility", this.background.isShown ? "none" : "visible");
+  }
+
   private restyle(): void {
+    this.background.setTheme(this.app.theme);
     this.vehicles.setTheme(this.app.theme);
     this.isDirty = true;
     this.setStyle();
@@ -240,6 +263,7 @@ export class MapView implements Tab {
     this.map.once("idle", () => this.takeScene());
     this.map.once("styledata", () => {
       this.isReady = true;
+      this.showGround();
       for (const name of this.hidden) this.showSwitch(name);
       this.takeScene();
     });

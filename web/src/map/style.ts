@@ -122,5 +122,6 @@ export const SWITCHES = {
   chargers: ["chargers"],
   events: ["event-reach"],
   alerts: ["alert-glow"],
+  background: [],
 } as const;
 export type Switch = keyof typeof SWITCHES;
