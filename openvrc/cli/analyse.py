@@ -20,6 +20,7 @@ from edge.core import EdgeCore
 from openvrc.cli.analysis_files import (
     write_alerts,
     write_battery_health,
+    write_battery_usage,
     write_segments,
     write_summary,
 )
@@ -74,7 +75,7 @@ class Analysis:
 @click.option("--zone", help="Name of the zone; made from the recording's name if not given")
 @recording_options
 def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) -> None:
-    """Analyse recordings; writes alerts.csv, segments.parquet, battery_health.csv, summary.json."""
+    """Analyse recordings: alerts, segments, health and usage of batteries, a summary."""
     out.mkdir(parents=True, exist_ok=True)
     analysis = Analysis()
     for path in paths:
@@ -85,6 +86,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     write_alerts(out / "alerts.csv", analysis.alerts.values())
     write_segments(out / "segments.parquet", analysis.windows)
     write_battery_health(out / "battery_health.csv", analysis.health)
+    write_battery_usage(out / "battery_usage.csv", analysis.health)
     write_summary(out / "summary.json", analysis.facts(), analysis.span_ns)
     click.echo(json.dumps(analysis.facts()["alerts"]))
 

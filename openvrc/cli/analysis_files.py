@@ -1,6 +1,6 @@
 """The files `vrc analyse` writes (DESIGN section 7).
 
-alerts.csv, segments.parquet, battery_health.csv, summary.json.
+alerts.csv, segments.parquet, battery_health.csv, battery_usage.csv, summary.json.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ ALERT_COLUMNS = (
 HEALTH_COLUMNS = (
     "vehicle_id", "soh_ratio", "soh_low_ratio", "soh_high_ratio", "soh_method", "resistance_ohm",
     "resistance_ratio", "weakest_cell", "as_of",
+)  # fmt: skip
+
+USAGE_COLUMNS = (
+    "vehicle_id", "observed_days", "known_h", "charges", "full_cycles", "charge_out_ah",
+    "charge_in_ah", "energy_out_kwh", "energy_in_kwh", "odometer_m", "driven_m",
+    "remaining_low_m", "remaining_high_m", "remaining_low_days", "remaining_high_days",
+    "hours_by_soc", "hours_by_temperature", "hours_by_current", "as_of",
 )  # fmt: skip
 
 
@@ -93,6 +100,40 @@ def write_battery_health(path: Path, rows: Iterable[Health]) -> None:
         writer = csv.DictWriter(file, HEALTH_COLUMNS)
         writer.writeheader()
         writer.writerows(map(health_row, ordered))
+
+
+def usage_row(health: Health) -> dict[str, Any]:
+    """One vehicle's usage as the columns of battery_usage.csv; hours by class as JSON lists."""
+    usage, remaining = health.usage, health.remaining
+    hours = ("hours_by_soc", "hours_by_temperature", "hours_by_current")
+    return {
+        "vehicle_id": health.vehicle_id,
+        "observed_days": f"{usage.observed_days:.2f}",
+        "known_h": f"{usage.known_h:.1f}",
+        "charges": usage.charges,
+        "full_cycles": _number(usage.full_cycles, 2),
+        "charge_out_ah": f"{usage.charge_out_ah:.1f}",
+        "charge_in_ah": f"{usage.charge_in_ah:.1f}",
+        "energy_out_kwh": f"{usage.energy_out_kwh:.2f}",
+        "energy_in_kwh": f"{usage.energy_in_kwh:.2f}",
+        "odometer_m": _number(usage.odometer_m, 0),
+        "driven_m": _number(usage.driven_m, 0),
+        "remaining_low_m": _number(remaining.low_m, 0),
+        "remaining_high_m": _number(remaining.high_m, 0),
+        "remaining_low_days": _number(remaining.low_days, 0),
+        "remaining_high_days": _number(remaining.high_days, 0),
+        **{name: json.dumps(getattr(usage, name)) for name in hours},
+        "as_of": health.as_of,
+    }
+
+
+def write_battery_usage(path: Path, rows: Iterable[Health]) -> None:
+    """battery_usage.csv, by vehicle and time; only its header without battery frames."""
+    ordered = sorted(rows, key=lambda health: (health.vehicle_id, health.as_of))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, USAGE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(map(usage_row, ordered))
 
 
 def newest_windows(batches: Sequence[Batch]) -> pa.Table:

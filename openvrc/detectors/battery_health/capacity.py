@@ -16,15 +16,19 @@ that their spread does not show (17 charges of a real car agree within 0.2 %, st
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.detectors.battery_health.charge_windows import Windows
+from openvrc.detectors.battery_health.fleet_mates import Anchored
 
 _SPAN_EDGES = np.array([0.4, 0.6, 0.8])
 _MEAN_ERROR_SOH = np.array([0.092, 0.058, 0.033, 0.019])  # for spans up to each edge, and beyond
 _SD_PER_MEAN_ERROR = float(np.sqrt(np.pi / 2))  # of a normal distribution
 VEHICLE_ERROR_SOH = 0.018
+MOST_SDS_APART = 3.0
 Z_90 = 1.6449  # two-sided 90 % of a normal distribution
 
 _T_90 = np.array([6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125])
@@ -82,6 +86,38 @@ class CapacitySums:
         by_spread = np.where(n > 1, student_t_90(n - 1) * spread_ah / rated_ah, 0.0)
         by_spans = Z_90 * np.sqrt(sums[:, _PRIOR]) / weight
         return np.maximum(np.maximum(by_spread, by_spans), Z_90 * VEHICLE_ERROR_SOH)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Capacity (n_vehicles,) of all evidence, half of its 90 % interval in SoH, and its source."""
+
+    capacity_ah: FloatArray
+    half_width_ratio: FloatArray
+    has_anchors: npt.NDArray[np.bool_]
+
+
+def fused(sums: CapacitySums, anchored: Anchored, rated_ah: FloatArray) -> Estimate:
+    """Charge windows and rest anchors, weighted by their variances.
+
+    Where both differ by more than three of their sds, one of them is wrong in a way that neither
+    knows of: the windows stand alone, whose errors are those of a real fleet, and the interval is
+    widened to the anchors' value. A vehicle without a window has no anchored capacity either:
+    charge windows say at least that it was charged.
+    """
+    by_windows = sums.capacity_ah()
+    window_sd = sums.half_width_ratio(rated_ah) / Z_90
+    anchor_soh = anchored.capacity_ah / rated_ah
+    anchor_sd = anchored.sd_ratio * anchor_soh
+    differ = np.abs(by_windows / rated_ah - anchor_soh)
+    agrees = differ <= MOST_SDS_APART * np.hypot(window_sd, anchor_sd)
+    share = np.where(agrees, window_sd**2 / (window_sd**2 + anchor_sd**2), 0.0)
+    capacity = np.where(
+        agrees, by_windows + share * (anchored.capacity_ah - by_windows), by_windows
+    )
+    sd = window_sd * np.sqrt(1.0 - share)
+    half = np.where(np.isnan(differ) | agrees, Z_90 * sd, np.maximum(Z_90 * sd, differ))
+    return Estimate(capacity, half, agrees)
 
 
 def student_t_90(freedom: FloatArray) -> FloatArray:

@@ -38,7 +38,7 @@ SOC_JUMP_RATIO = 0.03  # 1.8 C for a minute; the jumps seen in real logs are of 
 _COUNTS_PER_A, _COUNTS_PER_SOC, _NS_PER_MS = 100, 10_000, 1_000_000
 _COUNTS_PER_AH = 2 * _COUNTS_PER_A * 3_600_000
 _NONE = -1
-_PARKED_CHARGING = column_of("battery_state", "charging_state").values.index("parked_charging")
+PARKED_CHARGING = column_of("battery_state", "charging_state").values.index("parked_charging")
 _EDGE_FIELDS = ("first_soc", "first_charge", "last_soc", "last_charge")
 
 CHARGE_FIELDS = {
@@ -118,7 +118,7 @@ def _links(batch: Batch, rows: Rows, is_nonsense: BoolArray, vehicles: Keyed) ->
     rows = chained(rows.where(keep), vehicles, "charge_at_ns")
     current = _counts(amps[keep], _COUNTS_PER_A)
     soc = _counts(socs[keep], _COUNTS_PER_SOC)
-    is_parked = batch.column("charging_state")[rows.row] == _PARKED_CHARGING
+    is_parked = batch.column("charging_state")[rows.row] == PARKED_CHARGING
     previous_soc = previous_values(rows, soc, vehicles, "charge_soc")
     is_joined = _goes_on_charging(rows, current, is_parked, vehicles)
     is_joined &= np.abs(soc - previous_soc) <= SOC_JUMP_RATIO * _COUNTS_PER_SOC

@@ -5,6 +5,7 @@
 | soh_method | soh_ratio |
 |---|---|
 | `charge_windows` | measured capacity over rated capacity, with a 90 % interval |
+| `windows_and_anchors` | the same, with rest anchors on the open-circuit curve of fleet-mates |
 | `bms` | what the BMS displays, taken only where nothing was measured; no interval |
 | `rated_capacity_unknown` | empty: a capacity was measured, the profile has none to compare with |
 | `rated_capacity_contradicted` | empty: measured 1.2 times the rated one, or more |
@@ -22,21 +23,28 @@ import numpy.typing as npt
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.units import iso_from_ns
-from openvrc.detectors.battery.cleaning import clean_cells, clean_scalar
+from openvrc.contracts.words import words_of
+from openvrc.detectors.battery.cleaning import clean_frames, clean_scalar, row_median
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, usable_rows
-from openvrc.detectors.battery_health.capacity import CapacitySums
+from openvrc.detectors.battery_health.capacity import CapacitySums, fused
 from openvrc.detectors.battery_health.charge_windows import (
     CHARGE_FIELDS,
+    PARKED_CHARGING,
     closed_windows,
     open_windows,
 )
+from openvrc.detectors.battery_health.fleet_mates import anchored
 from openvrc.detectors.battery_health.previous import last_of_vehicle
+from openvrc.detectors.battery_health.remaining_life import RemainingLife, remaining_life
 from openvrc.detectors.battery_health.resistance import RESISTANCE_FIELDS, LoadSteps
+from openvrc.detectors.battery_health.rest_anchors import ANCHOR_FIELDS, RestAnchors
+from openvrc.detectors.battery_health.usage import USAGE_FIELDS, Usage, UsageSums
 from openvrc.detectors.battery_health.weakest_cell import RestDeviations
 from openvrc.detectors.keyed import Keyed
 
 SohMethod = Literal[
     "charge_windows",
+    "windows_and_anchors",
     "bms",
     "rated_capacity_unknown",
     "rated_capacity_contradicted",
@@ -46,8 +54,19 @@ SohMethod = Literal[
 HIGHEST_SOH_RATIO = column_of("battery_state", "soh_ratio").high or 1.2
 """New packs hold a few percent more than rated; 20 % more is another pack than the profile's."""
 
-_FIELDS = {**SEEN, **CHARGE_FIELDS, **RESISTANCE_FIELDS, "bms_soh_ratio": (np.float64, np.nan)}
-_RATED = {"at_ns": (np.int64, NEVER_NS), "rated_capacity_ah": (np.float64, np.nan)}
+_FIELDS = {
+    **SEEN,
+    **CHARGE_FIELDS,
+    **RESISTANCE_FIELDS,
+    **ANCHOR_FIELDS,
+    **USAGE_FIELDS,
+    "bms_soh_ratio": (np.float64, np.nan),
+}
+_RATED = {
+    "at_ns": (np.int64, NEVER_NS),
+    "rated_capacity_ah": (np.float64, np.nan),
+    "model": (np.int64, -1),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Health:
     """Of the later load steps against the vehicle's first 500."""
     weakest_cell: int | None
     """From 1."""
+    usage: Usage
+    remaining: RemainingLife
     as_of: str
     """ISO 8601 time of the last frame."""
 
@@ -80,6 +101,9 @@ class BatteryHealth:
         self._capacity = CapacitySums()
         self._steps = LoadSteps()
         self._rest = RestDeviations()
+        self._anchors = RestAnchors()
+        self._usage = UsageSums()
+        self._models: dict[str, int] = {}
 
     def fold(self, batch: Batch) -> None:
         """Take in a batch; other messages than the two are left aside."""
@@ -91,12 +115,34 @@ class BatteryHealth:
     def _fold_frames(self, batch: Batch) -> None:
         vehicles = self._vehicles
         rows = usable_rows(batch, vehicles)
-        cells_v, is_nonsense = clean_cells(batch)
-        current_a = clean_scalar(batch, "pack_current_a", is_nonsense)[rows.row]
+        frames = clean_frames(batch)
+        is_nonsense, cells_v = frames.is_nonsense, frames.cells_v[rows.row]
+        degc = row_median(frames.probes_degc)[rows.row]
+        current_a, soc_ratio, voltage_v, odometer_m = (
+            clean_scalar(batch, name, is_nonsense)[rows.row]
+            for name in ("pack_current_a", "soc_ratio", "pack_voltage_v", "odometer_m")
+        )
         self._capacity.fit(len(vehicles))
         self._capacity.add(closed_windows(batch, rows, is_nonsense, vehicles))
-        self._steps.fold(batch, rows, is_nonsense, vehicles)
-        self._rest.fold(rows, cells_v[rows.row], current_a, len(vehicles))
+        self._steps.fold(batch, rows, is_nonsense, vehicles, degc)
+        self._rest.fold(rows, cells_v, current_a, len(vehicles))
+        self._anchors.fold(
+            rows,
+            vehicles,
+            median_v=row_median(cells_v),
+            current_a=current_a,
+            soc_ratio=soc_ratio,
+            is_charging=batch.column("charging_state")[rows.row] == PARKED_CHARGING,
+        )
+        self._usage.fold(
+            rows,
+            vehicles,
+            current_a=current_a,
+            voltage_v=voltage_v,
+            soc_ratio=soc_ratio,
+            degc=degc,
+            odometer_m=odometer_m,
+        )
         soh = clean_scalar(batch, "soh_ratio", is_nonsense)[rows.row]
         told = rows.where(np.isfinite(soh) & (soh > 0))  # 0 is a field nobody filled
         told = told.where(last_of_vehicle(told))
@@ -108,37 +154,44 @@ class BatteryHealth:
         batch = batch.filter(np.isfinite(rated) & (rated > 0))
         slots = self._profiles.batch_slots(batch)
         at_ns, rated = batch.column("sampled_at_ns"), batch.column("rated_capacity_ah")
+        models = batch.texts("model")
         for row, slot in enumerate(slots.tolist()):  # a profile comes once a session
             if at_ns[row] >= self._profiles["at_ns"][slot]:
                 self._profiles["at_ns"][slot] = at_ns[row]
                 self._profiles["rated_capacity_ah"][slot] = rated[row]
+                number = self._models.setdefault(models[row], len(self._models))
+                self._profiles["model"][slot] = number if models[row] else -1
 
     def rows(self) -> list[Health]:
         """Health of every vehicle that sent frames, by id; changes nothing, may be asked often."""
         vehicles = self._vehicles
-        rated_ah = self._rated_ah()
+        rated_ah, model = self._of_profiles()
         sums = self._capacity.with_windows(open_windows(vehicles))
+        mates = anchored(self._anchors.pairs(vehicles), model, sums.capacity_ah())
+        estimate = fused(sums, mates, rated_ah)
         columns = (
             rated_ah.tolist(),
-            sums.capacity_ah().tolist(),
-            sums.half_width_ratio(rated_ah).tolist(),
+            estimate.capacity_ah.tolist(),
+            estimate.half_width_ratio.tolist(),
+            estimate.has_anchors.tolist(),
             sums.n_windows.tolist(),
             vehicles["bms_soh_ratio"].tolist(),
             self._steps.resistance_ohm().tolist(),
             self._steps.resistance_ratio().tolist(),
             self._rest.weakest_cell().tolist(),
+            [self._usage.of(vehicles, slot, rated) for slot, rated in enumerate(rated_ah.tolist())],
             vehicles["last_at_ns"].tolist(),
         )
         found = [_health(*values) for values in zip(vehicles.keys, *columns, strict=True)]
         return sorted(found, key=lambda health: health.vehicle_id)
 
-    def _rated_ah(self) -> npt.NDArray[np.float64]:
-        rated = np.full(len(self._vehicles), np.nan)
-        for slot, vehicle_id in enumerate(self._vehicles.keys):
-            if vehicle_id in self._profiles:
-                profile = self._profiles.slots([vehicle_id])
-                rated[slot] = self._profiles["rated_capacity_ah"][profile[0]]
-        return rated
+    def _of_profiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Rated capacity (n_vehicles,), NaN where unknown, and number of the model, -1 likewise."""
+        place = self._profiles.keys.find(words_of(self._vehicles.keys))
+        if len(self._profiles) == 0:
+            return np.full(len(place), np.nan), np.full(len(place), -1, np.int64)
+        rated = np.where(place >= 0, self._profiles["rated_capacity_ah"][place], np.nan)
+        return rated, np.where(place >= 0, self._profiles["model"][place], -1)
 
 
 def _health(
@@ -146,26 +199,34 @@ def _health(
     rated_ah: float,
     capacity_ah: float,
     half_width: float,
+    has_anchors: bool,
     n_windows: int,
     bms_soh: float,
     resistance_ohm: float,
     resistance_ratio: float,
     weakest_cell: int,
+    usage: Usage,
     last_at_ns: int,
 ) -> Health:
     method, soh = _soh(rated_ah, capacity_ah, bms_soh)
     is_measured = soh is not None and method == "charge_windows"
+    if is_measured and has_anchors:
+        method = "windows_and_anchors"
+    low = max(soh - half_width, 0.0) if soh is not None and is_measured else None
+    high = soh + half_width if soh is not None and is_measured else None
     return Health(
         vehicle_id=vehicle_id,
         soh_ratio=soh,
-        soh_low_ratio=max(soh - half_width, 0.0) if soh is not None and is_measured else None,
-        soh_high_ratio=soh + half_width if soh is not None and is_measured else None,
+        soh_low_ratio=low,
+        soh_high_ratio=high,
         soh_method=method,
         capacity_ah=_known(capacity_ah),
         n_charge_windows=n_windows,
         resistance_ohm=_known(resistance_ohm),
         resistance_ratio=_known(resistance_ratio),
         weakest_cell=weakest_cell or None,
+        usage=usage,
+        remaining=remaining_life(low, high, usage.odometer_m, usage.driven_m, usage.observed_days),
         as_of=iso_from_ns(last_at_ns),
     )
 

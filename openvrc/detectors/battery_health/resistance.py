@@ -4,18 +4,30 @@ Between two frames at most 10 s apart the open-circuit voltage hardly moves, so 
 voltage is the load's: r = -(V2 - V1) / (I2 - I1), current positive when discharging. One step is
 rough (interquartile +-7 % at 1 s, +-26 % at 10 s measured on real cars: at 10 s the frames of a
 step include slow polarisation, and voltage and current are not sampled at the same instant), a
-median of many is not. The value holds for the temperatures and the frame spacing it was taken at:
-a slower logger sees more of the slow polarisation and reports more ohms for the same pack.
+median of many is not.
+
+Normalised to 25 degC: half of a cell's resistance at these seconds is charge transfer and
+diffusion, which follow Arrhenius' law with about 35 kJ/mol, half is metal and electrolyte, which
+hardly change;
+
+    g(T) = 0.5 + 0.5 exp(Ea / R (1 / T - 1 / 298.15 K))
+
+doubles at 3 degC, as packs do. Each step counts as r / g(T) of its middle probe, and only between
+20 and 90 % of charge, where resistance is flat; a step without temperature or charge counts as it
+is. What is left depends on the frame spacing: a slower logger sees more of the slow polarisation
+and reports more ohms for the same pack.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import NS_PER_S
-from openvrc.detectors.battery.cleaning import BoolArray, clean_scalar
+from openvrc.detectors.battery.cleaning import BoolArray, FloatArray, clean_scalar
 from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained, first_of_run
 from openvrc.detectors.battery.wide import Wide
 from openvrc.detectors.battery_health.histograms import grouped_medians
@@ -24,6 +36,10 @@ from openvrc.detectors.keyed import Keyed
 
 STEP_CURRENT_A = 25.0  # smaller steps drown in the 0.1 V resolution of pack voltages
 STEP_GAP_NS = 10.5 * NS_PER_S  # 10 s, and half a second for loggers that keep it loosely
+REFERENCE_K, ZERO_DEGC_K = 298.15, 273.15
+ACTIVATION_K = 35_000.0 / 8.314  # over the gas constant
+TRANSFER_SHARE = 0.5
+LOW_SOC_RATIO, HIGH_SOC_RATIO = 0.2, 0.9
 LEAST_STEPS = 100  # standard error of the median 1-2 % at 1 s, about 5 % at 10 s
 BASELINE_STEPS = 500  # standard error 0.6 % at 1 s, 2 % at 10 s; the same is asked of the later
 
@@ -50,8 +66,11 @@ class LoadSteps:
         self._first = Wide({"n": (np.int32, 0)})
         self._later = Wide({"n": (np.int32, 0)})
 
-    def fold(self, batch: Batch, rows: Rows, is_nonsense: BoolArray, vehicles: Keyed) -> None:
-        """Count the steps of a batch."""
+    def fold(
+        self, batch: Batch, rows: Rows, is_nonsense: BoolArray, vehicles: Keyed, degc: FloatArray
+    ) -> None:
+        """Count the steps of a batch; `degc` (n,) of the rows' middle probes, NaN if none."""
+        socs = clean_scalar(batch, "soc_ratio", is_nonsense)[rows.row]
         volts = clean_scalar(batch, "pack_voltage_v", is_nonsense)[rows.row].astype(np.float64)
         amps = clean_scalar(batch, "pack_current_a", is_nonsense)[rows.row].astype(np.float64)
         keep = np.isfinite(volts) & np.isfinite(amps)
@@ -63,7 +82,9 @@ class LoadSteps:
         change_v = volts - previous_values(rows, volts, vehicles, "step_v")
         change_a = amps - previous_values(rows, amps, vehicles, "step_a")
         is_step = (gap_ns(rows) <= STEP_GAP_NS) & (np.abs(change_a) > STEP_CURRENT_A)
-        self._count(rows.slot[is_step], -change_v[is_step] / change_a[is_step], vehicles)
+        is_step &= ~((socs[keep] < LOW_SOC_RATIO) | (socs[keep] > HIGH_SOC_RATIO))
+        ohm = -change_v[is_step] / change_a[is_step] / temperature_factor(degc[keep][is_step])
+        self._count(rows.slot[is_step], ohm, vehicles)
 
     def _count(
         self, slot: npt.NDArray[np.int64], step_ohm: npt.NDArray[np.float64], vehicles: Keyed
@@ -86,11 +107,22 @@ class LoadSteps:
     def resistance_ratio(self) -> npt.NDArray[np.float64]:
         """Median of the later steps over that of the first 500 (n_vehicles,).
 
-        NaN until there are 500 later ones. Not corrected for temperature: a ratio between seasons
-        is mostly weather.
+        NaN until there are 500 later ones.
         """
         first = _median_ohm(self._first["n"], BASELINE_STEPS)
         return _median_ohm(self._later["n"], BASELINE_STEPS) / first
+
+
+def temperature_factor(degc: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Resistance (n,) at a temperature over that at 25 degC; 1 where it is not known.
+
+    >>> temperature_factor(np.array([25.0, 0.0, np.nan])).round(2).tolist()
+    [1.0, 2.32, 1.0]
+    """
+    kelvin = np.where(np.isfinite(degc), degc, REFERENCE_K - ZERO_DEGC_K) + ZERO_DEGC_K
+    follows = np.exp(ACTIVATION_K * (1.0 / kelvin - 1.0 / REFERENCE_K))
+    factor: npt.NDArray[np.float64] = 1.0 - TRANSFER_SHARE + TRANSFER_SHARE * follows
+    return factor
 
 
 def _median_ohm(counts: npt.NDArray[np.int32], least: int) -> npt.NDArray[np.float64]:

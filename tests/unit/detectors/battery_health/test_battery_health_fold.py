@@ -15,7 +15,7 @@ def fleet() -> list[Pack]:
     bus = Pack("bus", soc=0.3).charge(0.5, 120.0).run(0.0, 60)  # a pause within the charge
     bus.charge(0.8, 120.0).drive(300).charge(0.9).run(0.0, 1200)
     car = Pack("car", capacity_ah=60.0, n_cells=9, weak_cell=2, soc=0.2, seed=2, soh_displayed=0.9)
-    car.run(0.0, 1500).drive(400).charge(0.7, 120.0).late(pack_current_a=300.0)
+    car.run(0.0, 1500).charge(0.9, 120.0).drive(400).charge(0.7, 120.0).late(pack_current_a=300.0)
     return [bus, car.drive(100)]
 
 
