@@ -77,6 +77,7 @@ def create_app(settings: Settings, keys: Keys, pipeline: Pipeline, pool: Connect
     counter = CommitCounter()
     broadcaster = Broadcaster(parts)
     pipeline.register(parts.latest)
+    pipeline.register(parts.traffic)
     pipeline.subscribe(counter.on_commit)
     pipeline.subscribe(broadcaster.on_commit)
     if parts.notifier is not None:

@@ -22,6 +22,7 @@ from cloud.notify.notifier import Notifier
 from cloud.pipeline import Pipeline
 from cloud.store.reads import Connection
 from cloud.stream import StreamHub
+from cloud.traffic_states import TrafficStates
 from openvrc.contracts.zone import Zone
 from openvrc.settings import Settings
 
@@ -47,6 +48,7 @@ class CloudParts:
     positions: PositionsCache
     maps: ZoneMaps
     edges: Edges = field(default_factory=Edges)
+    traffic: TrafficStates = field(default_factory=TrafficStates)
     live_clients: set[Any] = field(default_factory=set)
     notifier: Notifier | None = None
     """None where no file of channels is set: then nobody is told."""

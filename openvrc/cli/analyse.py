@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow.parquet as pq
 
 from cloud.alerting import Alert
 from cloud.engine import Engine
@@ -21,13 +22,13 @@ from openvrc.cli.analysis_files import (
     write_alerts,
     write_battery_health,
     write_battery_usage,
-    write_segments,
     write_summary,
 )
+from openvrc.cli.segment_table import SegmentTable
 from openvrc.cli.worlds import open_world, recording_options, zone_name
-from openvrc.contracts.batch import Batch
 from openvrc.contracts.plugins import discover
 from openvrc.detectors.battery_health.health import BatteryHealth, Health
+from openvrc.traffic.completion import Completion
 from simulator.publisher import announce_batch, tick_batch
 from simulator.world import World, unpaced
 
@@ -40,7 +41,7 @@ class Analysis:
     """What came out so far."""
 
     alerts: dict[str, Alert] = field(default_factory=dict)
-    windows: list[Batch] = field(default_factory=list)
+    segments: SegmentTable = field(default_factory=SegmentTable)
     health: list[Health] = field(default_factory=list)
     ledger: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)
     n_records: Counter[str] = field(default_factory=Counter)
@@ -84,7 +85,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
         run(world, analysis)
         click.echo(f"{path.name}: {sum(analysis.n_records.values())} records", err=True)
     write_alerts(out / "alerts.csv", analysis.alerts.values())
-    write_segments(out / "segments.parquet", analysis.windows)
+    pq.write_table(analysis.segments.table(), out / "segments.parquet")
     write_battery_health(out / "battery_health.csv", analysis.health)
     write_battery_usage(out / "battery_usage.csv", analysis.health)
     write_summary(out / "summary.json", analysis.facts(), analysis.span_ns)
@@ -96,17 +97,18 @@ def run(world: World, analysis: Analysis) -> None:
     core = EdgeCore({}, edge_id="analyse", edge_epoch=0)
     engine = Engine(discover("openvrc.detectors"))
     health = BatteryHealth()
+    completion = Completion(world.road_map) if world.road_map is not None else None
     core.on_batch(announce_batch(world, "running", 1.0), 0)
     for frame in unpaced(world):
         for batch in frame.batches():
             core.on_batch(batch, frame.zone_time_ns)
         core.on_batch(tick_batch(world, frame.zone_time_ns), frame.zone_time_ns)
-        _take(core, engine, health, analysis)
+        _take(core, engine, health, completion, analysis)
         analysis.first_ns = analysis.first_ns or frame.zone_time_ns
         analysis.last_ns = frame.zone_time_ns
     end_ns = analysis.last_ns
     core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
-    _take(core, engine, health, analysis)
+    _take(core, engine, health, completion, analysis)
     analysis.health += health.rows()
     for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):
         for row in batch.to_records():
@@ -114,7 +116,13 @@ def run(world: World, analysis: Analysis) -> None:
             analysis.ledger[key] = row | {"rejected": json.loads(row["rejected"])}
 
 
-def _take(core: EdgeCore, engine: Engine, health: BatteryHealth, analysis: Analysis) -> None:
+def _take(
+    core: EdgeCore,
+    engine: Engine,
+    health: BatteryHealth,
+    completion: Completion | None,
+    analysis: Analysis,
+) -> None:
     group = core.take_group()
     output = engine.process(group.batches)
     for transition in output.transitions:
@@ -122,5 +130,4 @@ def _take(core: EdgeCore, engine: Engine, health: BatteryHealth, analysis: Analy
     for batch in group.batches:
         analysis.n_records[batch.message] += batch.n_rows
         health.fold(batch)
-        if batch.message == "segment_state":
-            analysis.windows.append(batch)
+    analysis.segments.take(group.batches, completion)

@@ -1,22 +1,17 @@
-"""The files `vrc analyse` writes (DESIGN section 7).
+"""The files `vrc analyse` writes (DESIGN section 7), but for segments.parquet (`segment_table`).
 
-alerts.csv, segments.parquet, battery_health.csv, battery_usage.csv, summary.json.
+alerts.csv, battery_health.csv, battery_usage.csv, summary.json.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cloud.alerting import Alert
-from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery_health.health import Health
 
@@ -134,43 +129,6 @@ def write_battery_usage(path: Path, rows: Iterable[Health]) -> None:
         writer = csv.DictWriter(file, USAGE_COLUMNS)
         writer.writeheader()
         writer.writerows(map(usage_row, ordered))
-
-
-def newest_windows(batches: Sequence[Batch]) -> pa.Table:
-    """segment_state batches as the table of segments.parquet, highest revision of each window."""
-    rows: dict[tuple[str, int, float], tuple[int, list[Any]]] = {}
-    for batch in batches:
-        named = {name: batch.column(name).tolist() for name in (
-            "window_start_ns", "window_s", "revision", "density_vpkm", "flow_vph", "speed_mps",
-            "vehicle_s", "coverage_ratio",
-        )}  # fmt: skip
-        for row, segment in enumerate(batch.texts("subject_id")):
-            key = (segment, named["window_start_ns"][row], named["window_s"][row])
-            revision = named["revision"][row]
-            if key not in rows or rows[key][0] <= revision:
-                names = ("density_vpkm", "flow_vph", "speed_mps", "vehicle_s", "coverage_ratio")
-                rows[key] = (revision, [named[name][row] for name in names])
-    keys = sorted(rows, key=lambda key: (key[1], key[2], key[0]))
-    values = np.array([rows[key][1] for key in keys], np.float64).reshape(len(keys), 5)
-    starts = pa.array([key[1] for key in keys], pa.int64()).cast(pa.timestamp("ns", "UTC"))
-    numbers = [pa.array(values[:, i], from_pandas=True) for i in range(5)]  # NaN is null
-    return pa.table(
-        {
-            "window_start": starts,
-            "window_s": pa.array([key[2] for key in keys], pa.float64()),
-            "segment_id": pa.array([key[0] for key in keys], pa.utf8()),
-            "density_vpkm": numbers[0],
-            "flow_vph": numbers[1],
-            "speed_mps": numbers[2],
-            "vehicle_s": numbers[3],
-            "coverage": numbers[4],
-        }
-    )
-
-
-def write_segments(path: Path, batches: Sequence[Batch]) -> None:
-    """segments.parquet."""
-    pq.write_table(newest_windows(batches), path)
 
 
 def write_summary(path: Path, facts: dict[str, Any], span_ns: tuple[int, int] | None) -> None:

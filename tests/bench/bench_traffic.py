@@ -65,7 +65,14 @@ NAIVE_EDGES = {"a39_freeway": ".993", "hamburg_urban": ".962"}
 BEST_EDGES = {"a39_freeway": ".998 (HMM)", "hamburg_urban": ".990 (HMM)"}
 BEST_LANES = {"a39_freeway": ".958", "hamburg_urban": ".953"}
 FLOOR = {"a39_freeway": ("1.2 %", "0.15 m/s"), "hamburg_urban": ("3.2 %", "0.29 m/s")}
-NAIVE_SPEED = {0.1: "1.25 m/s at .76", 0.05: "1.37 m/s at .55", 0.02: "1.65 m/s at .31"}
+NAIVE_SPEED = {
+    0.25: "0.88 m/s at .93",
+    0.1: "1.25 m/s at .76",
+    0.05: "1.37 m/s at .55",
+    0.02: "1.65 m/s at .31",
+}
+MUST_SPEED = {0.1: "0.95 at .90", 0.05: "1.10 at .80", 0.02: "1.35 at .60"}
+"""Agreed with the people who judge demo zones; no published figure fits."""
 NAIVE_FALSE = {1.0: "1,200-1,500 / h", 0.25: "", 0.1: "130-150 / h"}
 EXPOSED = {1.0: 1.0, 0.25: 0.68, 0.1: 0.44}
 """Share of event-seeds in which a connected car was made to stop or slow within 60 s."""
@@ -93,23 +100,32 @@ def matching_rows(package: str) -> Iterator[Row]:
 
 
 def state_rows(package: str) -> Iterator[Row]:
-    """60 s windows."""
+    """Completed 60 s states, with the loops that the package has."""
     road_map, fcd = read_map(package), matched(package, "fcd")
-    got = traffic_state_rows.measure(package, road_map, fcd, everybody=True)
+    loops = traffic_state_rows.read_loops(package, road_map)
     density, speed = FLOOR[package]
-    yield Row(package, "state 100 %: density MAPE", f"{100 * got.density_mape:.1f} %", "", density)
-    yield Row(package, "state 100 %: speed MAE", f"{got.speed_mae_mps:.2f} m/s", "", speed)
-    for share in (0.1, 0.05, 0.02):
+    for share in (1.0, 0.25, 0.1, 0.05, 0.02):
         states = []
-        for seed in (1, 2, 3):
-            keep = is_connected(fcd.vehicles, share, seed)
-            part = fcd.rows(keep[fcd.vehicle])
-            states.append(traffic_state_rows.measure(package, road_map, part, everybody=False))
-        mae_mps = np.mean([s.speed_mae_mps for s in states])
-        coverage = np.mean([s.coverage for s in states])
-        naive = NAIVE_SPEED[share] if package == "hamburg_urban" else ""
-        yield Row(package, f"state {100 * share:.0f} %: speed MAE, coverage",
-                  f"{mae_mps:.2f} m/s at {coverage:.2f}", naive)  # fmt: skip
+        for seed in (1,) if share == 1.0 else (1, 2, 3, 4, 5):
+            part = fcd.rows(is_connected(fcd.vehicles, share, seed)[fcd.vehicle])
+            states.append(
+                traffic_state_rows.measure(
+                    package, road_map, part, everybody=share == 1.0, loops=loops
+                )
+            )
+        naive = NAIVE_SPEED.get(share, "") if package == "hamburg_urban" else ""
+        label = f"state {100 * share:.0f} %"
+        mean = {
+            name: np.mean([getattr(state, name) for state in states])
+            for name in ("speed_mae_mps", "coverage", "density_mape", "within_80", "share")
+        }
+        yield Row(package, f"{label}: speed MAE, coverage",
+                  f"{mean['speed_mae_mps']:.2f} m/s at {mean['coverage']:.2f}", naive,
+                  speed if share == 1.0 else MUST_SPEED.get(share, ""))  # fmt: skip
+        yield Row(package, f"{label}: density MAPE", f"{100 * mean['density_mape']:.1f} %", "",
+                  density if share == 1.0 else "")  # fmt: skip
+        yield Row(package, f"{label}: truth within the 80 % interval", f"{mean['within_80']:.2f}")
+        yield Row(package, f"{label}: estimated penetration", f"{mean['share']:.3f}")
 
 
 def incident_rows(package: str, seeds: int) -> Iterator[Row]:

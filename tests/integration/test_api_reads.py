@@ -115,6 +115,30 @@ def test_every_segment_with_traffic_has_a_state(cloud: RunningCloud, town: Town)
     assert len(windows) == 5
 
 
+def test_completed_states_hold_an_interval_a_delay_and_what_they_rest_on(
+    cloud: RunningCloud,
+) -> None:
+    params = {"zone": "town", "completed": "true", "window_s": 10}
+    items = cloud.json("/v1/traffic/segments", params=params)["items"]
+    item = next(i for i in items if i["segment_id"] == "north_in")
+    assert item["sampled_at"] == "2026-01-01T08:00:50.000Z"
+    assert item["window_start_at"] == "2026-01-01T08:00:40.000Z"
+    assert item["speed_low_mps"] < item["speed_mps"] < item["speed_high_mps"]
+    assert item["travel_time_s"] == pytest.approx(306.0 / item["speed_mps"], rel=0.02)
+    assert item["delay_s"] == pytest.approx(item["travel_time_s"] - 306.0 / 13.9, abs=0.2)
+    assert item["basis"] == "observed"
+    assert item["level_of_service"] in "ABCDEF"
+    assert item["penetration_ratio"] is None
+    assert not any(i["segment_id"].startswith(":") for i in items)
+
+
+def test_completed_states_come_as_geojson_too(cloud: RunningCloud) -> None:
+    params = {"zone": "town", "completed": "true", "format": "geojson"}
+    features = cloud.json("/v1/traffic/segments", params=params)["features"]
+    assert {f["geometry"]["type"] for f in features} == {"LineString"}
+    assert {f["properties"]["window_s"] for f in features} == {60}
+
+
 @pytest.mark.parametrize("how", ["format", "accept"])
 def test_segments_come_as_geojson_with_their_lines(cloud: RunningCloud, how: str) -> None:
     headers = {"Accept": "application/geo+json"} if how == "accept" else {}
@@ -233,6 +257,7 @@ def test_health_readiness_and_metrics_need_no_key(cloud: RunningCloud) -> None:
         ("/v1/vehicles/a/history?cursor=x", 422),
         ("/v1/traffic/segments?window_s=NaN", 422),
         ("/v1/traffic/segments?window_s=inf", 422),
+        ("/v1/traffic/segments?completed=true&window_s=30", 422),
         ("/v1/trace/a/1/99999999999999999999999", 422),
         ("/v1/trace/a/-1/0", 422),
         ("/v1/dead-letters?reason=%27;drop", 422),

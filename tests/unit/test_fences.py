@@ -12,6 +12,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 CORES = (
     "openvrc/detectors",
+    "openvrc/traffic",
     "edge/admit",
     "edge/aggregate",
     "cloud/alerting",

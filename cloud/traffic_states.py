@@ -1,0 +1,119 @@
+"""Completed states of every zone and run, beside the newest records: a `Fold` of the pipeline.
+
+The windows that edges report are stored; what is completed from them is kept in memory only, for
+the same windows give the same states again (docs/decisions/0014). No clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from cloud.snapshot import pack_snapshot, unpack_snapshot
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.maps import MapError, RoadMap
+from openvrc.traffic.completion import Completion, States
+
+RunKey = tuple[str, str]
+"""(zone, run_id)"""
+
+KEPT_RUNS = 8
+"""Runs in memory; of more, the one that has waited longest for a batch is forgotten."""
+_FOLDED = frozenset({"segment_state", "loop_counts", "tick"})
+
+
+@dataclass
+class _Run:
+    completion: Completion
+    document: str
+    states: dict[int, States] = field(default_factory=dict)
+    """Window length to states, made when asked for; empty after each change."""
+
+
+class TrafficStates:
+    """All runs whose map was announced."""
+
+    name = "traffic_states"
+
+    def __init__(self) -> None:
+        self._runs: dict[RunKey, _Run] = {}
+        self._lock = threading.RLock()
+
+    def apply(self, batches: Sequence[Batch], transitions: Sequence[Any] = ()) -> None:
+        """Take committed batches, in order."""
+        del transitions
+        with self._lock:
+            for batch in batches:
+                if batch.n_rows and batch.message == "zone_announce":
+                    self._announce(batch)
+                elif batch.n_rows and batch.message in _FOLDED:
+                    self._fold(batch)
+
+    def states(self, zone: str, run_id: str, window_s: int) -> tuple[RoadMap, States] | None:
+        """The newest closed window of 10 or 60 s and its map; None without map or window."""
+        with self._lock:
+            run = self._runs.get((zone, run_id))
+            if run is None:
+                return None
+            if window_s not in run.states:
+                found = run.completion.states(window_s)
+                if found is None:
+                    return None
+                run.states[window_s] = found
+            return run.completion.road_map, run.states[window_s]
+
+    def _announce(self, batch: Batch) -> None:
+        key = (batch.zone, batch.run_id)
+        for document in filter(None, batch.texts("map_document")):
+            known = self._runs.get(key)
+            if known is not None and known.document == document:
+                continue
+            try:
+                road_map = RoadMap.from_document(document)
+            except MapError:
+                continue  # the engine reports it as an alert
+            self._runs[key] = _Run(Completion(road_map), document)
+            while len(self._runs) > KEPT_RUNS:
+                del self._runs[next(iter(self._runs))]
+
+    def _fold(self, batch: Batch) -> None:
+        key = (batch.zone, batch.run_id)
+        run = self._runs.pop(key, None)
+        if run is None:
+            return
+        self._runs[key] = run  # the newest stands last
+        run.states.clear()
+        run.completion.fold(batch)
+
+    def snapshot(self) -> bytes:
+        """All runs."""
+        with self._lock:
+            meta: list[dict[str, Any]] = []
+            arrays: dict[str, npt.NDArray[Any]] = {}
+            documents: dict[str, str] = {}
+            for place, ((zone, run_id), run) in enumerate(self._runs.items()):
+                facts, parts = run.completion.snapshot()
+                version = run.completion.road_map.map_version
+                documents[version] = run.document
+                names = {"zone": zone, "run_id": run_id, "map_version": version}
+                meta.append(names | {"facts": facts})
+                arrays |= {f"{place}/{name}": array for name, array in parts.items()}
+            return pack_snapshot({"runs": meta, "documents": documents}, arrays)
+
+    def restore(self, data: bytes) -> None:
+        """Go on from what `snapshot` wrote."""
+        meta, arrays = unpack_snapshot(data)
+        documents: dict[str, str] = meta["documents"]
+        maps = {version: RoadMap.from_document(text) for version, text in documents.items()}
+        runs: dict[RunKey, _Run] = {}
+        for place, row in enumerate(meta["runs"]):
+            version = row["map_version"]
+            parts = {name: arrays[f"{place}/{name}"] for name in ("past", "cells")}
+            completion = Completion.restore(maps[version], row["facts"], parts)
+            runs[(row["zone"], row["run_id"])] = _Run(completion, documents[version])
+        with self._lock:
+            self._runs = runs
