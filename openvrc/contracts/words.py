@@ -29,6 +29,18 @@ _HALF, _SHIFT = np.uint64(32), np.uint64(29)
 
 
 @dataclass(frozen=True)
+class Growth:
+    """What a table that had some words did with new ones, for others that have the same."""
+
+    found: Numbers
+    """Number of each word, the new ones' included."""
+    new: Words
+    """The new ones, distinct, in the order of their numbers."""
+    lineage: int
+    """The table's afterwards."""
+
+
+@dataclass(frozen=True)
 class Words:
     """Some words, ready to be looked up: cells (n, columns), hashes (n,).
 
@@ -39,6 +51,8 @@ class Words:
     hashes: Cells
     found: dict[int, Numbers] = field(default_factory=dict, repr=False, compare=False)
     """Numbers that tables have found for them, by the table's `lineage`."""
+    grown: dict[int, Growth] = field(default_factory=dict, repr=False, compare=False)
+    """How tables of a `lineage` grew by them."""
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -163,14 +177,30 @@ class WordTable:
         known = words.found.get(self.lineage)
         if known is not None:
             return known
-        n_before = self._n
+        grown = words.grown.get(self.lineage)
+        if grown is not None:
+            self._adopt(grown)
+            return grown.found
+        n_before, before = self._n, self.lineage
         found = self._probe(words, is_adding=True)
-        if self._n == n_before:
-            words.found[self.lineage] = found
-        else:
-            self.lineage = hash((self.lineage, self._cells[n_before : self._n].tobytes()))
+        if self._n > n_before:
+            new = self._cells[n_before : self._n].copy()
+            self.lineage = hash((before, new.tobytes()))
+            words.grown[before] = Growth(found, Words(new, hashes_of(new)), self.lineage)
+        words.found[self.lineage] = found
         found.flags.writeable = False
         return found
+
+    def _adopt(self, grown: Growth) -> None:
+        """Grow as a table of the same words did."""
+        n_before, self._n = self._n, self._n + len(grown.new)
+        if 2 * self._n > len(self._places):
+            self._widen_places(4 * self._n, n_before)
+        cells = self._fitted(grown.new.cells)
+        self._make_room(self._n, n_before)
+        self._cells[n_before : self._n] = cells
+        self._put(np.arange(n_before, self._n, dtype=np.int32), grown.new.hashes)
+        self.lineage = grown.lineage
 
     def keep(self, is_kept: npt.NDArray[np.bool_]) -> None:
         """Forget the words where `is_kept` (n_words,) is false; the others are renumbered."""
@@ -223,12 +253,15 @@ class WordTable:
         self._places[at] = trial
         wins = self._places[at] == trial
         n_before, self._n = self._n, self._n + int(wins.sum())
-        if self._n > len(self._cells):
-            grown = np.zeros((max(self._n, 2 * len(self._cells)), self._cells.shape[1]), np.uint64)
-            grown[:n_before] = self._cells[:n_before]
-            self._cells = grown
+        self._make_room(self._n, n_before)
         self._places[at[wins]] = np.arange(n_before, self._n)
         self._cells[n_before : self._n] = cells[rows[wins]]
+
+    def _make_room(self, n: int, n_before: int) -> None:
+        if n > len(self._cells):
+            grown = np.zeros((max(n, 2 * len(self._cells)), self._cells.shape[1]), np.uint64)
+            grown[:n_before] = self._cells[:n_before]
+            self._cells = grown
 
     def _fitted(self, cells: Cells) -> Cells:
         """The cells in as many columns as the table's, which is widened for longer words."""
@@ -237,12 +270,17 @@ class WordTable:
             self._cells = np.pad(self._cells, ((0, 0), (0, -missing)))
         return np.pad(cells, ((0, 0), (0, missing))) if missing > 0 else cells
 
-    def _widen_places(self, at_least: int) -> None:
+    def _widen_places(self, at_least: int, n_words: int | None = None) -> None:
+        """A larger table of the first `n_words`, or of all."""
+        n_words = self._n if n_words is None else n_words
         self._places = np.full(_FIRST_PLACES, UNKNOWN, np.int32)
         if at_least > _FIRST_PLACES:
             self._places = np.full(1 << (at_least - 1).bit_length(), UNKNOWN, np.int32)
-        todo = np.arange(self._n, dtype=np.int32)
-        at = self._first_places(hashes_of(self._cells[: self._n]))
+        self._put(np.arange(n_words, dtype=np.int32), hashes_of(self._cells[:n_words]))
+
+    def _put(self, todo: npt.NDArray[np.int32], hashes: Cells) -> None:
+        """Give distinct words, by number, their places."""
+        at = self._first_places(hashes)
         while len(todo):
             is_empty = self._places[at] < 0
             self._places[at[is_empty]] = todo[is_empty]

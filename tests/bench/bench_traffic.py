@@ -1,7 +1,7 @@
 """Everything that is measured about traffic, in one table.
 
     make bench-traffic
-    python -m tests.bench.bench_traffic [--only matching state misbehaviour] [--seeds 5]
+    python -m tests.bench.bench_traffic [--only matching state speed] [--seeds 5]
                                         [--worlds FOLDER]
 
 Positions get white noise of 1.5 m per axis and go through the edge's matcher. The columns beside
@@ -28,7 +28,7 @@ from openvrc.contracts.detection import Detector
 from openvrc.contracts.plugins import discover
 from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
-from tests.bench import bench_matching, traffic_state_rows
+from tests.bench import bench_matching, traffic_speed, traffic_state_rows
 from tests.support.fcd_marks import Fcd, prepared, read_fcd, read_ghosts, read_map, vehicle_batches
 from tests.support.incidents import (
     INCIDENT_RULES,
@@ -220,6 +220,14 @@ def manoeuvre_rows(package: str) -> Iterator[Row]:
     yield Row(package, "wrong way: false in the control run", str(len(wrong)), "19-105", "0")
 
 
+def speed_rows() -> Iterator[Row]:
+    """All rules about vehicles together, beyond map matching."""
+    for n_vehicles in (1_000, 10_000, 100_000):
+        got = traffic_speed.measure(n_vehicles)
+        yield Row("made", f"all vehicle rules, {n_vehicles:,} vehicles: records per CPU-s",
+                  f"{got.records_per_cpu_s:,.0f}")  # fmt: skip
+
+
 PUBLISHED_F1 = {
     "const_pos_offset": ".56-.85",
     "random_pos_offset": ".79-.96",
@@ -258,11 +266,11 @@ GROUPS: dict[str, Callable[[str], Iterator[Row]]] = {
 def main() -> None:
     """Print the table, row by row as it comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=[*GROUPS, "incidents"])
+    parser.add_argument("--only", nargs="+", choices=[*GROUPS, "incidents", "speed"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=Path)
     options = parser.parse_args()
-    wanted = options.only or [*GROUPS, "incidents"]
+    wanted = options.only or [*GROUPS, "incidents", "speed"]
     _print(Row("package", "figure", "ours", "naive", "floor or published"))
     for package in PACKAGES:
         for name, rows in GROUPS.items():
@@ -270,6 +278,8 @@ def main() -> None:
                 _print(*rows(package))
         if "incidents" in wanted:
             _print(*incident_rows(package, options.seeds))
+    if "speed" in wanted:
+        _print(*speed_rows())
     for folder in sorted(options.worlds.iterdir()) if options.worlds else []:
         if (folder / "events.json").exists():
             _print(*incident_rows(str(folder.resolve()), options.seeds))

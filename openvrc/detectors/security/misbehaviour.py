@@ -27,13 +27,11 @@ from numpy.typing import NDArray
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
-from openvrc.contracts.geo import LocalFrame
-from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
-from openvrc.detectors.traffic._fleet import SegmentNumbers, ended_episodes
-from openvrc.detectors.traffic._lane_points import LanePoints
-from openvrc.detectors.traffic._rounds import rounds
+from openvrc.detectors.traffic._fleet import Forgetting, ended_episodes
+from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._view import View, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -59,7 +57,8 @@ SPEC: Spec = {
     "newest_ns": (np.int64, ABSENT_I64),
     "x_m": (np.float64, np.nan),
     "y_m": (np.float64, np.nan),
-    "heading_rad": (np.float64, np.nan),
+    "east": (np.float64, np.nan),  # parts of the course
+    "north": (np.float64, np.nan),
     "along_score": (np.float64, 0.0),
     "across_score": (np.float64, 0.0),
     "open_since_ns": (np.int64, ABSENT_I64),
@@ -75,10 +74,9 @@ class State:
     """Every sender of one zone and run."""
 
     context: Context
-    frame: LocalFrame | None = None
-    segments: SegmentNumbers | None = None
-    lanes: LanePoints | None = None
+    roads: Roads | None = None
     vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
+    forgetting: Forgetting = field(default_factory=Forgetting)
 
 
 class Misbehaviour:
@@ -101,17 +99,19 @@ class Misbehaviour:
         road_map = context.road_map
         if road_map is None:
             return State(context)
-        return State(context, road_map.frame, SegmentNumbers(road_map), LanePoints(road_map))
+        return State(context, roads_of(road_map))
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Weigh every report; those of one vehicle in the batch's order."""
-        if state.frame is None or not batch.n_rows:
+        if state.roads is None or not batch.n_rows:
             return state, []
-        rows = _rows(state, batch)
+        view = view_of(batch, state.roads)
+        rows = _rows(state, view)
+        if view.is_of_one_row_each:
+            return state, _weigh(state, rows)
         findings: list[Finding] = []
-        if len(rows["slot"]):
-            for part in rounds(rows["slot"]):
-                findings += _weigh(state, {name: values[part] for name, values in rows.items()})
+        for part in view.rounds_of(rows["slot"]):
+            findings += _weigh(state, {name: values[part] for name, values in rows.items()})
         return state, findings
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
@@ -123,9 +123,9 @@ class Misbehaviour:
         ended = ended_episodes(vehicles, end_ns, watermark_ns)
         findings = [_finding(state, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
-        gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
-        gone &= vehicles["open_since_ns"] == ABSENT_I64
-        vehicles.evict_if_many(gone)
+        if state.forgetting.is_due(watermark_ns):
+            gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
+            vehicles.evict_if_many(gone & (vehicles["open_since_ns"] == ABSENT_I64))
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -139,53 +139,40 @@ class Misbehaviour:
         return state
 
 
-def _rows(state: State, batch: Batch) -> Rows:
+def _rows(state: State, view: View) -> Rows:
     """Reports in time with position, speed and course, in the map's plane."""
-    assert state.frame is not None
-    heading_deg = batch.column("heading_deg").astype(np.float64)
-    usable = np.isfinite(batch.column("lat_deg")) & np.isfinite(batch.column("lon_deg"))
-    usable &= np.isfinite(heading_deg) & np.isfinite(batch.column("speed_mps"))
-    usable &= (batch.column("lateness") & (LATE_IN_ZONE | LATE_IN_SUBJECT)) == 0
-    if not usable.all():
-        batch, heading_deg = batch.filter(usable), heading_deg[usable]
-    x_m, y_m = state.frame.to_xy_m(batch.column("lat_deg"), batch.column("lon_deg"))
-    accuracy_m = np.nan_to_num(batch.column("position_accuracy_m").astype(np.float64))
-    speed_mps = batch.column("speed_mps").astype(np.float64)
-    return {
-        "slot": state.vehicles.batch_slots(batch) if batch.n_rows else np.empty(0, np.int64),
-        "at_ns": batch.column("sampled_at_ns"),
-        "x_m": x_m,
-        "y_m": y_m,
-        "heading_rad": np.radians(heading_deg),
-        "speed_mps": speed_mps,
-        "sd_m": np.maximum(accuracy_m, POSITION_SD_M),
-        "off_lane": _off_lane(state, batch, x_m, y_m, speed_mps),
-        "lat_deg": batch.column("lat_deg"),
-        "lon_deg": batch.column("lon_deg"),
+    course_is_known = np.isfinite(view.heading_rad)
+    usable = view.has_place & view.is_in_order & course_is_known & np.isfinite(view.speed_mps)
+    chosen = None if usable.all() else np.flatnonzero(usable)
+    rows = {
+        "at_ns": view.at_ns,
+        "x_m": view.xy_m[0],
+        "y_m": view.xy_m[1],
+        "east": view.course[0],
+        "north": view.course[1],
+        "speed_mps": view.speed_mps,
+        # fmax: who does not state an accuracy is taken to be good.
+        "sd_m": np.fmax(view.accuracy_m, POSITION_SD_M),
+        "off_lane": _off_lane(view),
+        "lat_deg": view.lat_deg,
+        "lon_deg": view.lon_deg,
     }
+    if chosen is not None:
+        rows = {name: values[chosen] for name, values in rows.items()}
+    return rows | {"slot": view.slots(state.vehicles, chosen)}
 
 
-def _off_lane(
-    state: State, batch: Batch, x_m: FloatArray, y_m: FloatArray, speed_mps: FloatArray
-) -> FloatArray:
+def _off_lane(view: View) -> FloatArray:
     """Evidence of being beside the matched lane, away from junctions; at most OFF_LANE_MAX."""
-    road_map, lanes, segments = state.context.road_map, state.lanes, state.segments
-    assert road_map is not None
-    assert lanes is not None
-    assert segments is not None
-    evidence = np.zeros(len(x_m))
-    segment = segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
-    offset_m = batch.column("segment_offset_m").astype(np.float64)
-    rows = (segment >= 0) & (speed_mps > MOVES_MPS) & (offset_m > NEAR_END_M)
-    rows &= ~np.append(road_map.segment_is_internal, True)[segment]
-    rows &= offset_m < np.append(road_map.segment_length_m, 0.0)[segment] - NEAR_END_M
-    chosen = np.flatnonzero(rows)
-    if len(chosen):
-        lane = batch.column("lane_index")[chosen].astype(np.int64)
-        point = lanes.point_of(segment[chosen], lane, offset_m[chosen])
-        beside_m = lanes.across_m(point, x_m[chosen], y_m[chosen]) - OFF_LANE_M
-        shares = np.maximum(beside_m, 0.0) / OFF_LANE_SD_M
-        evidence[chosen] = np.minimum(shares * shares, OFF_LANE_MAX)
+    assert view.roads is not None
+    evidence = np.zeros(len(view))
+    beside_m = view.across_m - OFF_LANE_M
+    rows = (beside_m > 0.0) & (view.segment >= 0) & (view.speed_mps > MOVES_MPS)
+    chosen = np.flatnonzero(rows & ~view.is_internal & (view.offset_m > NEAR_END_M))
+    to_end_m = view.roads.length_m[view.segment[chosen]] - view.offset_m[chosen]
+    chosen = chosen[to_end_m > NEAR_END_M]
+    shares = beside_m[chosen] / OFF_LANE_SD_M
+    evidence[chosen] = np.minimum(shares * shares, OFF_LANE_MAX)
     return evidence
 
 
@@ -201,8 +188,8 @@ def _weigh(state: State, rows: Rows) -> list[Finding]:
     across = vehicles["across_score"][slot] + steps[CHECKS[1]] + steps[CHECKS[2]]
     vehicles["along_score"][slot] = np.minimum(along, LIMIT)
     vehicles["across_score"][slot] = np.clip(across, 0.0, LIMIT)
-    guilty = np.flatnonzero((along >= LIMIT) | (across >= LIMIT))
-    for name in ("x_m", "y_m", "heading_rad", "lat_deg", "lon_deg"):
+    guilty = _newly_guilty(vehicles, rows, np.flatnonzero((along >= LIMIT) | (across >= LIMIT)))
+    for name in ("x_m", "y_m", "east", "north", "lat_deg", "lon_deg"):
         vehicles[name][slot] = rows[name]
     vehicles["newest_ns"][slot] = rows["at_ns"]
     findings: list[Finding] = []
@@ -212,6 +199,16 @@ def _weigh(state: State, rows: Rows) -> list[Finding]:
     return findings
 
 
+def _newly_guilty(vehicles: Keyed, rows: Rows, guilty: IndexArray) -> IndexArray:
+    """Which of the guilty rows are news; for the others the episode only goes on."""
+    slot, at_ns = rows["slot"][guilty], rows["at_ns"][guilty]
+    goes_on = vehicles["open_since_ns"][slot] != ABSENT_I64
+    goes_on &= at_ns < vehicles["guilty_ns"][slot] + FORGIVEN_S * NS_PER_S
+    vehicles["guilty_ns"][slot[goes_on]] = at_ns[goes_on]
+    news: IndexArray = guilty[~goes_on]
+    return news
+
+
 def _steps(vehicles: Keyed, rows: Rows) -> dict[str, FloatArray]:
     """What each check adds to the score, less what chance gives; zero on a new track."""
     slot, speed_mps = rows["slot"], rows["speed_mps"]
@@ -219,17 +216,17 @@ def _steps(vehicles: Keyed, rows: Rows) -> dict[str, FloatArray]:
     elapsed_s = np.where(last_ns == ABSENT_I64, np.inf, (rows["at_ns"] - last_ns) / NS_PER_S)
     known = elapsed_s <= MAX_GAP_S
     elapsed_s = np.where(known, elapsed_s, 0.0)
-    before_rad = vehicles["heading_rad"][slot]
-    turn_rad = np.arctan2(
-        np.sin(rows["heading_rad"] - before_rad), np.cos(rows["heading_rad"] - before_rad)
-    )
+    east, north = rows["east"], rows["north"]
+    before_east, before_north = vehicles["east"][slot], vehicles["north"][slot]
     # In a bend a vehicle moves along the mean of both courses; who turns back at once, does not.
-    bends = np.abs(turn_rad) < np.pi / 2.0
-    course_rad = np.where(bends, before_rad + turn_rad / 2.0, rows["heading_rad"])
-    east, north = np.sin(course_rad), np.cos(course_rad)
+    cosine = east * before_east + north * before_north
+    bends = cosine > 0.0
+    length = np.sqrt(2.0 + 2.0 * np.where(bends, cosine, 0.0))  # of both together
+    east = np.where(bends, (east + before_east) / length, east)
+    north = np.where(bends, (north + before_north) / length, north)
     dx_m = rows["x_m"] - vehicles["x_m"][slot]
     dy_m = rows["y_m"] - vehicles["y_m"][slot]
-    variance_m2 = 2.0 * rows["sd_m"] ** 2 + (MOTION_SD_MPS2 * elapsed_s**2) ** 2
+    variance_m2 = 2.0 * np.square(rows["sd_m"]) + np.square(MOTION_SD_MPS2 * np.square(elapsed_s))
     along_m = dx_m * east + dy_m * north - speed_mps * elapsed_s
     across_m = dx_m * north - dy_m * east
     parts = [
@@ -240,12 +237,11 @@ def _steps(vehicles: Keyed, rows: Rows) -> dict[str, FloatArray]:
 
 
 def _convict(state: State, one: int, at_ns: int, evidence: dict[str, float]) -> list[Finding]:
-    vehicles, findings = state.vehicles, []
+    vehicles: Keyed = state.vehicles
+    findings: list[Finding] = []
     end_ns = int(vehicles["guilty_ns"][one]) + FORGIVEN_S * NS_PER_S
     vehicles["guilty_ns"][one] = at_ns
     if vehicles["open_since_ns"][one] != ABSENT_I64:
-        if at_ns < end_ns:
-            return []
         findings.append(_finding(state, one, "clear", end_ns))
     vehicles["open_since_ns"][one] = at_ns
     along, across = (float(vehicles[name][one]) for name in ("along_score", "across_score"))

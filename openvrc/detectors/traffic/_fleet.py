@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openvrc.contracts.batch import Batch
-from openvrc.contracts.columns import column_of
-from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.messages.record import LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
-from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
+from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer, second_of
+from openvrc.detectors.traffic._view import HAZARD, ONE_BLINKER, View
 
 BoolArray = NDArray[np.bool_]
 
@@ -25,14 +21,6 @@ FREE_MPS = 8.0  # faster than between two waves of a queue
 DRIVEN_MPS = 2.0  # faster than this it is traffic; a car first seen parked is not
 IDLE_S = 60  # a pseudonym silent this long has gone or changed; what comes is a new track
 OPEN_IDLE_S = 600  # an episode waits longer for its vehicle: tunnels, lost radio
-
-NO_BLINKER, ONE_BLINKER, HAZARD = 0, 1, 2
-CLASSES = column_of("vehicle_state", "vehicle_class").values
-BUS_LIKE = np.isin(CLASSES, ("bus", "tram"))
-ON_LANES = ~np.isin(CLASSES, ("pedestrian", "bicycle"))
-# Typical lengths in m where a vehicle does not state its own (SUMO's defaults by class).
-LENGTH_M = {"truck": 10.0, "bus": 12.0, "tram": 22.0, "motorcycle": 2.2, "bicycle": 1.6}
-LENGTH_BY_CLASS_M = np.array([LENGTH_M.get(word, 5.0) for word in CLASSES] + [5.0])
 
 METRES_PER_DEG = 111_320.0
 
@@ -79,56 +67,22 @@ ROW_TYPES: dict[str, Any] = {
 EMPTY_ROWS: Columns = {name: np.empty(0, dtype) for name, dtype in ROW_TYPES.items()}
 
 
-class SegmentNumbers:
-    """Segment ids of Batches as indexes of the map; -1 for "" and for what it does not have."""
+def hold_back(buffer: SecondsBuffer, fleet: Keyed, view: View, every_s: int = 1) -> None:
+    """Add the rows that zone-level rules use: of motor vehicles, in time and with a position.
 
-    def __init__(self, road_map: RoadMap) -> None:
-        self._number = {name: number for number, name in enumerate(road_map.segment_ids)}
-
-    def of(self, words: Iterable[str]) -> NDArray[np.int64]:
-        """Index of each id."""
-        return np.array([self._number.get(word, -1) for word in words], np.int64)
-
-
-def rows_of(batch: Batch, fleet: Keyed, segments: SegmentNumbers) -> Columns:
-    """The rows of a vehicle_state Batch that zone-level rules use: in time and with a position."""
-    lat_deg, lon_deg = batch.column("lat_deg"), batch.column("lon_deg")
-    usable = np.isfinite(lat_deg) & np.isfinite(lon_deg)
-    usable &= (batch.column("lateness") & LATE_IN_ZONE) == 0
-    vehicle_class = batch.column("vehicle_class").astype(np.int64)
-    usable &= (vehicle_class < 0) | ON_LANES[vehicle_class]
-    if not usable.all():
-        batch = batch.filter(usable)
-        vehicle_class = vehicle_class[usable]
-    if not batch.n_rows:
-        return EMPTY_ROWS
-    slot = fleet.batch_slots(batch)
-    at_ns = batch.column("sampled_at_ns")
-    np.maximum.at(fleet["newest_ns"], slot, at_ns)
-    length_m = batch.column("length_m").astype(np.float64)
-    length_m = np.where(length_m > 0.0, length_m, LENGTH_BY_CLASS_M[vehicle_class])
-    offset_m = batch.column("segment_offset_m").astype(np.float64)
-    segment = segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
-    return {
-        "at_ns": at_ns,
-        "slot": slot,
-        "segment": np.where(np.isfinite(offset_m), segment, -1),
-        "lane": batch.column("lane_index").astype(np.int64),
-        "offset_m": offset_m,
-        "speed_mps": batch.column("speed_mps").astype(np.float64),
-        "lat_deg": batch.column("lat_deg"),
-        "lon_deg": batch.column("lon_deg"),
-        "length_m": length_m,
-        "vehicle_class": vehicle_class,
-        "blinker": _blinker(batch),
-        "accuracy_m": batch.column("position_accuracy_m").astype(np.float64),
-    }
-
-
-def _blinker(batch: Batch) -> NDArray[np.int8]:
-    left, right = batch.column("left_blinker_on") == 1, batch.column("right_blinker_on") == 1
-    hazard = (batch.column("hazard_lights_on") == 1) | (left & right)
-    return np.where(hazard, HAZARD, left | right).astype(np.int8)
+    Of every second, or of each that `every_s` divides.
+    """
+    rows, chosen = view.zone_rows
+    if every_s > 1:
+        looked = second_of(rows["at_ns"]) % every_s == 0
+        if not looked.all():
+            chosen = np.flatnonzero(looked) if chosen is None else chosen[looked]
+            rows = {name: values[looked] for name, values in rows.items()}
+    if not len(rows["at_ns"]):
+        return
+    slot = view.slots(fleet, chosen)
+    np.maximum.at(fleet["newest_ns"], slot, rows["at_ns"])
+    buffer.add(rows | {"slot": slot}, is_of_one_row_each=view.is_of_one_row_each)
 
 
 def displaced(fleet: Keyed, rows: Columns) -> BoolArray:
@@ -190,6 +144,24 @@ def _move(fleet: Keyed, rows: Columns) -> None:
         fleet[name][slot] = rows[name]
 
 
+FORGET_EVERY_NS = 10 * NS_PER_S
+"""Looking for who has gone silent costs as much as a second's fold."""
+
+
+class Forgetting:
+    """When to look for silent vehicles again. Only memory depends on it, so it is no state."""
+
+    def __init__(self) -> None:
+        self._due_ns = ABSENT_I64
+
+    def is_due(self, watermark_ns: int) -> bool:
+        """Whether it is time; then not again for a while."""
+        if watermark_ns < self._due_ns:
+            return False
+        self._due_ns = watermark_ns + FORGET_EVERY_NS
+        return True
+
+
 def evict_idle(fleet: Keyed, buffer: SecondsBuffer, watermark_ns: int) -> None:
     """Forget vehicles silent so long that whatever they say next begins a new track."""
     is_open = fleet["open_since_ns"] != ABSENT_I64
@@ -205,6 +177,6 @@ def evict(fleet: Keyed, buffer: SecondsBuffer, gone: NDArray[np.bool_]) -> None:
 
 def ended_episodes(fleet: Keyed, end_ns: NDArray[np.int64], watermark_ns: int) -> list[int]:
     """Vehicles whose open episode is over by `end_ns` (n_vehicles,), in the order of their ends."""
-    is_open = fleet["open_since_ns"] != ABSENT_I64
-    over = np.flatnonzero(is_open & (end_ns <= watermark_ns))
+    opened = np.flatnonzero(fleet["open_since_ns"] != ABSENT_I64)
+    over = opened[end_ns[opened] <= watermark_ns]
     return sorted(over.tolist(), key=lambda one: (end_ns[one], fleet.keys[one]))

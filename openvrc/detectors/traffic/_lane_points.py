@@ -52,11 +52,11 @@ class LanePoints:
         self, segment: IndexArray, lane_index: IndexArray, offset_m: FloatArray
     ) -> IndexArray:
         """The point nearest to each place on a lane, (n,)."""
-        lane_index = np.clip(lane_index, 0, self._n_lanes[segment] - 1)
+        lane_index = np.maximum(np.minimum(lane_index, self._n_lanes[segment] - 1), 0)
         lane = self._segment_first_lane[segment] + lane_index
         first, last = self.first[lane], self.first[lane + 1] - 1
-        share = np.clip(offset_m / self._length_m[segment], 0.0, 1.0)
-        point: IndexArray = first + np.round(share * (last - first)).astype(np.int64)
+        share = np.maximum(np.minimum(offset_m / self._length_m[segment], 1.0), 0.0)
+        point: IndexArray = first + np.rint(share * (last - first)).astype(np.int64)
         return point
 
     def across_m(self, point: IndexArray, x_m: FloatArray, y_m: FloatArray) -> FloatArray:
@@ -73,28 +73,35 @@ class LanePoints:
         NEAR_M and -1 where there is none. Lanes inside junctions lead every way: they count as
         lanes along a course only.
         """
-        along_m, against_m = np.full(len(x_m), NEAR_M), np.full(len(x_m), NEAR_M)
-        best = np.full(len(x_m), -1, np.int64)
-        middle = self._cell(x_m, y_m)
-        for row in (-ROW_CELLS, 0, ROW_CELLS):
-            low = np.searchsorted(self._sorted_cell, middle + row - 1, side="left")
-            count = np.searchsorted(self._sorted_cell, middle + row + 1, side="right") - low
-            one = np.repeat(np.arange(len(x_m)), count)
-            skipped = np.repeat(low - np.concatenate(([0], np.cumsum(count)[:-1])), count)
-            near = self._order[np.arange(len(one)) + skipped]
-            dx_m, dy_m = x_m[one] - self.x_m[near], y_m[one] - self.y_m[near]
-            distance_m = np.abs(dx_m * self.north[near] - dy_m * self.east[near])
-            here = np.abs(dx_m * self.east[near] + dy_m * self.north[near]) <= STEP_M
-            cosine = self.east[near] * east[one] + self.north[near] * north[one]
-            with_it = here & (cosine > ALONG_COS)
-            np.minimum.at(along_m, one[with_it], distance_m[with_it])
-            against = np.flatnonzero(here & (cosine < AGAINST_COS) & ~self.is_internal[near])
-            # Furthest first, so that the nearest of each is written last.
-            against = against[np.argsort(-distance_m[against], kind="stable")]
-            against = against[distance_m[against] < against_m[one[against]]]
-            against_m[one[against]] = distance_m[against]
-            best[one[against]] = near[against]
+        n = len(x_m)
+        along_m, against_m = np.full(n, NEAR_M), np.full(n, NEAR_M)
+        best = np.full(n, -1, np.int64)
+        one, near = self._around(x_m, y_m)
+        dx_m, dy_m = x_m[one] - self.x_m[near], y_m[one] - self.y_m[near]
+        lane_east, lane_north = self.east[near], self.north[near]
+        here = np.abs(dx_m * lane_east + dy_m * lane_north) <= STEP_M
+        one, near, lane_east, lane_north = one[here], near[here], lane_east[here], lane_north[here]
+        distance_m = np.abs(dx_m[here] * lane_north - dy_m[here] * lane_east)
+        cosine = lane_east * east[one] + lane_north * north[one]
+        with_it = cosine > ALONG_COS
+        np.minimum.at(along_m, one[with_it], distance_m[with_it])
+        against = np.flatnonzero((cosine < AGAINST_COS) & ~self.is_internal[near])
+        against = against[distance_m[against] < NEAR_M]
+        # Furthest first, so that the nearest of each is written last.
+        against = against[np.argsort(-distance_m[against], kind="stable")]
+        against_m[one[against]] = distance_m[against]
+        best[one[against]] = near[against]
         return along_m, against_m, best
+
+    def _around(self, x_m: FloatArray, y_m: FloatArray) -> tuple[IndexArray, IndexArray]:
+        """Pairs of a place and a point in its cell or one of the eight around, by place."""
+        middle = self._cell(x_m, y_m)
+        rows = (middle[:, None] + np.array([-ROW_CELLS, 0, ROW_CELLS])).ravel()
+        low = np.searchsorted(self._sorted_cell, rows - 1, side="left")
+        count = np.searchsorted(self._sorted_cell, rows + 1, side="right") - low
+        skipped = np.repeat(low - (np.cumsum(count) - count), count)
+        one = np.repeat(np.repeat(np.arange(len(x_m)), 3), count)
+        return one, self._order[np.arange(len(one)) + skipped]
 
 
 def _along(line: FloatArray) -> FloatArray:

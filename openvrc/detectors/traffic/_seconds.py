@@ -3,11 +3,13 @@
 Second `s` holds the samples taken in (s - 1, s]; it is complete once the watermark has reached s,
 because then every row up to it that is not late has come. What comes out depends on the rows'
 event times and values only: not on batches, on the order of rows, nor on how often one asks.
+Within a second the rows stand in any order, one a vehicle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,18 +27,35 @@ def second_of(at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     return -(-at_ns // NS_PER_S)
 
 
+@dataclass
+class _Chunk:
+    """Rows that came together."""
+
+    rows: Columns
+    first_s: int
+    last_s: int
+    is_of_one_row_each: bool
+    """Known to have no vehicle twice."""
+
+    def pick(self, chosen: NDArray[np.bool_]) -> Columns:
+        return {name: array[chosen] for name, array in self.rows.items()}
+
+
 class SecondsBuffer:
     """Pending rows of one zone; `slot` numbers vehicles."""
 
     def __init__(self, empty: Columns) -> None:
         """`empty` has every column, without rows; it fixes the dtypes."""
         self._empty = empty
-        self._chunks: list[Columns] = []
+        self._chunks: list[_Chunk] = []
 
-    def add(self, rows: Columns) -> None:
-        """Hold these rows back."""
-        if len(rows["at_ns"]):
-            self._chunks.append(rows)
+    def add(self, rows: Columns, *, is_of_one_row_each: bool = False) -> None:
+        """Hold these rows back; they are not changed, and may be shared."""
+        if not len(rows["at_ns"]):
+            return
+        earliest, latest = int(rows["at_ns"].min()), int(rows["at_ns"].max())
+        first_s, last_s = -(-earliest // NS_PER_S), -(-latest // NS_PER_S)
+        self._chunks.append(_Chunk(rows, first_s, last_s, is_of_one_row_each))
 
     def closed(self, after_s: int, watermark_ns: int) -> Iterator[tuple[int, Columns]]:
         """Seconds after `after_s` that are complete and have rows, each with its rows.
@@ -44,49 +63,67 @@ class SecondsBuffer:
         One row a slot and second: the newest; of several with one time (a direct and a relayed
         copy) the most accurate. Rows of seconds up to `after_s` came too late and are dropped.
         """
-        upto_s = watermark_ns // NS_PER_S
-        done = self._take(upto_s)
-        second = second_of(done["at_ns"])
-        if len(second) and second.min() <= after_s:
-            done = {name: array[second > after_s] for name, array in done.items()}
-            second = second_of(done["at_ns"])
-        if not len(second):
+        due = self._take(after_s, watermark_ns // NS_PER_S)
+        if len(due) == 1 and due[0].is_of_one_row_each and due[0].first_s == due[0].last_s:
+            yield due[0].first_s, due[0].rows
             return
-        order = _newest_per_second(done, second)
+        if not due:
+            return
+        rows = self._joined(due)
+        second = second_of(rows["at_ns"])
+        order = _newest_per_second(rows, second)
         second = second[order]
-        ordered = {name: array[order] for name, array in done.items()}
+        ordered = {name: array[order] for name, array in rows.items()}
         starts = np.flatnonzero(np.diff(second, prepend=second[0] - 1))
         for first, last in zip(starts, np.append(starts[1:], len(second)), strict=True):
             yield int(second[first]), {n: array[first:last] for n, array in ordered.items()}
 
-    def _take(self, upto_s: int) -> Columns:
-        rows = self._joined()
-        is_done = second_of(rows["at_ns"]) <= upto_s
-        if is_done.all():
-            self._chunks = []
-            return rows
-        self._chunks = [{name: array[~is_done] for name, array in rows.items()}]
-        return {name: array[is_done] for name, array in rows.items()}
+    def _take(self, after_s: int, upto_s: int) -> list[_Chunk]:
+        """Chunks with the rows of the seconds in (after_s, upto_s]; those are held no longer."""
+        due: list[_Chunk] = []
+        kept: list[_Chunk] = []
+        for chunk in self._chunks:
+            if chunk.first_s > upto_s:
+                kept.append(chunk)
+            elif chunk.last_s <= upto_s and chunk.first_s > after_s:
+                due.append(chunk)
+            else:
+                second = second_of(chunk.rows["at_ns"])
+                _add_part(due, chunk, second, (second <= upto_s) & (second > after_s))
+                _add_part(kept, chunk, second, second > upto_s)
+        self._chunks = kept
+        return due
 
-    def _joined(self) -> Columns:
-        if len(self._chunks) == 1:
-            return self._chunks[0]
+    def _joined(self, chunks: list[_Chunk]) -> Columns:
+        if len(chunks) == 1:
+            return chunks[0].rows
         return {
-            n: np.concatenate([e, *(c[n] for c in self._chunks)]) for n, e in self._empty.items()
+            name: np.concatenate([empty, *(chunk.rows[name] for chunk in chunks)])
+            for name, empty in self._empty.items()
         }
 
     def renumber(self, slot_of_old: NDArray[np.int64]) -> None:
         """Vehicles have got new slots: the new one of each old one (n_old,)."""
         for chunk in self._chunks:
-            chunk["slot"] = slot_of_old[chunk["slot"]]
+            chunk.rows = chunk.rows | {"slot": slot_of_old[chunk.rows["slot"]]}
 
     def snapshot(self, prefix: str) -> Arrays:
         """All pending rows as arrays."""
-        return {f"{prefix}{name}": array.copy() for name, array in self._joined().items()}
+        rows = self._joined(self._chunks)
+        return {f"{prefix}{name}": array.copy() for name, array in rows.items()}
 
     def restore(self, arrays: Arrays, prefix: str) -> None:
         """Add the rows that `snapshot` wrote."""
         self.add({name: arrays[f"{prefix}{name}"] for name in self._empty})
+
+
+def _add_part(
+    parts: list[_Chunk], chunk: _Chunk, second: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> None:
+    if chosen.any():
+        mine = second[chosen]
+        first_s, last_s = int(mine.min()), int(mine.max())
+        parts.append(_Chunk(chunk.pick(chosen), first_s, last_s, chunk.is_of_one_row_each))
 
 
 def _newest_per_second(rows: Columns, second: NDArray[np.int64]) -> NDArray[np.intp]:

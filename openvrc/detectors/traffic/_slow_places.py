@@ -34,8 +34,9 @@ class SlowPlaces:
         self.last_s = np.full(int(self._first[-1]), NEVER_S, np.int64)
 
     def _cell(self, segment: IndexArray, lane: IndexArray, offset_m: FloatArray) -> IndexArray:
-        lane = np.clip(lane, 0, self._lanes[segment] - 1)
-        place = np.clip((offset_m / CELL_M).astype(np.int64), 0, self._cells[segment] - 1)
+        lane = np.maximum(np.minimum(lane, self._lanes[segment] - 1), 0)
+        place = (offset_m / CELL_M).astype(np.int64)
+        place = np.maximum(np.minimum(place, self._cells[segment] - 1), 0)
         cell: IndexArray = self._first[segment] + lane * self._cells[segment] + place
         return cell
 

@@ -28,7 +28,7 @@ QUEUE_SPACING_M = 7.5  # front to front in a standing queue (jam density 133 veh
 
 @dataclass(frozen=True)
 class Standing:
-    """Standing vehicles and what is around each, all (n,)."""
+    """Standing vehicles with room ahead in their lane, and what is around each, all (n,)."""
 
     slot: IndexArray
     standing_s: FloatArray
@@ -67,31 +67,40 @@ def look_around(
     road_map: RoadMap,
     second: int,
     stands: IndexArray,
+    room_m: float,
 ) -> Standing:
-    """Gaps, queues and speeds around the vehicles `stands`, from everybody heard lately.
+    """What is around those of `stands` that have `room_m` ahead in their lane and segment.
 
-    What they show about the share of connected vehicles is learned on the way.
+    From everybody heard lately. What all of `stands` show about the share of connected vehicles is
+    learned on the way.
     """
     heard = fleet["at_ns"] > (second - FRESH_S) * NS_PER_S
-    heard &= fleet["segment"] >= 0
-    others = np.flatnonzero(heard)
-    gap_m, queue_m, pair_gap_m, lane_speed_mps = _along_the_lane(fleet, others, stands)
-    to_end_m = road_map.segment_length_m[fleet["segment"][stands]] - fleet["offset_m"][stands]
+    others = np.flatnonzero(heard & (fleet["segment"] >= 0))
+    lanes = _LaneOrder(fleet, others)
+    segment, offset_m = fleet["segment"][stands], fleet["offset_m"][stands]
+    to_end_m = road_map.segment_length_m[segment] - offset_m
     standing_s = (fleet["at_ns"][stands] - fleet["standing_since_ns"][stands]) / NS_PER_S
-    at_signal = road_map.segment_ends_at_signal[fleet["segment"][stands]]
-    to_signal_m = np.where(at_signal, to_end_m, np.inf)
+    asker_m = _surroundings.place_m(_lane_road(fleet, stands), offset_m)
+    gap_m, leader = _surroundings.gaps_ahead(asker_m, lanes.place_m, lanes.length_m)
+    pair = (leader >= 0) & lanes.is_standing[leader]
+    to_signal_m = np.where(road_map.segment_ends_at_signal[segment], to_end_m, np.inf)
+    pair_gap_m = np.where(pair, gap_m, _surroundings.FAR_M)
     penetration.learn(standing_s, to_signal_m, pair_gap_m, fleet["has_driven"][stands])
+    one = np.flatnonzero((gap_m > room_m) & (to_end_m > room_m))
+    asker_m, stands, to_end_m = asker_m[one], stands[one], to_end_m[one]
+    still = lanes.is_standing
+    queue_m, _ = _surroundings.gaps_ahead(asker_m, lanes.place_m[still], lanes.length_m[still])
     speed_mps, close, ahead = _along_the_segment(fleet, others, stands)
     return Standing(
         slot=stands,
-        standing_s=standing_s,
+        standing_s=standing_s[one],
         to_end_m=to_end_m,
-        gap_m=gap_m,
+        gap_m=gap_m[one],
         unseen_queue=_surroundings.unseen_queue_probability(
             np.minimum(to_end_m, queue_m), penetration.share, QUEUE_SPACING_M
         ),
         speed_ahead_mps=speed_mps,
-        lane_speed_mps=lane_speed_mps,
+        lane_speed_mps=_mean_speed(lanes.speed_mps, lanes.place_m, asker_m),
         standing_close_ahead=close,
         standing_ahead=ahead,
     )
@@ -102,31 +111,27 @@ def _lane_road(fleet: Keyed, slots: IndexArray) -> IndexArray:
     return fleet["segment"][slots] * 128 + fleet["lane"][slots] + 1  # type: ignore[no-any-return]
 
 
-def _along_the_lane(
-    fleet: Keyed, others: IndexArray, stands: IndexArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Per standing vehicle, in its lane: two gaps, the gap inside a queue, the speed ahead.
+class _LaneOrder:
+    """Vehicles of all lanes in a row, all (n,)."""
 
-    The gaps are those to the next vehicle and to the next that stands; inside a queue these are
-    one vehicle (else FAR_M). The mean speed is NaN with nobody ahead.
-    """
-    place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
-    length_m = fleet["length_m"][others]
-    order = np.lexsort((length_m, place_m))
-    place_m, length_m = place_m[order], length_m[order]
-    is_standing = fleet["standing_since_ns"][others[order]] != ABSENT_I64
-    asker_m = _surroundings.place_m(_lane_road(fleet, stands), fleet["offset_m"][stands])
-    gap_m, leader = _surroundings.gaps_ahead(asker_m, place_m, length_m)
-    queue_m, _ = _surroundings.gaps_ahead(asker_m, place_m[is_standing], length_m[is_standing])
-    pair_gap_m = np.where((leader >= 0) & is_standing[leader], gap_m, _surroundings.FAR_M)
-    return gap_m, queue_m, pair_gap_m, _mean_speed(fleet, others[order], place_m, asker_m)
+    def __init__(self, fleet: Keyed, others: IndexArray) -> None:
+        place_m = _surroundings.place_m(_lane_road(fleet, others), fleet["offset_m"][others])
+        order = np.argsort(place_m)
+        ordered_m = place_m[order]
+        if (ordered_m[1:] == ordered_m[:-1]).any():  # settled by values, never by slots
+            order = np.lexsort((fleet["length_m"][others], place_m))
+            ordered_m = place_m[order]
+        ordered = others[order]
+        self.place_m = ordered_m
+        self.length_m: FloatArray = fleet["length_m"][ordered]
+        self.speed_mps: FloatArray = fleet["speed_mps"][ordered]
+        self.is_standing = fleet["standing_since_ns"][ordered] != ABSENT_I64
 
 
-def _mean_speed(
-    fleet: Keyed, ordered: IndexArray, place_m: FloatArray, asker_m: FloatArray
-) -> FloatArray:
+def _mean_speed(speed_mps: FloatArray, place_m: FloatArray, asker_m: FloatArray) -> FloatArray:
     """Mean speed of those ahead of each asker, not abreast, within AHEAD_M; NaN nobody."""
-    speed_mps = fleet["speed_mps"][ordered]
+    if not len(asker_m):
+        return np.empty(0)
     speed_mps = np.where(np.isnan(speed_mps), FLOWING_MPS, speed_mps)
     total, count = _surroundings.sum_between(
         place_m, speed_mps, asker_m + ABREAST_M, asker_m + AHEAD_M
@@ -141,15 +146,20 @@ def _along_the_segment(
 
     Both counts leave out who is abreast; the second reaches AHEAD_M.
     """
+    none = np.empty(0, np.int64)
+    if not len(stands):
+        return np.empty(0), none, none
+    road = fleet["segment"][stands]
+    matters = np.zeros(int(fleet["segment"][others].max()) + 1, np.bool_)
+    matters[road] = True  # these are few
+    others = others[matters[fleet["segment"][others]]]
     place_m = _surroundings.place_m(fleet["segment"][others], fleet["offset_m"][others])
     order = np.argsort(place_m)
     place_m, ordered = place_m[order], others[order]
-    asker_m = _surroundings.place_m(fleet["segment"][stands], fleet["offset_m"][stands])
-    mean_mps = _mean_speed(fleet, ordered, place_m, asker_m)
+    asker_m = _surroundings.place_m(road, fleet["offset_m"][stands])
+    mean_mps = _mean_speed(fleet["speed_mps"][ordered], place_m, asker_m)
     still_m = place_m[fleet["standing_since_ns"][ordered] != ABSENT_I64]
-    none = np.zeros(len(still_m))
-    close = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + CLOSE_AHEAD_M)[
-        1
-    ]
-    ahead = _surroundings.sum_between(still_m, none, asker_m + ABREAST_M, asker_m + AHEAD_M)[1]
-    return mean_mps, close, ahead
+    near_m, close_m, far_m = (asker_m + m for m in (ABREAST_M, CLOSE_AHEAD_M, AHEAD_M))
+    first = np.searchsorted(still_m, near_m, side="left")
+    close = np.searchsorted(still_m, close_m, side="right") - first
+    return mean_mps, close, np.searchsorted(still_m, far_m, side="right") - first

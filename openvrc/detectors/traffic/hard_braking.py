@@ -31,7 +31,9 @@ from openvrc.contracts.detection import (
 from openvrc.contracts.messages.record import LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
-from openvrc.detectors.traffic._rounds import rounds
+from openvrc.detectors.traffic._fleet import Forgetting
+from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._view import View, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -72,6 +74,9 @@ class State:
     segment_of: dict[str, str] = field(default_factory=dict)
     """Where on the map each open episode began, by vehicle."""
     watermark_ns: int = ABSENT_I64
+    roads: Roads | None = None
+    """Not needed; the map that the view of a batch is shared by."""
+    forgetting: Forgetting = field(default_factory=Forgetting)
 
 
 class HardBraking:
@@ -88,34 +93,36 @@ class HardBraking:
     inputs: tuple[str, ...] = ("vehicle_state",)
     partition: Literal["zone", "vehicle"] = "zone"
 
-    def initial(self, context: Context) -> State:  # noqa: ARG002
-        """No vehicle yet; the map is not needed."""
-        return State()
+    def initial(self, context: Context) -> State:
+        """No vehicle yet."""
+        return State(roads=roads_of(context.road_map) if context.road_map else None)
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Judge every sample; those of one vehicle in the batch's order."""
         if not batch.n_rows:
             return state, []
-        rows = _rows(state, batch)
-        rows["accel_mps2"] = _in_order(state.vehicles, rows)
+        view = view_of(batch, state.roads)
+        rows = _rows(state, view)
+        rows["accel_mps2"] = _in_order(state.vehicles, rows, view.rounds)
         hard = np.flatnonzero(_is_hard(rows))
         findings: list[Finding] = []
         for row in hard[np.argsort(rows["slot"][hard], kind="stable")].tolist():
-            findings += _braked(state, batch, rows, row)
+            findings += _braked(state, view, rows, row)
         return state, findings
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
         """End the episodes that have been calm, forget the silent."""
         vehicles, state.watermark_ns = state.vehicles, watermark_ns
-        is_open = vehicles["since_ns"] != ABSENT_I64
+        opened = np.flatnonzero(vehicles["since_ns"] != ABSENT_I64)
         # A late braking is over long ago, but the rest of it may still be on its way.
-        hard_ns = np.maximum(vehicles["hard_ns"], vehicles["heard_ns"])
-        ended = np.flatnonzero(is_open & (_end_ns(hard_ns) <= watermark_ns))
+        hard_ns = np.maximum(vehicles["hard_ns"][opened], vehicles["heard_ns"][opened])
+        ended = opened[_end_ns(hard_ns) <= watermark_ns]
         findings = [_clear(state, int(slot)) for slot in ended]
         findings.sort(key=lambda finding: (finding.at_ns, finding.subject_id))
-        idle_ns = watermark_ns - int(IDLE_S * NS_PER_S)
-        gone = (vehicles["newest_ns"] < idle_ns) & (vehicles["since_ns"] == ABSENT_I64)
-        vehicles.evict_if_many(gone)
+        if state.forgetting.is_due(watermark_ns):
+            idle_ns = watermark_ns - int(IDLE_S * NS_PER_S)
+            gone = (vehicles["newest_ns"] < idle_ns) & (vehicles["since_ns"] == ABSENT_I64)
+            vehicles.evict_if_many(gone)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -127,24 +134,27 @@ class HardBraking:
             "watermark_ns": np.array([state.watermark_ns]),
         }
 
-    def restore(self, context: Context, arrays: Arrays) -> State:  # noqa: ARG002
+    def restore(self, context: Context, arrays: Arrays) -> State:
         """The state that `snapshot` wrote."""
-        vehicles = Keyed.restore(SPEC, arrays)
+        state = self.initial(context)
+        state.vehicles = Keyed.restore(SPEC, arrays)
         words = arrays["open_vehicle"].tolist(), arrays["open_segment_id"].tolist()
-        return State(vehicles, dict(zip(*words, strict=True)), int(arrays["watermark_ns"][0]))
+        state.segment_of = dict(zip(*words, strict=True))
+        state.watermark_ns = int(arrays["watermark_ns"][0])
+        return state
 
 
-def _rows(state: State, batch: Batch) -> Rows:
+def _rows(state: State, view: View) -> Rows:
     return {
-        "slot": state.vehicles.batch_slots(batch),
-        "at_ns": batch.column("sampled_at_ns"),
-        "speed_mps": batch.column("speed_mps").astype(np.float64),
-        "sent_mps2": batch.column("accel_long_mps2").astype(np.float64),
-        "lateness": batch.column("lateness"),
+        "slot": view.slots(state.vehicles),
+        "at_ns": view.at_ns,
+        "speed_mps": view.speed_mps,
+        "sent_mps2": view.batch.column("accel_long_mps2").astype(np.float64),
+        "lateness": view.lateness,
     }
 
 
-def _in_order(vehicles: Keyed, rows: Rows) -> FloatArray:
+def _in_order(vehicles: Keyed, rows: Rows, rounds: list[IndexArray]) -> FloatArray:
     """Acceleration of each row, NaN where unknown, and every vehicle brought forward.
 
     An acceleration that was sent is judged whatever its order: a copy says the same again.
@@ -152,7 +162,7 @@ def _in_order(vehicles: Keyed, rows: Rows) -> FloatArray:
     """
     accel_mps2 = rows["sent_mps2"].copy()
     before_mps = np.full(len(accel_mps2), np.nan)
-    for part in rounds(rows["slot"]):
+    for part in rounds:
         slot, at_ns = rows["slot"][part], rows["at_ns"][part]
         newest_ns = vehicles["newest_ns"][slot]
         is_newer = at_ns > newest_ns
@@ -197,7 +207,7 @@ def _end_ns(hard_ns: Any) -> Any:
     return hard_ns + int(CLEAR_AFTER_S * NS_PER_S)
 
 
-def _braked(state: State, batch: Batch, rows: Rows, row: int) -> list[Finding]:
+def _braked(state: State, view: View, rows: Rows, row: int) -> list[Finding]:
     """Open an episode, go on with one, or raise its severity."""
     vehicles, slot = state.vehicles, int(rows["slot"][row])
     at_ns, accel_mps2 = int(rows["at_ns"][row]), float(rows["accel_mps2"][row])
@@ -215,12 +225,13 @@ def _braked(state: State, batch: Batch, rows: Rows, row: int) -> list[Finding]:
     if not is_open:
         vehicles["since_ns"][slot] = vehicles["hard_ns"][slot] = at_ns
         vehicles["is_late"][slot] = is_late
+        batch = view.batch
         segment_id = batch.dictionary("segment_id")[batch.codes("segment_id")[row]]
         state.segment_of[vehicles.keys[slot]] = segment_id
     vehicles["hard_ns"][slot] = max(at_ns, int(vehicles["hard_ns"][slot]))
     vehicles["worst_mps2"][slot] = accel_mps2
-    vehicles["lat_deg"][slot] = batch.column("lat_deg")[row]
-    vehicles["lon_deg"][slot] = batch.column("lon_deg")[row]
+    vehicles["lat_deg"][slot] = view.lat_deg[row]
+    vehicles["lon_deg"][slot] = view.lon_deg[row]
     if not is_open or _severity(accel_mps2) > _severity(worst_mps2):
         findings.append(_raise(state, rows, row, slot))
     return findings

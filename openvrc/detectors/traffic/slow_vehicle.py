@@ -25,8 +25,10 @@ from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet, _surroundings
-from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer, second_of
+from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
 from openvrc.detectors.traffic._slow_places import SlowPlaces
+from openvrc.detectors.traffic._view import view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -76,8 +78,9 @@ class State:
     buffer: SecondsBuffer = field(default_factory=lambda: SecondsBuffer(_fleet.EMPTY_ROWS))
     fleet: Keyed = field(default_factory=lambda: Keyed(SPEC))
     evaluated_s: int = -1
-    segments: _fleet.SegmentNumbers | None = None
+    roads: Roads | None = None
     slow: SlowPlaces | None = None
+    forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
 class SlowVehicle:
@@ -100,16 +103,12 @@ class SlowVehicle:
         road_map = context.road_map
         if road_map is None:
             return State(context)
-        return State(context, segments=_fleet.SegmentNumbers(road_map), slow=SlowPlaces(road_map))
+        return State(context, roads=roads_of(road_map), slow=SlowPlaces(road_map))
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Hold back the rows of the seconds that are looked at."""
-        if state.segments is None or not batch.n_rows:
-            return state, []
-        looked = second_of(batch.column("sampled_at_ns")) % LOOK_S == 0
-        if looked.any():
-            batch = batch if looked.all() else batch.filter(looked)
-            state.buffer.add(_fleet.rows_of(batch, state.fleet, state.segments))
+        if state.roads is not None and batch.n_rows:
+            _fleet.hold_back(state.buffer, state.fleet, view_of(batch, state.roads), LOOK_S)
         return state, []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
@@ -123,7 +122,8 @@ class SlowVehicle:
             findings += _look(state, road_map, second, rows)
             state.evaluated_s = second
         findings += _silenced(state, watermark_ns // NS_PER_S)
-        _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
+        if state.forgetting.is_due(watermark_ns):
+            _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
 from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet
-from openvrc.detectors.traffic._rounds import rounds
+from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._view import CLASSES, View, view_of
 
 NAME = "traffic.speeding"
 
@@ -32,7 +32,7 @@ HELD_S = 4.0  # one fix on a slower road beside it is nothing
 SAMPLES = 3
 OVER_S = 5.0
 IDLE_S = 60
-EMERGENCY = _fleet.CLASSES.index("emergency")  # may
+EMERGENCY = CLASSES.index("emergency")  # may
 
 SPEC: Spec = {
     "last_ns": (np.int64, ABSENT_I64),
@@ -50,8 +50,9 @@ class State:
     """The fast vehicles of one zone and run."""
 
     context: Context
-    segments: _fleet.SegmentNumbers | None = None
+    roads: Roads | None = None
     vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
+    forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
 class Speeding:
@@ -71,17 +72,15 @@ class Speeding:
     def initial(self, context: Context) -> State:
         """Nobody is fast; without a map nobody can be too fast."""
         road_map = context.road_map
-        return State(context, _fleet.SegmentNumbers(road_map) if road_map else None)
+        return State(context, roads_of(road_map) if road_map else None)
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Judge the samples above the limits; those of one vehicle in the batch's order."""
-        road_map = state.context.road_map
-        if road_map is None or not batch.n_rows:
+        if state.roads is None or not batch.n_rows:
             return state, []
-        segment, fast = _fast(state, road_map, batch)
-        if not len(fast):
-            return state, []
-        return state, _judge(state, road_map, batch.take(fast), segment[fast])
+        view = view_of(batch, state.roads)
+        fast = _fast(view)
+        return state, _judge(state, view, fast) if len(fast) else []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
         """End the episodes of who has slowed down or gone, forget the others."""
@@ -92,8 +91,8 @@ class Speeding:
         ended = _fleet.ended_episodes(vehicles, end_ns, watermark_ns)
         findings = [_finding(state, road_map, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
-        gone = vehicles["last_ns"] < watermark_ns - IDLE_S * NS_PER_S
-        vehicles.evict_if_many(gone)
+        if state.forgetting.is_due(watermark_ns):
+            vehicles.evict_if_many(vehicles["last_ns"] < watermark_ns - IDLE_S * NS_PER_S)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -107,28 +106,21 @@ class Speeding:
         return state
 
 
-def _fast(
-    state: State, road_map: RoadMap, batch: Batch
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Segment of each row, and the rows above what is tolerated there."""
-    assert state.segments is not None
-    limit_mps = road_map.segment_speed_limit_mps
+def _fast(view: View) -> NDArray[np.int64]:
+    """The rows above what is tolerated where they are."""
+    limit_mps = view.limit_mps
     tolerated_mps = np.maximum(SHARE * limit_mps, limit_mps + ABOVE_MPS)
-    tolerated_mps = np.where(road_map.segment_is_internal, np.inf, tolerated_mps)
-    segment = state.segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
-    fast = batch.column("speed_mps") > np.append(tolerated_mps, np.inf)[segment]
-    fast &= (batch.column("lateness") & (LATE_IN_ZONE | LATE_IN_SUBJECT)) == 0
-    fast &= batch.column("vehicle_class") != EMERGENCY
-    return segment, np.flatnonzero(fast)
+    fast = (view.speed_mps > tolerated_mps) & ~view.is_internal
+    fast &= view.is_in_order & (view.vehicle_class != EMERGENCY)
+    return np.flatnonzero(fast)
 
 
-def _judge(
-    state: State, road_map: RoadMap, batch: Batch, segment: NDArray[np.int64]
-) -> list[Finding]:
-    vehicles, findings = state.vehicles, []
-    slot, at_ns = vehicles.batch_slots(batch), batch.column("sampled_at_ns")
-    speed_mps = batch.column("speed_mps").astype(np.float64)
-    for turn in rounds(slot):
+def _judge(state: State, view: View, rows: NDArray[np.int64]) -> list[Finding]:
+    vehicles, findings, road_map = state.vehicles, [], state.context.road_map
+    assert road_map is not None
+    slot, at_ns = view.slots(vehicles, rows), view.at_ns[rows]
+    segment, speed_mps = view.segment[rows], view.speed_mps[rows]
+    for turn in view.rounds_of(slot):
         part = turn[at_ns[turn] > vehicles["last_ns"][slot[turn]]]
         mine, now_ns, last_ns = slot[part], at_ns[part], vehicles["last_ns"][slot[part]]
         fresh = (last_ns == ABSENT_I64) | (now_ns - last_ns >= int(OVER_S * NS_PER_S))
@@ -140,8 +132,8 @@ def _judge(
         vehicles["samples"][mine[fresh]] = 0
         vehicles["samples"][mine] += 1
         vehicles["last_ns"][mine] = now_ns
-        vehicles["lat_deg"][mine] = batch.column("lat_deg")[part]
-        vehicles["lon_deg"][mine] = batch.column("lon_deg")[part]
+        vehicles["lat_deg"][mine] = view.lat_deg[rows[part]]
+        vehicles["lon_deg"][mine] = view.lon_deg[rows[part]]
         held = now_ns - vehicles["since_ns"][mine] >= int(HELD_S * NS_PER_S)
         held &= vehicles["samples"][mine] >= SAMPLES
         held &= vehicles["open_since_ns"][mine] == ABSENT_I64

@@ -31,17 +31,18 @@ from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed
 from openvrc.detectors.traffic import _fleet
 from openvrc.detectors.traffic._penetration import Penetration
+from openvrc.detectors.traffic._roads import Roads, roads_of
 from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
 from openvrc.detectors.traffic._slow_places import SlowPlaces
 from openvrc.detectors.traffic._standing import (
     FLOWING_MPS,
-    FRESH_S,
     QUEUE_SPACING_M,
     Standing,
     count_passers,
     look_around,
 )
 from openvrc.detectors.traffic._surroundings import unseen_queue_probability
+from openvrc.detectors.traffic._view import BUS_LIKE, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -76,8 +77,9 @@ class State:
     fleet: Keyed = field(default_factory=lambda: Keyed(_fleet.SPEC))
     evaluated_s: int = -1
     penetration: Penetration = field(default_factory=Penetration)
-    segments: _fleet.SegmentNumbers | None = None
+    roads: Roads | None = None
     slow: SlowPlaces | None = None
+    forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
 class StoppedVehicle:
@@ -100,12 +102,12 @@ class StoppedVehicle:
         road_map = context.road_map
         if road_map is None:
             return State(context)
-        return State(context, segments=_fleet.SegmentNumbers(road_map), slow=SlowPlaces(road_map))
+        return State(context, roads=roads_of(road_map), slow=SlowPlaces(road_map))
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Hold the batch back; a zone without a map has no lanes to obstruct."""
-        if state.segments is not None:
-            state.buffer.add(_fleet.rows_of(batch, state.fleet, state.segments))
+        if state.roads is not None and batch.n_rows:
+            _fleet.hold_back(state.buffer, state.fleet, view_of(batch, state.roads))
         return state, []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
@@ -119,7 +121,8 @@ class StoppedVehicle:
             findings += _second(state, road_map, second, rows)
             state.evaluated_s = second
         findings += _silenced(state, watermark_ns // NS_PER_S)
-        _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
+        if state.forgetting.is_due(watermark_ns):
+            _fleet.evict_idle(state.fleet, state.buffer, watermark_ns)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -155,57 +158,72 @@ def _second(state: State, road_map: RoadMap, second: int, rows: Columns) -> list
     stands = slot[(fleet["standing_since_ns"][slot] != ABSENT_I64) & (fleet["segment"][slot] >= 0)]
     if not len(stands):
         return findings
-    around = look_around(fleet, state.penetration, road_map, second, stands)
-    obstructs = _obstructs(fleet, road_map, around) & ~_comes_each_time(state, second, around)
-    return findings + _raised(fleet, road_map, around, np.flatnonzero(obstructs))
+    around = look_around(fleet, state.penetration, road_map, second, stands, FREE_AHEAD_M)
+    free_since_ns = fleet["free_since_ns"][around.slot]
+    fleet["free_since_ns"][stands] = ABSENT_I64
+    chosen = _obstructs(fleet, road_map, around, free_since_ns)
+    if len(chosen):
+        chosen = chosen[~_comes_each_time(state, second, around, chosen)]
+    _learn_slow_places(state, second, stands)
+    return findings + _raised(fleet, road_map, around, chosen)
 
 
-def _comes_each_time(state: State, second: int, around: Standing) -> BoolArray:
-    """Whether each stands where a queue has been lately that would hide from us now."""
+def _comes_each_time(state: State, second: int, around: Standing, chosen: IndexArray) -> BoolArray:
+    """Whether each of these stands where a queue has been lately that would hide from us now."""
     fleet, slow = state.fleet, state.slow
     assert slow is not None
-    slot = around.slot
+    slot = around.slot[chosen]
     segment, lane, offset_m = (fleet[name][slot] for name in ("segment", "lane", "offset_m"))
     hidden = unseen_queue_probability(
-        np.minimum(around.to_end_m, HISTORY_M), state.penetration.share, QUEUE_SPACING_M
+        np.minimum(around.to_end_m[chosen], HISTORY_M), state.penetration.share, QUEUE_SPACING_M
     )
     queues = slow.slow_ahead(segment, lane, offset_m, second) | fleet["creeps"][slot]
-    queues &= hidden > MAX_UNSEEN_IN_HISTORY
-    driven = fleet["has_driven"][slot] & (fleet["at_ns"][slot] > (second - FRESH_S) * NS_PER_S)
-    slow.learn(segment[driven], lane[driven], offset_m[driven], second)
-    return np.asarray(queues, np.bool_)
+    return np.asarray(queues & (hidden > MAX_UNSEEN_IN_HISTORY), np.bool_)
 
 
-def _held_s(fleet: Keyed, road_map: RoadMap, around: Standing) -> FloatArray:
-    """For how long the place around each has looked like no queue, without a break; 0 if not."""
+def _learn_slow_places(state: State, second: int, stands: IndexArray) -> None:
+    fleet, slow = state.fleet, state.slow
+    assert slow is not None
+    driven = stands[fleet["has_driven"][stands]]
+    segment, lane, offset_m = (fleet[name][driven] for name in ("segment", "lane", "offset_m"))
+    slow.learn(segment, lane, offset_m, second)
+
+
+def _held_s(fleet: Keyed, road_map: RoadMap, around: Standing, since_ns: IndexArray) -> FloatArray:
+    """For how long the place around each has looked like no queue, without a break; -1 if not."""
     slot, at_ns = around.slot, fleet["at_ns"][around.slot]
-    holds = (around.gap_m > FREE_AHEAD_M) & (around.to_end_m > FREE_AHEAD_M)
-    holds &= ~(around.speed_ahead_mps <= FLOWING_MPS) & ~(around.lane_speed_mps <= FLOWING_MPS)
+    holds = ~(around.speed_ahead_mps <= FLOWING_MPS) & ~(around.lane_speed_mps <= FLOWING_MPS)
     holds &= around.standing_close_ahead == 0
     holds &= around.unseen_queue < MAX_UNSEEN_QUEUE_LONG
     holds &= fleet["has_driven"][slot] & ~road_map.segment_is_internal[fleet["segment"][slot]]
-    since_ns = fleet["free_since_ns"][slot]
-    since_ns = np.where(holds & (since_ns == ABSENT_I64), at_ns, since_ns)
+    since_ns = np.where(since_ns == ABSENT_I64, at_ns, since_ns)
     fleet["free_since_ns"][slot] = np.where(holds, since_ns, ABSENT_I64)
-    return np.where(holds, at_ns - np.where(holds, since_ns, at_ns), -NS_PER_S) / NS_PER_S
+    return np.where(holds, (at_ns - since_ns) / NS_PER_S, -1.0)
 
 
-def _obstructs(fleet: Keyed, road_map: RoadMap, around: Standing) -> BoolArray:
-    slot, standing_s = around.slot, around.standing_s
-    held = _held_s(fleet, road_map, around) >= HELD_S
+def _obstructs(
+    fleet: Keyed, road_map: RoadMap, around: Standing, free_since_ns: IndexArray
+) -> IndexArray:
+    """Which of them (indexes) stand for no reason that lies ahead."""
+    held = np.flatnonzero(_held_s(fleet, road_map, around, free_since_ns) >= HELD_S)
+    if not len(held):
+        return held
+    slot, standing_s = around.slot[held], around.standing_s[held]
     blinked_ns = fleet["blinked_ns"][slot]
     blinked = blinked_ns >= fleet["standing_since_ns"][slot] - int(BLINKED_BEFORE_S * NS_PER_S)
-    is_bus = np.append(_fleet.BUS_LIKE, False)[fleet["vehicle_class"][slot]]
-    is_seen = around.unseen_queue < MAX_UNSEEN_QUEUE
+    is_bus = BUS_LIKE[fleet["vehicle_class"][slot]]
+    is_seen = around.unseen_queue[held] < MAX_UNSEEN_QUEUE
     is_passed = fleet["passers"][slot] >= PASSERS
+    is_first = around.standing_ahead[held] == 0
     needed_s = np.where(blinked, BLINKED_STANDING_S, PASSED_STANDING_S)
     passed = is_passed & is_seen & (standing_s >= needed_s)
     signal = road_map.segment_ends_at_signal[fleet["segment"][slot]]
-    far = ~signal | (around.to_end_m > QUIET_FROM_SIGNAL_M)
-    quiet = far & is_seen & (around.standing_ahead == 0) & (standing_s >= QUIET_STANDING_S)
-    long = is_passed & (around.standing_ahead == 0) & (standing_s >= LONG_STANDING_S)
+    far = ~signal | (around.to_end_m[held] > QUIET_FROM_SIGNAL_M)
+    quiet = far & is_seen & is_first & (standing_s >= QUIET_STANDING_S)
+    long = is_passed & is_first & (standing_s >= LONG_STANDING_S)
     waited = ~is_bus | (standing_s >= BUS_STANDING_S)
-    return held & waited & (passed | quiet | long)  # type: ignore[no-any-return]
+    obstructs: IndexArray = held[waited & (passed | quiet | long)]
+    return obstructs
 
 
 def _raised(fleet: Keyed, road_map: RoadMap, around: Standing, chosen: IndexArray) -> list[Finding]:

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
 from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.messages.record import LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet
+from openvrc.detectors.traffic._roads import Roads, roads_of
 from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
+from openvrc.detectors.traffic._view import BUS_LIKE, View, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -88,8 +89,9 @@ class Cells:
 
     def of(self, segment: IndexArray, lane: IndexArray, offset_m: FloatArray) -> IndexArray:
         """Cell of each place."""
-        lane = np.clip(lane, 0, self.n_lanes[segment] - 1)
-        within = np.clip((offset_m / CELL_M).astype(np.int64), 0, self.n_cells[segment] - 1)
+        lane = np.maximum(np.minimum(lane, self.n_lanes[segment] - 1), 0)
+        within = (offset_m / CELL_M).astype(np.int64)
+        within = np.maximum(np.minimum(within, self.n_cells[segment] - 1), 0)
         cell: IndexArray = self.first[segment] + lane * self.n_cells[segment] + within
         return cell
 
@@ -100,7 +102,7 @@ class State:
 
     context: Context
     cells: Cells | None = None
-    segments: _fleet.SegmentNumbers | None = None
+    roads: Roads | None = None
     fleet: Keyed = field(default_factory=lambda: Keyed(FLEET))
     buffer: SecondsBuffer = field(default_factory=lambda: SecondsBuffer(ROWS))
     evaluated_s: int = -1
@@ -108,6 +110,7 @@ class State:
     per_cell: dict[str, NDArray[Any]] = field(default_factory=dict)
     open: dict[int, tuple[int, float, float]] = field(default_factory=dict)
     """Cell of each open episode: when it began, and where."""
+    forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
 class SuddenSlowdown:
@@ -139,13 +142,14 @@ class SuddenSlowdown:
             "since_s": np.full(n_cells, NEVER_S, np.int64),
             "vehicles": np.zeros(n_cells, np.int64),
         }
-        return State(context, cells, _fleet.SegmentNumbers(road_map), per_cell=per_cell)
+        return State(context, cells, roads_of(road_map), per_cell=per_cell)
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Hold back who is slow."""
-        road_map = state.context.road_map
-        if road_map is not None and batch.n_rows:
-            state.buffer.add(_slow_rows(state, road_map, batch))
+        if state.roads is not None and batch.n_rows:
+            view = view_of(batch, state.roads)
+            rows = _slow_rows(state, view)
+            state.buffer.add(rows, is_of_one_row_each=view.is_of_one_row_each)
         return state, []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
@@ -159,7 +163,8 @@ class SuddenSlowdown:
             findings += _second(state, road_map, second, rows)
             state.evaluated_s = second
         findings += _over(state, road_map, watermark_ns // NS_PER_S)
-        _evict(state, watermark_ns)
+        if state.forgetting.is_due(watermark_ns):
+            _evict(state, watermark_ns)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -193,39 +198,30 @@ class SuddenSlowdown:
         return state
 
 
-def _slow_rows(state: State, road_map: RoadMap, batch: Batch) -> Columns:
+def _slow_rows(state: State, view: View) -> Columns:
     """The rows of motor vehicles below the limit's share on a lane, in time."""
-    assert state.segments is not None
     assert state.cells is not None
-    segment = state.segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")]
-    limit_mps = np.append(road_map.segment_speed_limit_mps, 0.0)[segment]
-    slow = batch.column("speed_mps") < SLOW_SHARE * limit_mps
-    slow &= (batch.column("lateness") & LATE_IN_ZONE) == 0
-    slow &= np.isfinite(batch.column("segment_offset_m"))
-    slow &= np.isfinite(batch.column("lat_deg")) & np.isfinite(batch.column("lon_deg"))
-    vehicle_class = batch.column("vehicle_class").astype(np.int64)
-    buses = np.append(_fleet.BUS_LIKE, False)[vehicle_class]
-    slow &= ((vehicle_class < 0) | _fleet.ON_LANES[vehicle_class]) & ~buses
-    if not slow.any():
+    slow = view.speed_mps < SLOW_SHARE * view.limit_mps
+    slow &= view.is_in_time & view.has_place & (view.on_lane >= 0)
+    slow &= view.is_motor & ~BUS_LIKE[view.vehicle_class]
+    rows = np.flatnonzero(slow)
+    if not len(rows):
         return ROWS
-    part, segment = batch.filter(slow), segment[slow]
-    slot = state.fleet.batch_slots(part)
+    slot, at_ns = view.slots(state.fleet, rows), view.at_ns[rows]
     stamp = state.fleet["stamp"]
     fresh = np.unique(slot[stamp[slot] == 0])
     stamp[fresh] = state.stamps + 1 + np.arange(len(fresh))
     state.stamps += len(fresh)
-    at_ns = part.column("sampled_at_ns")
     np.maximum.at(state.fleet["newest_ns"], slot, at_ns)
-    lane = part.column("lane_index").astype(np.int64)
     return {
         "at_ns": at_ns,
         "slot": slot,
         "stamp": stamp[slot],
-        "cell": state.cells.of(segment, lane, part.column("segment_offset_m").astype(np.float64)),
-        "lat_deg": part.column("lat_deg"),
-        "lon_deg": part.column("lon_deg"),
-        "speed_mps": part.column("speed_mps").astype(np.float64),
-        "accuracy_m": part.column("position_accuracy_m").astype(np.float64),
+        "cell": state.cells.of(view.segment[rows], view.lane[rows], view.offset_m[rows]),
+        "lat_deg": view.lat_deg[rows],
+        "lon_deg": view.lon_deg[rows],
+        "speed_mps": view.speed_mps[rows],
+        "accuracy_m": view.accuracy_m[rows],
     }
 
 

@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule, Severity
 from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet
-from openvrc.detectors.traffic._lane_points import LanePoints
-from openvrc.detectors.traffic._rounds import rounds
+from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._view import View, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -67,8 +66,8 @@ class State:
 
     context: Context
     vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
-    segments: _fleet.SegmentNumbers | None = None
-    lanes: LanePoints | None = None
+    roads: Roads | None = None
+    forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
 class WrongWay:
@@ -90,17 +89,15 @@ class WrongWay:
         road_map = context.road_map
         if road_map is None:
             return State(context)
-        return State(context, segments=_fleet.SegmentNumbers(road_map), lanes=LanePoints(road_map))
+        return State(context, roads=roads_of(road_map))
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Judge every sample; those of one vehicle in the batch's order."""
-        road_map = state.context.road_map
-        if road_map is None or not batch.n_rows:
+        if state.roads is None or not batch.n_rows:
             return state, []
-        suspects = _suspects(state, batch)
-        if not len(suspects):
-            return state, []
-        return state, _judge(state, road_map, batch.take(suspects))
+        view = view_of(batch, state.roads)
+        suspects = _suspects(view)
+        return state, _judge(state, state.roads, view, suspects) if len(suspects) else []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
         """End the episodes without further evidence, forget the others."""
@@ -111,9 +108,9 @@ class WrongWay:
         ended = _fleet.ended_episodes(vehicles, end_ns, watermark_ns)
         findings = [_finding(state, road_map, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
-        gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
-        gone &= vehicles["open_since_ns"] == ABSENT_I64
-        vehicles.evict_if_many(gone)
+        if state.forgetting.is_due(watermark_ns):
+            gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
+            vehicles.evict_if_many(gone & (vehicles["open_since_ns"] == ABSENT_I64))
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -127,58 +124,34 @@ class WrongWay:
         return state
 
 
-def _suspects(state: State, batch: Batch) -> IndexArray:
-    """Rows of moving motor vehicles that are off their lane, or against it, or on none."""
-    assert state.segments is not None
-    assert state.lanes is not None
-    heading = np.radians(batch.column("heading_deg").astype(np.float64))
-    rows = (batch.column("speed_mps") > MOVES_MPS) & np.isfinite(heading)
-    rows &= (batch.column("lateness") & (LATE_IN_ZONE | LATE_IN_SUBJECT)) == 0
-    rows &= np.isfinite(batch.column("lat_deg")) & np.isfinite(batch.column("lon_deg"))
-    vehicle_class = batch.column("vehicle_class").astype(np.int64)
-    rows &= (vehicle_class < 0) | _fleet.ON_LANES[vehicle_class]
-    chosen = np.flatnonzero(rows)
-    segment = state.segments.of(batch.dictionary("segment_id"))[batch.codes("segment_id")[chosen]]
-    matched = segment >= 0
-    on_map = chosen[matched]
-    offset_m = batch.column("segment_offset_m")[on_map].astype(np.float64)
-    lane = batch.column("lane_index")[on_map].astype(np.int64)
-    point = state.lanes.point_of(segment[matched], lane, np.nan_to_num(offset_m))
-    assert state.context.road_map is not None
-    x_m, y_m = state.context.road_map.frame.to_xy_m(
-        batch.column("lat_deg")[on_map], batch.column("lon_deg")[on_map]
-    )
-    course = heading[on_map]
-    cosine = np.sin(course) * state.lanes.east[point] + np.cos(course) * state.lanes.north[point]
-    odd = (cosine < AGAINST_COS) | (state.lanes.across_m(point, x_m, y_m) > OFF_LANE_M)
-    return np.sort(on_map[odd])
+def _suspects(view: View) -> IndexArray:
+    """Rows of moving motor vehicles that are off their lane, or against it."""
+    rows = (view.speed_mps > MOVES_MPS) & (view.segment >= 0)
+    rows &= (view.lane_cosine < AGAINST_COS) | (view.across_m > OFF_LANE_M)
+    rows &= view.is_in_order & view.has_place & np.isfinite(view.heading_rad) & view.is_motor
+    return np.flatnonzero(rows)
 
 
-def _judge(state: State, road_map: RoadMap, batch: Batch) -> list[Finding]:
-    lanes, vehicles = state.lanes, state.vehicles
-    assert lanes is not None
-    x_m, y_m = road_map.frame.to_xy_m(batch.column("lat_deg"), batch.column("lon_deg"))
-    heading = np.radians(batch.column("heading_deg").astype(np.float64))
-    along_m, against_m, point = lanes.beside(x_m, y_m, np.sin(heading), np.cos(heading))
+def _judge(state: State, roads: Roads, view: View, rows: IndexArray) -> list[Finding]:
+    vehicles, road_map = state.vehicles, roads.road_map
+    east_north = view.course[0][rows], view.course[1][rows]
+    x_m, y_m = view.xy_m[0][rows], view.xy_m[1][rows]
+    along_m, against_m, point = roads.lanes.beside(x_m, y_m, *east_north)
     found = np.flatnonzero(point >= 0)
     if not len(found):
         return []
-    slot = vehicles.batch_slots(batch.take(found))
-    at_ns = batch.column("sampled_at_ns")[found]
+    slot, at_ns = view.slots(vehicles, rows[found]), view.at_ns[rows[found]]
     findings = []
-    for part in rounds(slot):
-        rows, mine = found[part], slot[part]
-        newer = at_ns[part] > vehicles["newest_ns"][mine]
-        rows, mine, now_ns = rows[newer], mine[newer], at_ns[part][newer]
-        _add(vehicles, mine, now_ns, along_m[rows], against_m[rows])
-        vehicles["lat_deg"][mine] = batch.column("lat_deg")[rows]
-        vehicles["lon_deg"][mine] = batch.column("lon_deg")[rows]
-        for one, row in zip(mine.tolist(), rows.tolist(), strict=True):
-            if _is_against(vehicles, one):
-                segment = int(lanes.segment[point[row]])
-                findings += _raised(
-                    state, road_map, one, segment, float(batch.column("speed_mps")[row])
-                )
+    for part in view.rounds_of(slot):
+        newer = part[at_ns[part] > vehicles["newest_ns"][slot[part]]]
+        mine, of, now_ns = slot[newer], found[newer], at_ns[newer]
+        _add(vehicles, mine, now_ns, along_m[of], against_m[of])
+        vehicles["lat_deg"][mine] = view.lat_deg[rows[of]]
+        vehicles["lon_deg"][mine] = view.lon_deg[rows[of]]
+        for one in np.flatnonzero(_are_against(vehicles, mine)).tolist():
+            segment, row = int(roads.lanes.segment[point[of[one]]]), int(rows[of[one]])
+            speed_mps = float(view.speed_mps[row])
+            findings += _raised(state, road_map, int(mine[one]), segment, speed_mps)
     return findings
 
 
@@ -201,15 +174,14 @@ def _add(
     vehicles["against_m"][slot[more]] += against_m[more]
 
 
-def _is_against(vehicles: Keyed, one: int) -> bool:
-    samples = int(vehicles["samples"][one])
-    span_ns = int(vehicles["newest_ns"][one] - vehicles["since_ns"][one])
-    if samples < SAMPLES or span_ns < int(SPAN_S * NS_PER_S):
-        return False
-    return bool(
-        vehicles["along_m"][one] >= ALONG_FROM_M * samples
-        and vehicles["against_m"][one] <= AGAINST_WITHIN_M * samples
-    )
+def _are_against(vehicles: Keyed, slot: IndexArray) -> BoolArray:
+    """Whose evidence is enough."""
+    samples = vehicles["samples"][slot]
+    span_ns = vehicles["newest_ns"][slot] - vehicles["since_ns"][slot]
+    against = (samples >= SAMPLES) & (span_ns >= int(SPAN_S * NS_PER_S))
+    against &= vehicles["along_m"][slot] >= ALONG_FROM_M * samples
+    against &= vehicles["against_m"][slot] <= AGAINST_WITHIN_M * samples
+    return np.asarray(against, np.bool_)
 
 
 def _raised(

@@ -70,3 +70,25 @@ def test_a_word_longer_than_any_id_is_refused() -> None:
 def test_a_number_that_nobody_has_is_refused() -> None:
     with pytest.raises(IndexError):
         WordTable(["a"])[1]
+
+
+@given(st.lists(WORDS, max_size=6), WORDS)
+def test_a_table_grows_as_another_of_the_same_words_did(
+    added: list[list[str]], asked: list[str]
+) -> None:
+    first, second = WordTable(), WordTable()
+    for words in map(words_of, added):
+        assert second.add(words).tolist() == first.add(words).tolist()
+        assert second.lineage == first.lineage
+    assert list(second) == list(first)
+    assert second.find(words_of(asked)).tolist() == first.find(words_of(asked)).tolist()
+
+
+def test_a_large_table_grows_as_another_did() -> None:
+    names = [f"vehicle-{number}" for number in range(20_000)]
+    first, second = WordTable(), WordTable()
+    for begin in range(0, len(names), 700):
+        words = words_of(names[begin : begin + 700])
+        first.add(words)
+        second.add(words)
+    assert second.find(words_of(names)).tolist() == first.find(words_of(names)).tolist()

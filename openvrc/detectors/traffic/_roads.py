@@ -1,0 +1,48 @@
+"""What rules ask of a map again and again, made once for all of them."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openvrc.contracts.maps import RoadMap
+from openvrc.detectors.traffic._lane_points import LanePoints
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MAPS_KEPT = 8
+"""A cloud serves few zones at a time; a map comes again with every new run of its zone."""
+
+
+class Roads:
+    """One map's segments as arrays (n_segments + 1,), so that -1 (off the map) has a value too."""
+
+    def __init__(self, road_map: RoadMap) -> None:
+        self.road_map = road_map
+        # A batch names hundreds of segments, not thousands: a dict is quicker than a WordTable.
+        self._number = {name: number for number, name in enumerate(road_map.segment_ids)}
+        self.length_m = np.append(road_map.segment_length_m, 0.0)
+        self.limit_mps = np.append(road_map.segment_speed_limit_mps, 0.0)
+        self.is_internal = np.append(road_map.segment_is_internal, True)
+        self.ends_at_signal = np.append(road_map.segment_ends_at_signal, False)
+        self.lane_count = np.append(road_map.segment_lane_count.astype(np.int64), 1)
+
+    def numbers(self, segment_ids: list[str]) -> IndexArray:
+        """The map's number of each id, -1 for "" and for what it does not have."""
+        number = self._number.get
+        return np.array([number(name, -1) for name in segment_ids], np.int64)
+
+    @functools.cached_property
+    def lanes(self) -> LanePoints:
+        """Its lanes as points."""
+        return LanePoints(self.road_map)
+
+
+@functools.lru_cache(maxsize=MAPS_KEPT)
+def roads_of(road_map: RoadMap) -> Roads:
+    """The tables of a map, made at the first call."""
+    return Roads(road_map)
