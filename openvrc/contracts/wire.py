@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from openvrc.contracts.batch import Batch, absent_column
+from openvrc.contracts.batch import Batch, rows_of
 from openvrc.contracts.columns import arrow_schema, columns_of
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.messages import MESSAGES
@@ -30,6 +32,8 @@ quarter more of cell voltages, which hardly shrink at any level."""
 SPARE_WORDS = 64
 """Unused words that are not worth looking for."""
 _CHUNK_BYTES = 1024 * 1024
+_OPTIONS = pa.ipc.IpcWriteOptions()
+"""Given, or each stream asks the environment five times."""
 _META = ("message", "zone", "run_id", "origin")
 
 
@@ -47,19 +51,25 @@ def pack(batches: Sequence[Batch]) -> bytes:
         if batch.absent:
             data = data.select([name for name in data.schema.names if name not in batch.absent])
         data = data.replace_schema_metadata(meta)
-        with pa.ipc.new_stream(plain, data.schema) as writer:
+        with pa.ipc.new_stream(plain, data.schema, options=_OPTIONS) as writer:
             writer.write_batch(data)
     zstd = pa.Codec("zstd", ZSTD_LEVEL)
     return zstd.compress(plain.getvalue(), asbytes=True)  # type: ignore[no-any-return]
 
 
+@cache
+def _text_columns(message: str) -> tuple[str, ...]:
+    return tuple(column.name for column in columns_of(message) if column.kind == "text")
+
+
 def _with_own_words(batch: Batch) -> Batch:
     """The batch without words it does not use, where they are many: a slice keeps its whole's."""
     changed: dict[str, object] = {}
-    for name, array in zip(batch.data.schema.names, batch.data.columns, strict=True):
-        if not pa.types.is_dictionary(array.type):
+    for name in _text_columns(batch.message):
+        place = batch.data.schema.get_field_index(name)
+        if place < 0 or name in batch.absent:  # below 0: not its contract's columns
             continue
-        words = array.dictionary
+        words = batch.data.column(place).dictionary
         if len(words) > 2 * batch.n_rows + SPARE_WORDS:
             used, codes = np.unique(batch.codes(name), return_inverse=True)
             changed[name] = (codes.astype(np.int32), words.take(pa.array(used)).to_pylist())
@@ -125,22 +135,31 @@ def _completed(
     data: pa.RecordBatch, message: str, place: int
 ) -> tuple[pa.RecordBatch, frozenset[str]]:
     """The data with all columns of its message, and which of them were left out."""
-    schema, names = arrow_schema(message), set(data.schema.names)
-    left_out = frozenset(c.name for c in columns_of(message) if c.name not in names)
-    given = pa.schema([field for field in schema if field.name in names])
-    if not data.schema.equals(given, check_metadata=False):
+    layout = _layout(message, tuple(data.schema.names))
+    if not data.schema.equals(layout.given, check_metadata=False):
         raise WireError(f"stream {place} does not have the columns of {message}")
-    if not left_out:
-        return data, left_out
-    sent = [c for c in columns_of(message) if not c.is_mark]  # marks: what is not admitted yet
-    missing = [c.name for c in sent if c.is_required and c.name in left_out]
-    if missing:
-        raise WireError(f"stream {place} of {message} lacks the required columns {missing}")
+    if not layout.left_out:
+        return data, layout.left_out
+    if layout.missing:
+        raise WireError(
+            f"stream {place} of {message} lacks the required columns {list(layout.missing)}"
+        )
     arrays = dict(zip(data.schema.names, data.columns, strict=True))
-    arrays |= {
-        c.name: absent_column(c.kind, data.num_rows)
-        for c in columns_of(message)
-        if c.name in left_out
-    }
-    ordered = [arrays[name] for name in schema.names]
-    return pa.RecordBatch.from_arrays(ordered, schema=schema), left_out
+    return rows_of(message, arrays, data.num_rows), layout.left_out
+
+
+class _Layout(NamedTuple):
+    """What columns of a body mean."""
+
+    given: pa.Schema
+    left_out: frozenset[str]
+    missing: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _layout(message: str, names: tuple[str, ...]) -> _Layout:
+    given = pa.schema([field for field in arrow_schema(message) if field.name in names])
+    left_out = [c for c in columns_of(message) if c.name not in names]
+    # A mark that is missing belongs to records that are not admitted yet.
+    missing = tuple(c.name for c in left_out if c.is_required and not c.is_mark)
+    return _Layout(given, frozenset(c.name for c in left_out), missing)

@@ -93,3 +93,34 @@ def test_every_delivery_passes_once_and_in_order_between_two_threads() -> None:
         found += [d.ticket for d in got]
     putter.join(30.0)
     assert found == list(range(count))
+
+
+TICK = Delivery("vrc/v1/a/zone/driver/tick", b"", 0, "tick", None)
+
+
+def test_gathering_ends_at_a_drivers_tick_and_leaves_what_comes_after_it() -> None:
+    inbox = Inbox(100_000)
+    found: list[Delivery] = []
+    taker = threading.Thread(target=lambda: found.extend(inbox.take(30.0, 2.0, 100_000, MOST)))
+    taker.start()
+    while taker.is_alive():  # ticks count after a quarter of the time to gather
+        inbox.put(delivery(0))
+        inbox.put(TICK)
+        inbox.put(delivery(1))
+        taker.join(0.05)
+    assert found[-1].is_tick
+    assert take(inbox)[0] == 1
+
+
+def test_an_edges_own_tick_is_a_message_like_others() -> None:
+    assert TICK.is_tick
+    assert not TICK._replace(topic="vrc/v1/a/edge/edge-1/tick").is_tick
+    assert not TICK._replace(topic="tick").is_tick
+
+
+def test_ticks_that_came_before_the_taker_do_not_cut_its_group() -> None:
+    inbox = Inbox(1000)
+    inbox.put(delivery(0))
+    inbox.put(TICK)
+    inbox.put(delivery(1))
+    assert take(inbox) == [0, "tick", 1]
