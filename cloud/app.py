@@ -14,6 +14,7 @@ from cloud.api import (
     accounts,
     alerts,
     batteries,
+    battery_health,
     cases,
     edges,
     export,
@@ -63,8 +64,8 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, cases, vehicles, batteries, past, traffic, zones, accounts, traces, edges,
-    export, notices, streams, ops, page,
+    ingest, alerts, cases, battery_health, vehicles, batteries, past, traffic, zones, accounts,
+    traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 
 

@@ -1,10 +1,12 @@
-"""The live page's cost per picture at 5,000 and 20,000 vehicles, in Chromium by software GL.
+"""The live page in Chromium by software GL: loading, an alert's way, pictures of many vehicles.
 
 `python -m tests.bench.bench_page`. Nothing moves but what the benchmark moves: frames
 of made-up vehicles go to the page's own layer, so service and network cost nothing.
 CPU is that of all of Chromium's processes, per picture that was waited for; beside it a 2D canvas
 with one `fillRect` a vehicle, as the page had before. Putting the picture onto the screen is not in
 it: that costs the same for both.
+`load` is from asking for the page until roads and vehicles are on it (time, and the browser's CPU),
+`alert_ms` from sending the second that raises an alert until it stands in the page's list.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from tests.support.cloud_server import OPERATOR, temporary_cloud
+from tests.support.cloud_server import OPERATOR, RunningCloud, temporary_cloud
 from tests.support.town import Town
 
 WIDTH_PX, HEIGHT_PX = 1366, 768
@@ -73,29 +76,80 @@ CANVAS = """([n, pictures]) => {
   return 0;
 }"""
 PICTURES = 30
+ALERTS = 5
+SHOWN = """new Promise((done) => {
+  const look = () => {
+    const { app, map } = window.openvrc;
+    const isShown = map.isShown ? map.vehicles.n && map.framesDrawn : app.runId;
+    if (isShown && app.roads.segments.size) done(performance.now());
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
+WATCH = """(() => {
+  window.shownAtMs = 0;
+  new MutationObserver(() => {
+    const isThere = document.querySelector("#alerts").textContent.includes("Stopped vehicle");
+    if (isThere && !window.shownAtMs) window.shownAtMs = Date.now();
+  }).observe(document.querySelector("#alerts"), { childList: true, subtree: true });
+})()"""
+
+
+def processes_of(profile: str) -> dict[str, list[str]]:
+    """Statistics of Chromium's processes by id: fields of /proc/PID/stat behind the name."""
+    parents: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    for path in (p for p in Path("/proc").iterdir() if p.name.isdigit()):
+        try:
+            fields = (path / "stat").read_text().rsplit(") ", 1)[1].split()
+            is_ours = profile in (path / "cmdline").read_text()
+        except (OSError, IndexError):
+            continue
+        found[path.name] = fields
+        parents[path.name] = "ours" if is_ours else fields[1]
+    return {pid: fields for pid, fields in found.items() if _is_below(pid, parents)}
+
+
+def _is_below(pid: str, parents: dict[str, str]) -> bool:
+    at: str | None = pid
+    while at is not None and at != "ours":
+        at = parents.get(at)
+    return at == "ours"
 
 
 def cpu_s(profile: str) -> float:
     """CPU seconds so far of the processes that were started with this profile."""
-    ticks = 0
-    pids = {p.name: p for p in Path("/proc").iterdir() if p.name.isdigit()}
-    parents: dict[str, str] = {}
-    found: dict[str, int] = {}
-    for pid, path in pids.items():
-        try:
-            fields = (path / "stat").read_text().rsplit(") ", 1)[1].split()
-            parents[pid] = fields[1]
-            found[pid] = int(fields[11]) + int(fields[12])
-            if profile in (path / "cmdline").read_text():
-                parents[pid] = "ours"
-        except (OSError, IndexError):
-            continue
-    for pid, used in found.items():
-        at: str | None = pid
-        while at is not None and at in parents and parents[at] != "ours":
-            at = parents[at]
-        ticks += used if at is not None and parents.get(at) == "ours" else 0
+    ticks = sum(int(f[11]) + int(f[12]) for f in processes_of(profile).values())
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def load(context: Any, profile: str, url: str) -> dict[str, int]:
+    """From asking for the page to roads and vehicles on it, in a new tab."""
+    tab = context.new_page()
+    began_s = cpu_s(profile)
+    tab.goto(url)
+    found = {"ms": round(tab.evaluate(SHOWN)), "cpu_ms": round(1000 * (cpu_s(profile) - began_s))}
+    tab.close()
+    return found
+
+
+def alert_ms(context: Any, cloud: RunningCloud, zone: str) -> float:
+    """From sending the second that raises an alert to the alert in the page's list."""
+    town = Town(zone=zone, run_id=f"{zone}-1")
+    cloud.send([town.announce()])
+    cloud.drive(town, range(8))
+    tab = context.new_page()
+    tab.goto(f"{cloud.url}/#zone={zone}&view=health")
+    tab.evaluate(SHOWN)
+    tab.evaluate(WATCH)
+    for second in range(8, 40):
+        sent_ms = time.time() * 1000
+        cloud.drive(town, range(second, second + 1))
+        tab.wait_for_timeout(1000)
+        if shown_ms := tab.evaluate("window.shownAtMs"):
+            tab.close()
+            return float(round(shown_ms - sent_ms))
+    raise AssertionError("no alert came")
 
 
 def measure(tab: Any, profile: str, script: str, n: int) -> dict[str, float]:
@@ -123,8 +177,12 @@ def main() -> None:
             profile, executable_path=path, headless=False, args=ARGUMENTS,
             viewport={"width": WIDTH_PX, "height": HEIGHT_PX},
         )  # fmt: skip
+        # The first time with an empty cache, then as a wall or an operator comes back.
+        url = f"{cloud.url}/?key={OPERATOR}"
+        results["load"] = [load(context, profile, url) for _ in range(4)]
+        results["alert_ms"] = [alert_ms(context, cloud, f"zone-{i}") for i in range(ALERTS)]
         tab = context.new_page()
-        tab.goto(f"{cloud.url}/?key={OPERATOR}")
+        tab.goto(f"{url}#zone=town")
         tab.wait_for_timeout(4000)
         tab.locator('[data-view="health"]').click()  # the map rests: only the benchmark draws
         tab.evaluate("window.openvrc.map.element.hidden = false")

@@ -294,3 +294,15 @@ def test_times_are_never_guessed(cloud: RunningCloud) -> None:
 def test_a_large_body_is_refused_outside_ingest(cloud: RunningCloud) -> None:
     response = cloud.post("/v1/alerts/x/note", {"text": "x" * 200_000}, key=OPERATOR)
     assert response.status_code == 413
+
+
+def test_a_packs_health_is_folded_from_its_stored_frames(cloud: RunningCloud, town: Town) -> None:
+    found = cloud.json(f"/v1/vehicles/{town.hot_id}/battery/health?zone=town")
+    assert found["frames"] > 1
+    assert found["is_whole"] is True
+    health = found["health"]
+    # Nobody charged, nobody sent a profile: the answer says what is missing and invents nothing.
+    assert health["soh_method"] == "no_charge_window"
+    assert (health["soh_ratio"], health["soh_low_ratio"]) == (None, None)
+    nothing = cloud.json("/v1/vehicles/nobody/battery/health")
+    assert (nothing["frames"], nothing["health"]) == (0, None)

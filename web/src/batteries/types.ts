@@ -26,6 +26,26 @@ export interface BatteryFrame {
   charging_state?: string;
 }
 
+/** What the stored frames of one pack say (/v1/vehicles/{id}/battery/health). */
+export interface HealthAnswer {
+  frames: number;
+  is_whole: boolean;
+  from_at: string | null;
+  health: {
+    soh_ratio: number | null;
+    soh_low_ratio: number | null;
+    soh_high_ratio: number | null;
+    soh_method: string;
+    capacity_ah: number | null;
+    n_charge_windows: number;
+    resistance_ohm: number | null;
+    resistance_ratio: number | null;
+    weakest_cell: number | null;
+    usage: { full_cycles?: number | null; charges?: number | null; energy_out_kwh?: number | null };
+    remaining: { low_m: number | null; high_m: number | null };
+  } | null;
+}
+
 /** What the fleet is coloured and sorted by; `worse` says which way trouble lies. */
 export interface Measure {
   id: string;

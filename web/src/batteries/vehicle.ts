@@ -8,6 +8,7 @@ import { decimal, fixed, ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
 import type { Alert } from "../lib/types";
 import { CellChart } from "./cells";
+import { HealthPanel } from "./health";
 import { badness, MEASURES, type Battery, type BatteryFrame } from "./types";
 
 const FRAMES = 600;
@@ -26,6 +27,8 @@ export class BatteryDetail {
   private readonly heat = new Chart();
   private readonly spread = new Chart();
   private readonly curve = new Chart();
+  private readonly charging = new Chart();
+  private readonly health: HealthPanel;
   private readonly resistance = new Chart();
   private readonly cells = new CellChart();
   private readonly head = el("div", { class: "panel w12" });
@@ -37,10 +40,12 @@ export class BatteryDetail {
   constructor(private readonly app: App) {
     const panel = (width: string, name: string, ...content: HTMLElement[]): HTMLElement =>
       el("div", { class: `panel ${width}` }, el("h3", {}, t(name)), ...content);
+    this.health = new HealthPanel(app);
     this.element.append(this.head,
       panel("w6", "Charge and voltage", this.charge.element), panel("w6", "Current (positive discharges)", this.current.element),
       panel("w6", "Probe temperatures", this.heat.element), panel("w6", "Cell voltages: highest, median, lowest", this.spread.element),
       panel("w12", "All cells over time", this.cells.element),
+      this.health.element, panel("w6", "Charging curve", this.charging.element),
       panel("w6", "Voltage over charge", this.curve.element), panel("w6", "Resistance from load steps", this.resistance.element),
       this.faults, this.cohort);
   }
@@ -49,6 +54,7 @@ export class BatteryDetail {
     this.element.hidden = !id;
     this.shownId = id;
     if (!id) return;
+    void this.health.load(id);
     const answer = await get<Answer>(`/v1/vehicles/${part(id)}/battery${this.app.where({ limit: FRAMES })}`).catch(() => null);
     if (!answer || id !== this.shownId) return;
     this.answer = answer;
@@ -86,6 +92,8 @@ export class BatteryDetail {
       { name: t("highest cell"), values: at(1) }, { name: t("median cell"), values: at(0.5) }, { name: t("lowest cell"), values: at(0) },
     ] });
     scatter(this.curve, { ...base, unit: "V" }, items.map((f) => [f.soc_ratio === undefined ? NaN : f.soc_ratio * 100, f.pack_voltage_v ?? NaN]), "SoC %");
+    const charging = items.filter((frame) => frame.charging_state?.includes("charging") && !frame.charging_state.startsWith("not"));
+    scatter(this.charging, { ...base, unit: "kW" }, charging.map((f) => [f.soc_ratio === undefined ? NaN : f.soc_ratio * 100, ((f.pack_voltage_v ?? NaN) * -(f.pack_current_a ?? NaN)) / 1000]), "SoC %", t("Nothing was charged in the frames shown."));
     this.drawResistance(items, base);
   }
 
@@ -136,8 +144,8 @@ export class BatteryDetail {
   }
 }
 
-function scatter(chart: Chart, base: Pick<ChartSpec, "theme" | "height" | "unit">, points: [number, number][], xName: string): void {
+function scatter(chart: Chart, base: Pick<ChartSpec, "theme" | "height" | "unit">, points: [number, number][], xName: string, none = t("Nothing to show.")): void {
   const known = points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y)).sort((a, b) => a[0] - b[0]);
-  if (!known.length) return chart.clear(t("Nothing to show."));
-  chart.draw({ ...base, xName, points: true, timesMs: known.map(([x]) => x), lines: [{ name: "V", values: known.map(([, y]) => y), digits: 1 }] });
+  if (!known.length) return chart.clear(none);
+  chart.draw({ ...base, xName, points: true, timesMs: known.map(([x]) => x), lines: [{ name: base.unit, values: known.map(([, y]) => y), digits: 1 }] });
 }

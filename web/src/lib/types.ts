@@ -150,6 +150,7 @@ export interface Kpi {
   latency_p99_ms: number | null;
   accounting: Partial<Account>;
   edges: EdgeInShort[];
+  is_controllable?: boolean; // its driver takes commands
 }
 export interface RunSnapshot {
   zone: string;

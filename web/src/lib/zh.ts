@@ -33,6 +33,7 @@ export const ZH: Record<string, string> = {
   roadworks: "道路施工", accident: "交通事故", breakdown: "车辆抛锚", congestion: "拥堵", weather: "恶劣天气", obstacle: "障碍物",
   "wrong way": "逆行", "emergency vehicle": "应急车辆", "lane closed": "车道封闭",
   // time
+  "Steer this run": "控制此次运行", "Speed of the run": "运行速度", "Wind a minute ahead": "快进一分钟", "Let the run go on": "继续运行", "Pause the run": "暂停运行", "as fast as it goes": "尽可能快",
   Time: "时间", "Play or pause": "播放或暂停", Speed: "速度", "Moment of the run": "运行时刻",
   // alerts
   "Alert desk": "告警台", critical: "紧急", serious: "严重", warning: "警告", info: "提示",
@@ -62,6 +63,12 @@ export const ZH: Record<string, string> = {
   "Cell voltages: highest, median, lowest": "单体电压：最高、中位、最低", "All cells over time": "全部单体随时间变化",
   "Voltage over charge": "电压随电量变化", "Resistance from load steps": "由负载阶跃估计的内阻", "pack voltage": "总电压", "pack resistance": "电池包内阻",
   "Too few load steps of 15 A and more.": "15 A 以上的负载阶跃太少。", "Nothing to show.": "无可显示内容。", current: "电流", "no profile was sent": "未上报车辆档案",
+  "Measured health": "实测健康状态", "rests on": "依据", capacity: "容量", charges: "次充电", "resistance at 25 °C": "25 °C 内阻", "against its beginning": "相对初始",
+  "weakest cell": "最弱单体", "full cycles": "等效全循环", "energy out": "放出能量", "left until 80 %": "距 80 % 的剩余里程", "no interval": "无区间",
+  "of all {n} stored frames": "基于全部 {n} 帧", "of the newest {n} frames; vrc analyse reads all": "基于最新 {n} 帧；vrc analyse 读取全部",
+  charge_windows: "充电窗口", windows_and_anchors: "充电窗口与静置锚点", bms: "BMS 显示值", rated_capacity_unknown: "额定容量未知",
+  rated_capacity_contradicted: "与额定容量矛盾", no_charge_window: "无足够的充电（30 %）",
+  "Charging curve": "充电曲线", "Nothing was charged in the frames shown.": "所示数据中没有充电。",
   "Fault history": "故障历史", "No battery alert so far.": "至今无电池告警。", "Beside packs of the same model": "与同型号电池包比较",
   "share of {n} packs that are no worse": "{n} 个电池包中不差于它的比例", median: "中位数",
   "{n} cells, distance from the median; point at one": "{n} 个单体与中位数之差；指向一个查看", "This vehicle sends no cell voltages.": "该车辆未上报单体电压。",

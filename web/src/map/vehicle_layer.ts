@@ -43,29 +43,31 @@ export interface Drawn {
 
 /** Where in the frame a slot is; vehicles and perceived road users count apart. */
 class Places {
-  private readonly parts: [Int32Array, Int32Array];
+  private readonly ofVehicles: Int32Array;
+  private readonly ofObjects: Int32Array;
 
   constructor(slots: Uint32Array, n: number) {
-    const highest = [-1, -1];
+    let [vehicles, objects] = [0, 0];
     for (let i = 0; i < n; i++) {
-      const [part, at] = partOf(slots[i]!);
-      if (at < MOST_SLOTS) highest[part] = Math.max(highest[part]!, at);
+      const slot = slots[i]!;
+      if (slot < MOST_SLOTS) vehicles = Math.max(vehicles, slot + 1);
+      else if (slot >= OBJECT_SLOTS && slot < OBJECT_SLOTS + MOST_SLOTS) objects = Math.max(objects, slot - OBJECT_SLOTS + 1);
     }
-    this.parts = [new Int32Array(highest[0]! + 1).fill(-1), new Int32Array(highest[1]! + 1).fill(-1)];
+    this.ofVehicles = new Int32Array(vehicles).fill(-1);
+    this.ofObjects = new Int32Array(objects).fill(-1);
+    // What lies outside an array's length is not written.
     for (let i = 0; i < n; i++) {
-      const [part, at] = partOf(slots[i]!);
-      if (at < MOST_SLOTS) this.parts[part][at] = i;
+      const slot = slots[i]!;
+      if (slot < OBJECT_SLOTS) this.ofVehicles[slot] = i;
+      else this.ofObjects[slot - OBJECT_SLOTS] = i;
     }
   }
 
   /** -1: not in the frame. */
   of(slot: number): number {
-    const [part, at] = partOf(slot);
-    return this.parts[part][at] ?? -1;
+    return (slot < OBJECT_SLOTS ? this.ofVehicles[slot] : this.ofObjects[slot - OBJECT_SLOTS]) ?? -1;
   }
 }
-
-const partOf = (slot: number): [0 | 1, number] => (slot >= OBJECT_SLOTS ? [1, slot - OBJECT_SLOTS] : [0, slot]);
 
 export class VehicleLayer {
   n = 0;

@@ -9,6 +9,7 @@ import { t } from "../lib/i18n";
 import { SEVERITY_COLOURS } from "../lib/palette";
 import { RANK, type Alert, type Page } from "../lib/types";
 import type { Frame } from "../live/frame";
+import { RunControl } from "./control";
 import { Player } from "./player";
 
 const RATES = [0.5, 1, 2, 5, 10, 20];
@@ -41,7 +42,7 @@ export class TimeBar {
     private readonly onLive: () => void,
   ) {
     this.element.append(this.liveButton, this.playButton, this.rate, this.from,
-      el("div", { class: "track" }, this.marks, this.slider, this.now), this.to);
+      el("div", { class: "track" }, this.marks, this.slider, this.now), this.to, new RunControl(app).element);
     setInterval(() => void this.tick(), STEP_MS);
     app.on("run", () => {
       this.player = null;
