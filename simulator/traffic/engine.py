@@ -1,0 +1,332 @@
+"""The traffic itself: one step at a time, all vehicles together.
+
+A step: look ahead, obey lines and signals, wish for an acceleration, change lanes, move, go over
+into the next lanes, leave and enter. Nothing is drawn in a step, so a run follows from network,
+demand and events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.traffic.ahead import Ahead, Walls, joining, look
+from simulator.traffic.demand import Demand
+from simulator.traffic.departures import Departures
+from simulator.traffic.following import (
+    FULL_BRAKING_MPS2,
+    STANDSTILL_GAP_M,
+    acceleration,
+    move,
+    safe_speed,
+)
+from simulator.traffic.lane_change import THINK_EVERY_S, choose
+from simulator.traffic.network import NOWHERE, TrafficNetwork
+from simulator.traffic.plans import ARRIVED, Plans
+from simulator.traffic.right_of_way import RightOfWay
+from simulator.traffic.signals import SignalProgram
+from simulator.traffic.vehicles import Rows
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+END_GAP_M = 6.0
+"""Before the end of a lane one has to leave: room to turn out of it."""
+ACROSS_PER_M, ACROSS_MPS = 0.25, 1.2
+"""Sideways at most a quarter of the way ahead and 1.2 m/s: a change takes about 3 s."""
+STANDING_MPS = 0.1
+STUCK_S, STUCK_M = 20.0, 20.0
+"""Who stands this long this near to the end of a wrong lane takes the way it leads."""
+JOIN_SLACK_RATIO, JOIN_MPS2 = 0.3, 3.0
+"""Far from where ways join the gap need not be full yet, and nobody brakes hard for it."""
+LOWEST_DESIRED_MPS = 0.5
+
+
+@dataclass
+class Traffic:
+    """The vehicles of a demand on a network; `step` drives them."""
+
+    network: TrafficNetwork
+    plans: Plans
+    demand: Demand
+    dt_s: float = 0.5
+    signals: SignalProgram | None = None
+    """What shows when; by default the network's own plans."""
+    now_s: float = 0.0
+    rows: Rows = field(default_factory=Rows.empty)
+    limit_mps: FloatArray = field(init=False)  # (n_lanes,) with events
+    stop_at_m: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Vehicle -> lane and offset at which it is made to stand."""
+    top_mps_of: dict[int, float] = field(default_factory=dict)
+    """Vehicle -> speed it is not to exceed."""
+    forced_mps2: dict[int, float] = field(default_factory=dict)
+    """Vehicle -> acceleration it is made to have."""
+    friction_ratio: float = 1.0  # of dry asphalt
+    speed_ratio: float = 1.0  # of desired speeds
+    caution_ratio: float = 1.0  # of headways
+    arrived: list[tuple[int, float]] = field(default_factory=list)  # vehicle, time
+    n_steps: int = 0
+    n_updates: int = 0
+
+    def __post_init__(self) -> None:
+        self.limit_mps = self.network.limit_mps.copy()
+        self._walls: dict[object, list[tuple[int, float]]] = {}
+        self._all_walls = Walls.of(self.network.n_lanes, ())
+        self._rules = RightOfWay(self.network)
+        self._program = self.signals if self.signals is not None else self.network.signals
+        self._departures = Departures(self.network, self.plans, self.demand)
+        self._lane_width_m = _widths(self.network)
+
+    @property
+    def shown(self) -> IntArray:
+        """What all signal heads show now."""
+        return self._program.states(self.now_s)
+
+    @property
+    def n_waiting(self) -> int:
+        """Vehicles whose time has come and that found no room yet."""
+        return self._departures.n_waiting
+
+    def set_walls(self, name: object, places: Sequence[tuple[int, float]]) -> None:
+        """Something across the road at these (lane, offset in m); none takes `name` away again."""
+        self._walls[name] = list(places)
+        if not places:
+            del self._walls[name]
+        every = [place for group in self._walls.values() for place in group]
+        self._all_walls = Walls.of(self.network.n_lanes, every)
+
+    def fill(self, vehicles: IntArray, seed: int) -> None:
+        """Put these vehicles of the demand on the road at once, standing, spread over all lanes.
+
+        Raises ValueError if they do not fit.
+        """
+        self._departures.fill(self.rows, vehicles, seed)
+
+    def places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """x, y (m) and course (deg) of the front bumpers of all rows, (n,)."""
+        rows = self.rows
+        return self.network.place(rows.lane, rows.offset_m, rows.to_left_m)
+
+    def step(self) -> None:
+        """Drive `dt_s`."""
+        if self.rows.n:
+            self._drive()
+        self.now_s = round(self.now_s + self.dt_s, 6)
+        self._departures.enter(self.rows, self.now_s, self.limit_mps)
+        self.n_steps += 1
+        self.n_updates += self.rows.n
+
+    def _drive(self) -> None:
+        network, rows, dt_s = self.network, self.rows, self.dt_s
+        headway_s = rows.headway_s * self.caution_ratio
+        full_mps2 = FULL_BRAKING_MPS2 * self.friction_ratio
+        ahead = look(network, self.plans, rows, self._all_walls)
+        self._stand_events(ahead)
+        desired = self._desired_mps()
+        wanted = acceleration(
+            rows.speed_mps,
+            ahead.gap_m,
+            ahead.leader_mps,
+            desired,
+            headway_s,
+            rows.max_accel_mps2,
+            rows.braking_mps2,
+        )
+        accel = wanted.copy()
+        self._obey_lines(ahead, accel, desired)
+        self._mind_joining(ahead, accel, desired)
+        changed = self._change_lanes(ahead, wanted, accel, desired)
+        self._force(accel)
+        new_mps = np.maximum(rows.speed_mps + accel * dt_s, 0.0)
+        cap = safe_speed(rows.speed_mps, ahead.gap_m - 0.2, ahead.leader_mps, full_mps2, dt_s)
+        cap[changed] = np.inf  # their gap is another now, and was found safe
+        new_mps = np.minimum(new_mps, cap)
+        rows.accel_mps2 = (new_mps - rows.speed_mps) / dt_s
+        moved_m = move(rows.speed_mps, new_mps, np.minimum(accel, rows.accel_mps2), dt_s)
+        rows.speed_mps = new_mps
+        rows.offset_m = rows.offset_m + moved_m
+        self._drift(moved_m)
+        rows.waited_s = np.where(new_mps < STANDING_MPS, rows.waited_s + dt_s, 0.0)
+        self._go_over(changed)
+
+    def _desired_mps(self) -> FloatArray:
+        """The limit here as each driver takes it, slowing in time for the lane behind."""
+        network, rows = self.network, self.rows
+        top = self.demand.top_mps[rows.vehicle]
+        ratio = rows.speed_ratio * self.speed_ratio
+        desired = np.minimum(self.limit_mps.take(rows.lane) * ratio, top)
+        near = np.flatnonzero(rows.next_lane >= 0)
+        rest_m = network.length_m[rows.lane[near]] - rows.offset_m[near]
+        behind = self.limit_mps[rows.next_lane[near]] * ratio[near]
+        slowing = np.sqrt(behind * behind + 2.0 * rows.braking_mps2[near] * np.maximum(rest_m, 0.0))
+        desired[near] = np.minimum(desired[near], slowing)
+        for vehicle, most_mps in self.top_mps_of.items():
+            desired[rows.vehicle == vehicle] = most_mps
+        return np.maximum(desired, LOWEST_DESIRED_MPS)
+
+    def _stand_events(self, ahead: Ahead) -> None:
+        """Vehicles that are made to stand see a wall where they shall."""
+        for vehicle, (lane, at_m) in self.stop_at_m.items():
+            for row in np.flatnonzero(self.rows.vehicle == vehicle).tolist():
+                gap_m = at_m - self.rows.offset_m[row] + STANDSTILL_GAP_M
+                if self.rows.lane[row] == lane and gap_m < ahead.gap_m[row]:
+                    ahead.gap_m[row], ahead.leader_mps[row] = max(gap_m, 0.1), 0.0
+
+    def _force(self, accel: FloatArray) -> None:
+        for vehicle, mps2 in self.forced_mps2.items():
+            accel[self.rows.vehicle == vehicle] = mps2
+
+    def _obey_lines(self, ahead: Ahead, accel: FloatArray, desired: FloatArray) -> None:
+        """Stop before the line where one has to, and at the end of a lane that leads nowhere."""
+        network, rows = self.network, self.rows
+        stops, line_m = self._rules.stopping(rows, ahead, self.shown, self.plans)
+        rows.is_stopping = np.zeros(rows.n, np.bool_)
+        rows.is_stopping[stops] = True
+        ends = np.flatnonzero(rows.next_lane == NOWHERE)
+        who = np.concatenate([stops, ends])
+        end_m = network.length_m[rows.lane[ends]] - rows.offset_m[ends]
+        rest_m = np.concatenate([line_m, end_m - END_GAP_M])
+        v, braking = rows.speed_mps[who], rows.braking_mps2[who]
+        to_line = acceleration(
+            v,
+            np.maximum(rest_m, 0.0) + STANDSTILL_GAP_M,
+            0.0,
+            desired[who],
+            rows.headway_s[who] * 0.5,
+            rows.max_accel_mps2[who],
+            braking,
+        )
+        # A line does not move: the even braking that stops before it is enough.
+        even = -v * v / (2.0 * np.maximum(rest_m, 0.1))
+        to_line = np.maximum(to_line, np.minimum(even, -braking))
+        np.minimum.at(accel, who, to_line)
+
+    def _mind_joining(self, ahead: Ahead, accel: FloatArray, desired: FloatArray) -> None:
+        who, gap_m, leader_mps, to_go_m = joining(
+            self.network, self.rows, ahead, self._rules.is_joined
+        )
+        if not who.size:
+            return
+        rows = self.rows
+        far_m = np.maximum(to_go_m - 10.0, 0.0)
+        behind = acceleration(
+            rows.speed_mps[who],
+            np.maximum(gap_m + JOIN_SLACK_RATIO * far_m, 0.5),
+            leader_mps,
+            desired[who],
+            rows.headway_s[who] * 0.7,
+            rows.max_accel_mps2[who],
+            rows.braking_mps2[who],
+        )
+        behind = np.where(far_m > 0.0, np.maximum(behind, -JOIN_MPS2), behind)
+        np.minimum.at(accel, who, behind)
+        inside = gap_m < to_go_m  # once on the last metres it is a leader as any other
+        close = np.flatnonzero(inside & (far_m <= 0.0) & (gap_m < ahead.gap_m[who]))
+        ahead.gap_m[who[close]] = np.maximum(gap_m[close], 0.2)
+        ahead.leader_mps[who[close]] = leader_mps[close]
+
+    def _change_lanes(
+        self, ahead: Ahead, wanted: FloatArray, accel: FloatArray, desired: FloatArray
+    ) -> IntArray:
+        rows, network = self.rows, self.network
+        every = max(1, round(THINK_EVERY_S / self.dt_s))
+        thinks = rows.vehicle % every == self.n_steps % every
+        for vehicle in (*self.stop_at_m, *self.forced_mps2):
+            thinks[rows.vehicle == vehicle] = False
+        found = choose(network, self.plans, rows, ahead, wanted, desired, thinks, self.now_s)
+        np.minimum.at(accel, found.courteous, found.courtesy_mps2)
+        who, lane = found.rows, found.lanes
+        stays_free = ~rows.is_stopping[who]
+        accel[who] = np.where(stays_free, found.own_mps2, np.minimum(accel[who], found.own_mps2))
+        is_left = lane == network.left[rows.lane[who]]
+        width_m = self._lane_width_m[rows.lane[who]]
+        rows.to_left_m[who] = np.where(is_left, -width_m, width_m)
+        rows.lane[who] = lane
+        rows.next_lane[who] = self.plans.connector[rows.plan[who], lane]
+        rows.came_from[who], rows.came_from2[who] = NOWHERE, NOWHERE
+        rows.changed_s[who] = self.now_s
+        rows.is_stopping[who] = False
+        return who
+
+    def _drift(self, moved_m: FloatArray) -> None:
+        rows = self.rows
+        who = np.flatnonzero(rows.to_left_m)
+        step_m = np.minimum(ACROSS_PER_M * moved_m[who], ACROSS_MPS * self.dt_s)
+        at_m = rows.to_left_m[who]
+        rows.to_left_m[who] = np.sign(at_m) * np.maximum(np.abs(at_m) - step_m, 0.0)
+
+    def _go_over(self, changed: IntArray) -> None:
+        """Into the next lane, or off the road; and keep the order."""
+        network, rows = self.network, self.rows
+        moved = np.zeros(rows.n, np.bool_)
+        stays = np.ones(rows.n, np.bool_)
+        moved[changed] = True
+        over = np.flatnonzero(rows.offset_m >= network.length_m.take(rows.lane))
+        while over.size:
+            behind = rows.next_lane[over]
+            arrives = behind == ARRIVED
+            for row in over[arrives].tolist():
+                self.arrived.append((int(rows.vehicle[row]), self.now_s + self.dt_s))
+            stays[over[arrives]] = False
+            self._hold(over[behind == NOWHERE])
+            over, behind = over[behind >= 0], behind[behind >= 0]
+            rows.offset_m[over] -= network.length_m[rows.lane[over]]
+            rows.came_from2[over] = rows.came_from[over]
+            rows.came_from[over] = rows.lane[over]
+            rows.lane[over] = behind
+            rows.next_lane[over] = self._onward(rows.plan[over], behind)
+            rows.is_stopping[over] = False
+            moved[over] = True
+            over = over[rows.offset_m[over] >= network.length_m[behind]]
+        self._free_the_stuck()
+        rows.restore_order(moved, stays)
+
+    def _onward(self, plan: IntArray, lane: IntArray) -> IntArray:
+        """The lane behind each lane for each plan."""
+        n = self.network.n_normal
+        is_connector = lane >= n
+        onward = self.plans.connector[plan, np.where(is_connector, 0, lane)]
+        return np.where(is_connector, self.network.after[lane], onward)
+
+    def _hold(self, who: IntArray) -> None:
+        """At the end of a lane that leads nowhere one stands."""
+        rows = self.rows
+        rows.offset_m[who] = self.network.length_m[rows.lane[who]] - 1e-3
+        rows.speed_mps[who] = 0.0
+
+    def _free_the_stuck(self) -> None:
+        """Who cannot get out of a wrong lane takes any way it leads, and the plan goes on there."""
+        network, rows = self.network, self.rows
+        who = np.flatnonzero((rows.next_lane == NOWHERE) & (rows.waited_s > STUCK_S))
+        if not who.size:
+            return
+        for row in who.tolist():
+            lane, plan = int(rows.lane[row]), int(rows.plan[row])
+            if lane >= network.n_normal or network.length_m[lane] - rows.offset_m[row] > STUCK_M:
+                continue
+            first, last = network.link_from.searchsorted((lane, lane + 1))
+            links = np.arange(first, last)
+            goals = network.link_edges[1][links]
+            leads = (self.plans.next_edge[plan, goals] >= 0) | self.plans.is_exit[goals]
+            if leads.any():
+                rows.next_lane[row] = network.n_normal + links[leads][0]
+
+    def replan(self) -> None:
+        """After plans have changed: everybody looks again which connector to take."""
+        rows = self.rows
+        on_lane = np.flatnonzero(rows.lane < self.network.n_normal)
+        rows.next_lane[on_lane] = self.plans.connector[rows.plan[on_lane], rows.lane[on_lane]]
+
+
+def _widths(network: TrafficNetwork) -> FloatArray:
+    """How far the next lane lies aside, (n_lanes,) m."""
+    road_map = network.road_map
+    number = {name: lane for lane, name in enumerate(road_map.lane_ids)}
+    widths = np.full(network.n_lanes, 3.3)
+    for lane, name in enumerate(network.lane_name[: network.n_normal]):
+        widths[lane] = road_map.lane_width_m[number[name]]
+    return widths

@@ -1,0 +1,269 @@
+"""Lane changes: for the way, for speed (MOBIL), and the courtesy of letting others in.
+
+MOBIL: Kesting, Treiber, Helbing 2007, doi:10.3141/1999-10. A change must be safe for the new
+follower, and gain more than it costs others; who has to leave the lane for the way is content
+with safety, the less room is left the more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.traffic.ahead import Ahead
+from simulator.traffic.following import acceleration
+from simulator.traffic.network import NOWHERE, TrafficNetwork
+from simulator.traffic.plans import Plans
+from simulator.traffic.vehicles import STRIDE_M, Rows
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+THINK_EVERY_S = 1.0
+"""A driver thinks of another lane once a second, in turn with the others."""
+POLITENESS = 0.2
+THRESHOLD_MPS2 = 0.15
+SAFE_MPS2, SAFE_URGENT_MPS2 = 3.0, 5.0
+"""What the new follower may have to brake; the second where the lane is about to end."""
+KEEP_RIGHT_MPS2 = 0.2
+FAST_ROAD_MPS = 22.0
+"""On roads faster than 80 km/h one keeps right."""
+PAUSE_S = 4.0
+"""Between two changes of one's own choice."""
+ROOM_M = 1.0
+NEED_S, NEED_M = 12.0, 60.0
+"""For each lane to change one begins this long, or this far, before the lane ends."""
+URGENT_M = 120.0
+CLOSE_TO_START_M, CLOSE_TO_END_M = 5.0, 8.0
+LET_IN_MPS2 = 1.5
+"""How hard others brake to let somebody in."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What each thinking driver (m,) would meet in the lane on one side."""
+
+    lane: IntArray
+    leader: IntArray  # rows, NOWHERE if none
+    follower: IntArray
+    gap_m: FloatArray
+    behind_m: FloatArray
+    own_mps2: FloatArray
+    follower_mps2: FloatArray
+    slot: IntArray
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Who changes where, and who slows down for whom."""
+
+    rows: IntArray
+    lanes: IntArray
+    own_mps2: FloatArray
+    courteous: IntArray  # rows that brake to let somebody in, or to find a gap
+    courtesy_mps2: FloatArray
+
+
+def choose(
+    network: TrafficNetwork,
+    plans: Plans,
+    rows: Rows,
+    ahead: Ahead,
+    wanted_mps2: FloatArray,
+    desired_mps: FloatArray,
+    thinks: BoolArray,
+    now_s: float,
+) -> Changes:
+    """Decide for the drivers who `think` (n,). `wanted_mps2` is what each would do in its lane."""
+    n = network.n_normal
+    may = thinks & (rows.lane < n) & (rows.to_left_m == 0.0)
+    may &= rows.offset_m > rows.length_m + CLOSE_TO_START_M
+    who = np.flatnonzero(may)
+    rest_m = network.length_m[rows.lane[who]] - rows.offset_m[who]
+    who = who[(rest_m > CLOSE_TO_END_M) | (rows.next_lane[who] == NOWHERE)]
+    lane = rows.lane[who]
+    many = (network.left[lane] >= 0) | (network.right[lane] >= 0)
+    who, lane = who[many], lane[many]
+    plan, v = rows.plan[who], rows.speed_mps[who]
+    off = plans.change[plan, lane].astype(np.int64)
+    left_m = plans.until_m[plan, lane] - rows.offset_m[who]
+    left_m[left_m < 0.0] = np.inf  # past what closed the lane
+    needs = np.abs(off) * np.maximum(NEED_S * np.maximum(v, 5.0), NEED_M)
+    must = (off != 0) & (left_m < needs)
+    urgency = np.clip(1.0 - left_m / URGENT_M, 0.0, 1.0) * must
+    best_gain = np.full(len(who), -np.inf)
+    best_lane = np.full(len(who), NOWHERE, np.int64)
+    best_own = np.zeros(len(who))
+    best_slot = np.zeros(len(who), np.int64)
+    courteous: list[tuple[IntArray, FloatArray]] = []
+    for step, side_of in ((1, network.left), (-1, network.right)):
+        target = side_of[lane]
+        side = _look_aside(network, plans, rows, ahead, who, target, desired_mps)
+        gain, safe = _gain(rows, plans, network, who, side, wanted_mps2, urgency, step)
+        is_way = must & (np.sign(off) == step)
+        gain = np.where(is_way, gain + 100.0, gain)
+        wrong = (must & (np.sign(off) != step)) | (now_s - rows.changed_s[who] < PAUSE_S) & ~is_way
+        reach_m = plans.until_m[plan, np.maximum(target, 0)] - rows.offset_m[who]
+        aside = plans.change[plan, np.maximum(target, 0)]
+        wrong |= (
+            (aside != 0) & (reach_m < 2 * np.abs(aside) * np.maximum(NEED_S * v, NEED_M)) & ~is_way
+        )
+        good = safe & ~wrong & (target >= 0) & (gain > THRESHOLD_MPS2) & (gain > best_gain)
+        best_gain = np.where(good, gain, best_gain)
+        best_lane = np.where(good, target, best_lane)
+        best_own = np.where(good, side.own_mps2, best_own)
+        best_slot = np.where(good, side.slot, best_slot)
+        stuck = np.flatnonzero(is_way & ~good & (target >= 0) & (left_m < URGENT_M))
+        if stuck.size:
+            courteous += _courtesies(rows, who[stuck], side, stuck, desired_mps)
+    chosen = np.flatnonzero(best_lane >= 0)
+    chosen = chosen[np.argsort(-best_gain[chosen], kind="stable")]
+    slot = best_lane[chosen] * (rows.n + 1) + best_slot[chosen]
+    _, one = np.unique(slot, return_index=True)  # one into each gap
+    chosen = chosen[np.sort(one)]
+    kind = [np.concatenate(part) for part in zip(*courteous, strict=True)] if courteous else []
+    return Changes(
+        rows=who[chosen],
+        lanes=best_lane[chosen],
+        own_mps2=best_own[chosen],
+        courteous=kind[0] if kind else np.empty(0, np.int64),
+        courtesy_mps2=kind[1] if kind else np.empty(0),
+    )
+
+
+def _look_aside(
+    network: TrafficNetwork,
+    plans: Plans,
+    rows: Rows,
+    ahead: Ahead,
+    who: IntArray,
+    target: IntArray,
+    desired_mps: FloatArray,
+) -> Side:
+    n, offset_m = rows.n, rows.offset_m[who]
+    lane = np.maximum(target, 0)
+    slot = ahead.key.searchsorted(lane * STRIDE_M + offset_m)
+    leader = np.minimum(slot, n - 1)
+    leader = np.where((slot < n) & (rows.lane[leader] == lane), leader, NOWHERE)
+    follower = np.maximum(slot - 1, 0)
+    follower = np.where((slot > 0) & (rows.lane[follower] == lane), follower, NOWHERE)
+    gap_m = rows.offset_m[leader] - rows.length_m[leader] - offset_m
+    leader_mps = rows.speed_mps[leader]
+    _beyond(network, plans, rows, ahead, who, lane, leader, gap_m, leader_mps)
+    behind_m = np.where(
+        follower >= 0, offset_m - rows.length_m[who] - rows.offset_m[follower], np.inf
+    )
+    # Nobody behind in the lane: who is about to enter it.
+    alone = np.flatnonzero((follower < 0) & (ahead.coming[lane] >= 0))
+    follower[alone] = ahead.coming[lane[alone]]
+    behind_m[alone] = offset_m[alone] - rows.length_m[who[alone]] + ahead.coming_m[lane[alone]]
+    follower[alone[rows.is_stopping[follower[alone]]]] = NOWHERE
+    return Side(
+        lane=target,
+        leader=leader,
+        follower=follower,
+        gap_m=gap_m,
+        behind_m=behind_m,
+        own_mps2=_follow(rows, who, gap_m, leader_mps, desired_mps),
+        follower_mps2=_follow(rows, follower, behind_m, rows.speed_mps[who], desired_mps),
+        slot=slot,
+    )
+
+
+def _beyond(
+    network: TrafficNetwork,
+    plans: Plans,
+    rows: Rows,
+    ahead: Ahead,
+    who: IntArray,
+    lane: IntArray,
+    leader: IntArray,
+    gap_m: FloatArray,
+    leader_mps: FloatArray,
+) -> None:
+    """Where the lane has no leader: the last vehicle on the connector, or on the lane behind it."""
+    none = np.flatnonzero(leader < 0)
+    gap_m[none] = ahead.tail_m[lane[none]] - rows.offset_m[who[none]]
+    leader_mps[none] = ahead.tail_mps[lane[none]]
+    rest_m = network.length_m[lane[none]] - rows.offset_m[who[none]]
+    hop = plans.connector[rows.plan[who[none]], lane[none]].astype(np.int64)
+    for _ in range(2):
+        keep = hop >= 0
+        none, rest_m, hop = none[keep], rest_m[keep], hop[keep]
+        found = ahead.hindmost[hop]
+        there = found >= 0
+        who_ahead = found[there]
+        new_m = rest_m[there] + rows.offset_m[who_ahead] - rows.length_m[who_ahead]
+        nearer = new_m < gap_m[none[there]]
+        gap_m[none[there][nearer]] = new_m[nearer]
+        leader_mps[none[there][nearer]] = rows.speed_mps[who_ahead[nearer]]
+        none, rest_m, hop = none[~there], rest_m[~there], hop[~there]
+        rest_m = rest_m + network.length_m[hop]
+        hop = network.after[hop]
+
+
+def _follow(
+    rows: Rows,
+    who: IntArray,
+    gap_m: FloatArray,
+    leader_mps: FloatArray,
+    desired_mps: FloatArray,
+) -> FloatArray:
+    """What these rows would do behind such leaders; 0 for nobody (NOWHERE)."""
+    wanted = acceleration(
+        rows.speed_mps[who],
+        gap_m,
+        leader_mps,
+        desired_mps[who],
+        rows.headway_s[who],
+        rows.max_accel_mps2[who],
+        rows.braking_mps2[who],
+    )
+    return np.where(who >= 0, wanted, 0.0)
+
+
+def _gain(
+    rows: Rows,
+    plans: Plans,
+    network: TrafficNetwork,
+    who: IntArray,
+    side: Side,
+    wanted_mps2: FloatArray,
+    urgency: FloatArray,
+    step: int,
+) -> tuple[FloatArray, BoolArray]:
+    """MOBIL's gain of a change in m/s2, and whether it is safe."""
+    limit = SAFE_MPS2 + (SAFE_URGENT_MPS2 - SAFE_MPS2) * urgency
+    safe = (side.own_mps2 > -limit) & (side.follower_mps2 > -limit)
+    safe &= (side.gap_m > ROOM_M) & (side.behind_m > ROOM_M)
+    is_bus = plans.is_bus[rows.plan[who]]
+    safe &= network.is_for_cars[np.maximum(side.lane, 0)] | is_bus
+    others = np.where(side.follower >= 0, side.follower_mps2 - wanted_mps2[side.follower], 0.0)
+    is_fast_road = network.limit_mps[rows.lane[who]] > FAST_ROAD_MPS
+    bias = np.where(is_fast_road, -step * KEEP_RIGHT_MPS2, 0.0)
+    return side.own_mps2 - wanted_mps2[who] + POLITENESS * others + bias, safe
+
+
+def _courtesies(
+    rows: Rows, who: IntArray, side: Side, stuck: IntArray, desired_mps: FloatArray
+) -> list[tuple[IntArray, FloatArray]]:
+    """Followers in the wanted lane let the stuck in, and those seek the gap behind its leader."""
+    gap_m, leader = np.maximum(side.gap_m[stuck], 1.0), side.leader[stuck]
+    seek = leader >= 0
+    own = _follow(rows, who[seek], gap_m[seek], rows.speed_mps[leader[seek]], desired_mps)
+    follower, behind_m = side.follower[stuck], side.behind_m[stuck]
+    near = (follower >= 0) & (behind_m > -rows.length_m[who])
+    lets = _follow(
+        rows,
+        follower[near],
+        np.maximum(behind_m[near], 0.5),
+        rows.speed_mps[who[near]],
+        desired_mps,
+    )
+    return [
+        (who[seek], np.maximum(own, -LET_IN_MPS2)),
+        (follower[near], np.maximum(lets, -LET_IN_MPS2)),
+    ]

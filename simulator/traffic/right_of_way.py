@@ -1,0 +1,205 @@
+"""Who has to stop at the line before a junction: red, no room behind it, others go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.traffic.ahead import Ahead
+from simulator.traffic.following import STANDSTILL_GAP_M
+from simulator.traffic.network import TrafficNetwork
+from simulator.traffic.plans import Plans
+from simulator.traffic.signals import AMBER, GREEN, GREEN_YIELD, RED
+from simulator.traffic.vehicles import Rows
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+DECIDE_S, DECIDE_M = 1.0, 8.0
+DECIDE_MPS2 = 2.0
+"""From where one could stop softly at the line on, it is looked at."""
+AMBER_MPS2 = 3.0
+"""Who could stop softer than this at amber does (RiLSA: 3.5)."""
+REACTION_S = 0.5
+HARDEST_MPS2 = 6.0
+"""Who would have to brake harder drives on, for a line; inside the junction nobody waits."""
+LINE_GAP_M = 1.0
+"""Where the first stops before a line."""
+HOPS = 5
+ROOM_M = 1.0
+CREEPING_MPS = 3.0
+"""Behind a last vehicle slower than this, without room, the junction is not entered."""
+COMING_S, COMING_M = 7.0, 5.0
+"""Who is nearer than this counts as coming."""
+STANDING_MPS = 3.0
+"""A standing vehicle that starts comes as if it drove this fast."""
+CLEAR_M = 2.0
+MARGIN_S = 1.0
+"""Left between my tail and the next one's nose: makes critical gaps of 4.5 to 6 s (HCM 2010)."""
+PATIENCE_S = 25.0
+"""After that long a driver goes when the junction is clear, one at a time."""
+
+
+@dataclass
+class RightOfWay:
+    """The rules on one network."""
+
+    network: TrafficNetwork
+    is_joined: BoolArray = field(init=False)  # (n_links,) shares its lane behind with others
+    _has_foes: BoolArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        counts = np.bincount(self.network.link_to, minlength=self.network.n_lanes)
+        self.is_joined = counts[self.network.link_to] > 1
+        self._has_foes = np.diff(self.network.conflicts.offsets) > 0
+
+    def stopping(
+        self, rows: Rows, ahead: Ahead, shown: IntArray, plans: Plans
+    ) -> tuple[IntArray, FloatArray]:
+        """Rows that have to stop at a line, and how far its stop is; a row may come twice.
+
+        `shown` (n_heads,) are the signals' codes.
+        """
+        network, n = self.network, self.network.n_normal
+        rest_all_m = network.length_m.take(rows.lane) - rows.offset_m
+        v = rows.speed_mps
+        sight_m = v * (v / (2 * DECIDE_MPS2) + DECIDE_S) + DECIDE_M
+        who = np.flatnonzero((rest_all_m < sight_m) & (rows.lane < n) & (rows.next_lane >= n))
+        lines = [(who, rows.next_lane[who] - n, rest_all_m[who])]
+        lines += self._lines_beyond(rows, ahead, plans, rest_all_m, sight_m)
+        who, link, rest_m = (np.concatenate(part) for part in zip(*lines, strict=True))
+        v, rest_m = v[who], np.maximum(rest_m - LINE_GAP_M, 0.0)
+        code = self._code(link, shown)
+        braking = v * v / (2 * np.maximum(rest_m, 0.1))
+        can_stop = v * (v / (2 * AMBER_MPS2) + REACTION_S) <= rest_m
+        stops = (code == RED) & (braking < HARDEST_MPS2)
+        stops |= (code == AMBER) & (can_stop | rows.is_stopping[who])
+        is_head = np.zeros(rows.n, np.bool_)
+        is_head[ahead.heads] = True
+        asked = np.flatnonzero(~stops & is_head[who] & self._has_foes[link])
+        asked = asked[braking[asked] < HARDEST_MPS2]
+        if asked.size:
+            full = self._is_full(rows, ahead, who[asked], link[asked])
+            waits = self._must_wait(
+                rows, ahead, who[asked], link[asked], rest_m[asked], code[asked], shown, rest_all_m
+            )
+            can = can_stop[asked] | rows.is_stopping[who[asked]]
+            stops[asked] = (full & can) | waits
+        return who[stops], rest_m[stops]
+
+    def _lines_beyond(
+        self,
+        rows: Rows,
+        ahead: Ahead,
+        plans: Plans,
+        rest_all_m: FloatArray,
+        sight_m: FloatArray,
+    ) -> list[tuple[IntArray, IntArray, FloatArray]]:
+        """Lines behind the end of one's lane: where edges are short, of the next ones too."""
+        network, n = self.network, self.network.n_normal
+        who = ahead.heads
+        lane, far_m = rows.next_lane[who], rest_all_m[who]
+        found = []
+        for _ in range(HOPS):
+            keep = (lane >= 0) & (far_m < sight_m[who])
+            who, lane, far_m = who[keep], lane[keep], far_m[keep]
+            if not who.size:
+                break
+            far_m = far_m + network.length_m[lane]
+            is_normal = lane < n
+            onward = plans.connector[rows.plan[who], np.where(is_normal, lane, 0)].astype(np.int64)
+            at = np.flatnonzero(is_normal & (onward >= n) & (far_m < sight_m[who]))
+            found.append((who[at], onward[at] - n, far_m[at]))
+            lane = np.where(is_normal, onward, network.after[lane])
+        return found
+
+    def _code(self, link: IntArray, shown: IntArray) -> IntArray:
+        head = self.network.link_signal[link]
+        if not len(shown):
+            return np.full(len(link), GREEN_YIELD, np.int64)
+        return np.where(head >= 0, shown[head], GREEN_YIELD)
+
+    def _is_full(self, rows: Rows, ahead: Ahead, who: IntArray, link: IntArray) -> BoolArray:
+        """Whether there is no room behind the junction beyond what is on its way there."""
+        network, n = self.network, self.network.n_normal
+        inside = np.flatnonzero(rows.lane >= n)
+        coming_m = np.bincount(
+            network.after[rows.lane[inside]],
+            weights=rows.length_m[inside] + STANDSTILL_GAP_M,
+            minlength=n,
+        )
+        goal = network.link_to[link]
+        last = ahead.hindmost[goal]
+        room_m = rows.offset_m[last] - rows.length_m[last] - coming_m[goal]
+        is_slow = rows.speed_mps[last] < CREEPING_MPS
+        return (last >= 0) & is_slow & (room_m < rows.length_m[who] + ROOM_M)
+
+    def _must_wait(
+        self,
+        rows: Rows,
+        ahead: Ahead,
+        who: IntArray,
+        link: IntArray,
+        rest_m: FloatArray,
+        code: IntArray,
+        shown: IntArray,
+        rest_all_m: FloatArray,
+    ) -> BoolArray:
+        """Whether somebody is in the way, or comes and goes first."""
+        network, conflicts, n = self.network, self.network.conflicts, self.network.n_normal
+        first = conflicts.offsets[link]
+        counts = conflicts.offsets[link + 1] - first
+        asker = np.repeat(np.arange(len(who)), counts)
+        pair = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        foe, foe_m = conflicts.foe[pair], conflicts.foe_m[pair]
+        is_merge = conflicts.is_merge[pair]
+        last = ahead.hindmost[n + foe]
+        rear_m = np.where(last >= 0, rows.offset_m[last] - rows.length_m[last], np.inf)
+        rear_m = np.minimum(rear_m, ahead.tail_m[n + foe])
+        is_free_green = (code == GREEN) & (network.link_signal[link] >= 0)
+        yields = conflicts.is_yielding[pair] & ~is_free_green[asker]
+        # Where ways join, who goes first and is inside is followed only from behind.
+        occupied = (rear_m < foe_m + CLEAR_M) & (yields | ~is_merge)
+        comes_s, comes_mps = self._coming(rows, rest_all_m, shown)
+        arrives_s = comes_s[foe] + foe_m / np.maximum(comes_mps[foe], STANDING_MPS)
+        clear_m = rest_m[asker] + conflicts.own_m[pair] + rows.length_m[who[asker]] + CLEAR_M
+        v, a = rows.speed_mps[who][asker], rows.max_accel_mps2[who][asker]
+        clear_s = (np.sqrt(v * v + 2.0 * a * clear_m) - v) / a
+        first_goes = yields & (arrives_s < clear_s + MARGIN_S)
+        is_patient = ~self._may_push_in(rows, who, link, rest_m)
+        blocked = occupied | (first_goes & is_patient[asker])
+        return np.bincount(asker[blocked], minlength=len(who)) > 0
+
+    def _coming(
+        self, rows: Rows, rest_m: FloatArray, shown: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """When the next vehicle enters each link (n_links,), s from now, and its speed."""
+        network, n = self.network, self.network.n_normal
+        n_links = len(network.link_from)
+        near = (rest_m < rows.speed_mps * COMING_S + COMING_M) & (rows.next_lane >= n)
+        who = np.flatnonzero(near & (rows.lane < n) & ~rows.is_stopping)
+        link = rows.next_lane[who] - n
+        who = who[self._code(link, shown) >= GREEN_YIELD]
+        link = rows.next_lane[who] - n
+        enters_s = rest_m[who] / np.maximum(rows.speed_mps[who], STANDING_MPS)
+        comes_s, comes_mps = np.full(n_links, np.inf), np.zeros(n_links)
+        order = np.argsort(-enters_s, kind="stable")
+        comes_s[link[order]] = enters_s[order]
+        comes_mps[link[order]] = rows.speed_mps[who[order]]
+        return comes_s, comes_mps
+
+    def _may_push_in(
+        self, rows: Rows, who: IntArray, link: IntArray, rest_m: FloatArray
+    ) -> BoolArray:
+        """The one of each junction who has waited too long, and whose turn it is."""
+        waits = (rows.waited_s[who] > PATIENCE_S) & (rest_m < DECIDE_M)
+        may = np.zeros(len(who), np.bool_)
+        asking = np.flatnonzero(waits)
+        if asking.size:
+            longest = np.lexsort((link[asking], -rows.waited_s[who[asking]]))
+            _, one = np.unique(self.network.link_junction[link[asking[longest]]], return_index=True)
+            may[asking[longest[one]]] = True
+        return may
