@@ -25,6 +25,7 @@ from cloud.api import (
     page,
     past,
     problems,
+    runs,
     streams,
     traces,
     traffic,
@@ -64,8 +65,8 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, cases, battery_health, vehicles, batteries, past, traffic, zones, accounts,
-    traces, edges, export, notices, streams, ops, page,
+    ingest, alerts, cases, battery_health, vehicles, batteries, past, traffic, zones, runs,
+    accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ _ZIP = b"PK"
 _NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
 """About senders, not about the zone: they make no run appear."""
 _BY_SUBJECT = ("signal_state", "rsu_status", "charger_state", "vehicle_profile", "road_event")
+_OF_DRIVERS = ("driver_state", "rate_ratio", "can_seek", "source_id")
 _ANNOUNCED = ("state", "clock", "rate_ratio", "time_zone", "title", "map_version")
 
 
@@ -74,6 +75,8 @@ class RunLatest:
     announced: Record = field(default_factory=dict)
     zone_time_ns: int = ABSENT_I64
     watermark_ns: int = ABSENT_I64
+    driver: Record = field(default_factory=dict)
+    """What its driver said with the newest tick, if it takes commands, and which edge hears it."""
     records: int = 0
     """Numbered records folded since the service started (for a rate)."""
     vehicles: VehicleTable = field(default_factory=VehicleTable)
@@ -221,6 +224,9 @@ class Latest:
 def _fold_tick(run: RunLatest, batch: Batch) -> None:
     run.zone_time_ns = max(run.zone_time_ns, int(batch.column("sampled_at_ns").max()))
     run.watermark_ns = max(run.watermark_ns, int(batch.column("watermark_ns").max()))
+    newest = batch.slice(batch.n_rows - 1).to_records()[0]
+    is_steered = newest.get("driver_state") is not None
+    run.driver = {name: newest.get(name) for name in _OF_DRIVERS} if is_steered else {}
     run.vehicles.forget_pseudonyms(run.zone_time_ns)
     run.objects.forget(run.zone_time_ns)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from openvrc.contracts.batch import Batch, from_columns
+
+OF_DRIVERS = ("driver_state", "rate_ratio", "can_seek")
+"""Columns of a tick that the edge hands on as its driver said them."""
 
 
 @dataclass
@@ -26,6 +30,8 @@ class RunFacts:
     """Wall clock at which its clock read `zone_time_ns`: what alert latency is measured from."""
     heard_at_ns: int = 0
     """Wall clock at which its driver was last heard."""
+    driver: dict[str, Any] = field(default_factory=dict)
+    """What a driver that takes commands says of itself with each tick."""
 
 
 def tick_batch(facts: RunFacts, watermark_ns: int, edge_id: str, received_at_ns: int) -> Batch:
@@ -39,6 +45,7 @@ def tick_batch(facts: RunFacts, watermark_ns: int, edge_id: str, received_at_ns:
         "watermark_ns": max(watermark_ns, 0),
         "edge_received_at_ns": received_at_ns,
         "lateness": 0,
+        **facts.driver,
     }
     return _one_row("tick", facts, columns)
 

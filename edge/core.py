@@ -34,7 +34,7 @@ from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.messages import MESSAGES
 from openvrc.contracts.plugins import discover
 from openvrc.contracts.reasons import Reason
-from openvrc.contracts.topics import Topic, parse_topic
+from openvrc.contracts.topics import Topic, is_down, parse_topic
 from openvrc.contracts.zone import Zone
 
 CODECS = "openvrc.contracts.codecs"
@@ -124,6 +124,8 @@ class EdgeCore:
 
     def _on_other(self, topic_text: str, payload: bytes, received_at_ns: int) -> None:
         """Control messages, and what cannot be decoded."""
+        if is_down(topic_text):
+            return  # what is said to senders, by us or another edge
         try:
             topic = parse_topic(topic_text)
         except ContractError as error:

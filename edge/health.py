@@ -63,7 +63,12 @@ class Health:
         self._acknowledged += n_messages
 
     def look(self, problem: str = "") -> None:
-        """Look again, if a second has passed; `problem` is what the uplink does not know of."""
+        """Look again, if a second has passed; `problem` is what the uplink does not know of.
+
+        Also says to senders what the cloud has asked for since.
+        """
+        while self._reporter.down:
+            self._intake.publish(*self._reporter.down.popleft())
         if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + LOOK_EVERY_S
             self._newest = self._look(problem)

@@ -52,6 +52,7 @@ class Answer:
     status: int
     detail: str
     retry_after_s: float = 0.0
+    body: bytes = b""
 
 
 class IngestClient:
@@ -94,7 +95,8 @@ class IngestClient:
             return Answer(Verdict.RETRY, 0, f"{type(error).__name__}: {error}")
         verdict = _VERDICTS.get(response.status, Verdict.RETRY)
         detail = _detail(text)
-        return Answer(verdict, response.status, detail, _seconds(response.getheader("Retry-After")))
+        retry_after_s = _seconds(response.getheader("Retry-After"))
+        return Answer(verdict, response.status, detail, retry_after_s, text)
 
     def close(self) -> None:
         """Close the connection; a further `post` opens another."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge.control import RunFacts, announcement, tick_batch
+from edge.control import OF_DRIVERS, RunFacts, announcement, tick_batch
 from edge.ledger import Ledger
 from edge.run import AFTER_END_NS, Output, Run
 from openvrc.contracts.batch import Batch
@@ -164,6 +164,8 @@ class Runs:
         if run is None or run.facts.clock != "driven":
             return Reason.UNKNOWN_RUN, f"tick of run {batch.run_id!r}, which nobody announced"
         run.facts.heard_at_ns = received_at_ns
+        newest = batch.slice(batch.n_rows - 1).to_records()[0]
+        run.facts.driver = {name: newest.get(name) for name in OF_DRIVERS}
         said_at_ns = batch.column("published_at_ns").tolist()
         for zone_time_ns, wall_ns in zip(
             batch.column("sampled_at_ns").tolist(), said_at_ns, strict=True

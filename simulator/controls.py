@@ -1,4 +1,4 @@
-"""Lines that steer a run: pause, resume, speed X, seek +S or ISO time, stop.
+"""Lines that steer a run: pause, resume, speed X, seek +S or ISO time, loop on|off, stop.
 
 For a terminal and for programs: each line is answered with one line, "ok ..." or "error: ...".
 """

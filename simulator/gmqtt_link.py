@@ -10,11 +10,18 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from openvrc.mqtt.address import parse_broker_url
 from openvrc.mqtt.session import Connection, Session
-from simulator.link import CONNECT_TIMEOUT_S, POLL_S, LinkError, OnMessage, Stopped
+from simulator.link import (
+    CONNECT_TIMEOUT_S,
+    POLL_S,
+    LinkError,
+    OnMessage,
+    Stopped,
+    filters_of,
+)
 
 MAX_IN_FLIGHT = 400
 REFILL_BELOW = 200
@@ -27,10 +34,15 @@ class GmqttLink:
     """A connection as publisher, with one subscription; see the port in `simulator/link.py`."""
 
     def __init__(
-        self, url: str, *, subscription: str, on_message: OnMessage, is_stopped: Callable[[], bool]
+        self,
+        url: str,
+        *,
+        subscription: str | Sequence[str],
+        on_message: OnMessage,
+        is_stopped: Callable[[], bool],
     ) -> None:
         """`on_message(topic, payload)` is called on the network thread. Raises BrokerUrlError."""
-        self._subscription, self._on_message = subscription, on_message
+        self._filters, self._on_message = filters_of(subscription), on_message
         self._is_stopped = is_stopped
         address = parse_broker_url(url)
         client_id = f"vrc-link-{uuid.uuid4().hex[:12]}"
@@ -99,7 +111,7 @@ class GmqttLink:
         self._waiting.extendleft(reversed(self._in_flight.values()))
         self._in_flight.clear()
         self._connection = connection
-        connection.subscribe([self._subscription], qos=0)
+        connection.subscribe(self._filters, qos=0)
         self._is_subscribed.set()
         self._pump()
 

@@ -6,7 +6,7 @@ for load, where the sender's own cost counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from openvrc.contracts.errors import VrcError
@@ -29,7 +29,7 @@ class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
 
 
 class Link(Protocol):
-    """A connection as publisher, with one subscription. Its methods are for one thread."""
+    """A connection as publisher, with subscriptions. Its methods are for one thread."""
 
     @property
     def is_connected(self) -> bool:
@@ -61,10 +61,20 @@ class LinkMaker(Protocol):
     """How a link is made; both clients' classes are one."""
 
     def __call__(
-        self, url: str, *, subscription: str, on_message: OnMessage, is_stopped: Callable[[], bool]
+        self,
+        url: str,
+        *,
+        subscription: str | Sequence[str],
+        on_message: OnMessage,
+        is_stopped: Callable[[], bool],
     ) -> Link:
-        """`on_message(topic, payload)` is called on the network thread.
+        """`on_message(topic, payload)` is called on the network thread; one filter or several.
 
         Waits end with `Stopped` when `is_stopped` is true. Raises BrokerUrlError.
         """
         ...
+
+
+def filters_of(subscription: str | Sequence[str]) -> list[str]:
+    """One filter or several as a list."""
+    return [subscription] if isinstance(subscription, str) else list(subscription)

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from openvrc.mqtt.address import parse_broker_url
-from simulator.link import CONNECT_TIMEOUT_S, POLL_S, LinkError, OnMessage, Stopped
+from simulator.link import (
+    CONNECT_TIMEOUT_S,
+    POLL_S,
+    LinkError,
+    OnMessage,
+    Stopped,
+    filters_of,
+)
 
 MAX_IN_FLIGHT = 100
 MAX_RECONNECT_DELAY_S = 5
@@ -28,7 +35,7 @@ class MqttLink:
         self,
         url: str,
         *,
-        subscription: str,
+        subscription: str | Sequence[str],
         on_message: OnMessage,
         is_stopped: Callable[[], bool],
         qos: int = 0,
@@ -39,7 +46,7 @@ class MqttLink:
         """
         self._qos = qos
         self._address = parse_broker_url(url)
-        self._subscription = subscription
+        self._filters = filters_of(subscription)
         self._is_stopped = is_stopped
         self._changed = threading.Condition()
         self._in_flight = 0
@@ -120,7 +127,7 @@ class MqttLink:
                 self._refusal = f"refuses us: {reason}"
                 self._changed.notify_all()
             return
-        client.subscribe(self._subscription, qos=self._qos)
+        client.subscribe([(topic, self._qos) for topic in self._filters])
 
     def _on_subscribe(self, *_: object) -> None:
         with self._changed:

@@ -10,6 +10,7 @@ back only pauses it. Only `published_at_ns` differs between two runs of the same
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -23,7 +24,14 @@ from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.codecs.base import Codec
 from openvrc.contracts.errors import ContractError, SettingsError, VrcError
 from openvrc.contracts.plugins import discover
-from openvrc.contracts.topics import PREFIX, TOPICS_KEPT, Topic, parse_topic
+from openvrc.contracts.topics import (
+    PREFIX,
+    TOPICS_KEPT,
+    Topic,
+    down_topic,
+    is_down,
+    parse_topic,
+)
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.settings import Settings
 from simulator.gbt32960.fleet import TerminalFleet
@@ -86,6 +94,8 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+OnLine = Callable[[str], str]
+"""Obeys one command and says what came of it; called on the network thread."""
 
 
 def announce_batch(
@@ -109,9 +119,12 @@ def announce_batch(
     return _driver_batch(world, "zone_announce", columns)
 
 
-def tick_batch(world: World, zone_time_ns: int) -> Batch:
-    """The driver's `tick`: every record up to this zone time has been sent."""
-    return _driver_batch(world, "tick", {"sampled_at_ns": zone_time_ns})
+def tick_batch(world: World, zone_time_ns: int, **steered: Any) -> Batch:
+    """The driver's `tick`: every record up to this zone time has been sent.
+
+    `steered` is what a driver that takes commands says of itself.
+    """
+    return _driver_batch(world, "tick", {"sampled_at_ns": zone_time_ns} | steered)
 
 
 def _driver_batch(world: World, message: str, columns: dict[str, Any]) -> Batch:
@@ -140,9 +153,11 @@ class Publisher:
         on_progress: OnProgress = lambda _progress: None,
         make_link: LinkMaker = MqttLink,
         terminals: TerminalFleet | None = None,
+        on_line: OnLine | None = None,
     ) -> None:
         """`speed` is zone seconds per second; 0 or less: as fast as the pipeline takes it.
 
+        `on_line` obeys commands for this run that come by MQTT; without it there are none.
         Raises SettingsError for an unknown codec.
         """
         codecs: dict[str, Codec] = discover("openvrc.contracts.codecs")
@@ -153,13 +168,15 @@ class Publisher:
         self._edge_wait_s = edge_wait_s
         self._on_progress = on_progress
         self._terminals = terminals
+        self._on_line = on_line
+        self._said_s = time.monotonic()
         self._ending, self._halt = threading.Event(), threading.Event()
         self._paused = threading.Event()
         self._edge = _EdgeWatch(world.run_id, self._json)
         self._link = make_link(
             settings.broker_url,
-            subscription=f"{PREFIX}/{world.zone}/edge/+/tick",
-            on_message=self._edge.on_message,
+            subscription=self._filters(on_line is not None),
+            on_message=self._on_message,
             is_stopped=self._halt.is_set,
         )
         self._progress = Progress(world.start_ns)
@@ -205,6 +222,11 @@ class Publisher:
         """How far the run has come."""
         return self._progress.zone_time_ns
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether its world can leave out what it says."""
+        return hasattr(self._world, "seek")
+
     def seek(self, zone_time_ns: int) -> None:
         """Leave out what the world says before a zone time. May be called from another thread.
 
@@ -242,6 +264,18 @@ class Publisher:
             self._link.close()
         return self._progress.to_json()
 
+    def _filters(self, takes_commands: bool) -> list[str]:
+        zone = self._world.zone
+        commands = [down_topic(zone, "zone", DRIVER_ID, "run_control")] if takes_commands else []
+        return [f"{PREFIX}/{zone}/edge/+/tick", *commands]
+
+    def _on_message(self, topic: str, payload: bytes) -> None:
+        """On the network thread."""
+        if not is_down(topic):
+            self._edge.on_message(topic, payload)
+        elif self._on_line is not None and (line := _command_of(payload, self._world.run_id)):
+            log.info("told %r: %s", line, self._on_line(line))
+
     def _frames(self) -> Iterator[Frame]:
         if self._speed <= 0:
             return unpaced(self._world)
@@ -273,6 +307,8 @@ class Publisher:
         """Sleep until the frame's time has come on the wall clock, and while we are paused."""
         while self._paused.is_set() and not self._ending.wait(PAUSE_POLL_S):
             self._wall_offset_s = None
+            if not self._progress.waiting_for or time.monotonic() > self._said_s + REMIND_EVERY_S:
+                self._tick(self._progress.zone_time_ns)  # it says that we are paused
             self._waits_for("somebody to end the pause")
         if self._progress.waiting_for:
             self._waits_for("")
@@ -340,8 +376,18 @@ class Publisher:
 
     def _tick(self, zone_time_ns: int) -> None:
         self._ticked_ns, self._n_unticked = zone_time_ns, 0
+        self._said_s = time.monotonic()
         self._link.drain()
-        self._send(tick_batch(self._world, zone_time_ns))
+        self._send(tick_batch(self._world, zone_time_ns, **self._steered()))
+
+    def _steered(self) -> dict[str, Any]:
+        if self._on_line is None:
+            return {}
+        return {
+            "driver_state": "paused" if self._paused.is_set() else "running",
+            "rate_ratio": min(max(self._speed, 0.0), 1e6),
+            "can_seek": self.can_seek,
+        }
 
     def _follow_edge(self) -> None:
         """Wait while the edge is too far behind us or the cloud behind the edge."""
@@ -387,6 +433,16 @@ class Publisher:
     def _waits_for(self, reason: str) -> None:
         self._progress.waiting_for = reason
         self._on_progress(self._progress)
+
+
+def _command_of(payload: bytes, run_id: str) -> str:
+    """The line of a command for this run; "" for anything else."""
+    try:
+        said = json.loads(payload)
+        line: str = str(said["line"])[:200] if said["run_id"] == run_id else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return line
 
 
 class _EdgeWatch:

@@ -21,10 +21,10 @@ from openvrc.contracts.errors import VrcError
 from openvrc.contracts.gbt32960.units import Edition
 from openvrc.contracts.units import iso_from_ns
 from openvrc.settings import Settings
-from simulator.controls import answer
 from simulator.faults.faulty_world import FaultyWorld
 from simulator.gbt32960.fleet import TerminalFleet
 from simulator.publisher import EDGE_WAIT_S, OnProgress, Progress, Publisher
+from simulator.steering import Steering
 from simulator.world import World
 
 TRUTH_FILE = "ground_truth.json"
@@ -46,15 +46,15 @@ def run_worlds(
     edge_wait_s: float = EDGE_WAIT_S,
     gbt32960_url: str = "",
     gbt32960_edition: Edition = Edition.Y2016,
-    control: Iterable[str] | None = None,
+    steering: Steering | None = None,
 ) -> int:
     """Publish worlds one after the other; the exit code (0 fine, 1 failed).
 
     SIGINT and SIGTERM end it cleanly with final counts; a second one at once. Prints the summary
-    of each as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there. Lines of
-    `control` steer the run of the moment (simulator/controls.py) and are answered on stderr.
+    of each as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there.
+    `steering` holds, winds and repeats the run of the moment.
     """
-    steering = Steering(control)
+    steering = steering or Steering()
     for world in worlds:
         try:
             terminals = None
@@ -71,6 +71,7 @@ def run_worlds(
                     edge_wait_s=edge_wait_s,
                     on_progress=on_progress,
                     terminals=terminals,
+                    on_line=steering.obey,
                 )
                 steering.steer(publisher)
                 with _ended_by_signals(publisher):
@@ -89,29 +90,9 @@ def run_worlds(
         if isinstance(world, FaultyWorld):
             facts["expected"] = world.outcomes.totals()
         print(json.dumps(facts), flush=True)  # noqa: T201
-        if publisher.is_stopped:
+        if publisher.is_stopped and not steering.is_beginning_again:
             break
     return 0
-
-
-class Steering:
-    """Lines that steer whichever run goes on, in a thread that ends with the process."""
-
-    def __init__(self, lines: Iterable[str] | None) -> None:
-        self._lines = lines
-        self._publisher: Publisher | None = None
-
-    def steer(self, publisher: Publisher) -> None:
-        """From now on lines are for this run."""
-        is_first, self._publisher = self._publisher is None, publisher
-        if is_first and self._lines is not None:
-            # Reading a line cannot be given up, so nobody waits for this thread.
-            threading.Thread(target=self._follow, daemon=True).start()
-
-    def _follow(self) -> None:
-        for line in self._lines or ():
-            if (words := line.split()) and self._publisher is not None:
-                print(answer(words, self._publisher), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def write_ground_truth(out_dir: Path, world: World) -> Path:

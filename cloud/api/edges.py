@@ -21,10 +21,15 @@ EdgePath = Annotated[str, Path(pattern=TOPIC_ID_PATTERN, description="Edge")]
 @router.post("/v1/edges/{edge_id}", summary="An edge says how it is")
 async def report(
     edge_id: EdgePath, status: EdgeStatus, parts: Parts, _caller: Operator
-) -> dict[str, bool]:
-    """Kept in memory until the next one; answered also while the database is away."""
-    parts.edges.hear(edge_id, status, time.time_ns())
-    return {"ok": True}
+) -> dict[str, Any]:
+    """Kept in memory until the next one; answered also while the database is away.
+
+    `down` is what the edge is to publish to senders, such as commands for a run's driver.
+    """
+    now_ns = time.time_ns()
+    parts.edges.hear(edge_id, status, now_ns)
+    waiting = parts.mailbox.take(edge_id, now_ns)
+    return {"ok": True, "down": [{"topic": d.topic, "payload": d.payload} for d in waiting]}
 
 
 @router.get("/v1/edges", summary="How full the edges are, and what holds them up")

@@ -17,6 +17,7 @@ from cloud.api.problems import ProblemError, not_found
 from cloud.edges import Edges
 from cloud.latest import Latest, RunLatest
 from cloud.live import PositionsCache
+from cloud.mailbox import Mailbox
 from cloud.maps import ZoneMaps
 from cloud.notify.notifier import Notifier
 from cloud.pipeline import Pipeline
@@ -49,6 +50,7 @@ class CloudParts:
     maps: ZoneMaps
     edges: Edges = field(default_factory=Edges)
     traffic: TrafficStates = field(default_factory=TrafficStates)
+    mailbox: Mailbox = field(default_factory=Mailbox)
     live_clients: set[Any] = field(default_factory=set)
     notifier: Notifier | None = None
     """None where no file of channels is set: then nobody is told."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
 
 from openvrc.cli.worlds import open_world, recording_options, zone_argument
+from openvrc.contracts.units import NS_PER_S
 from openvrc.settings import load_settings
 
 
@@ -66,23 +66,39 @@ def replay(
 ) -> None:
     """Publish the recording PATH: SUMO package or FCD, mapped table, GPX, or by vrc record.
 
-    With --control, lines on stdin steer it: pause, resume, speed X, seek +SECONDS, seek ISO-TIME,
-    stop.
+    With --control, lines on stdin steer it: pause, resume, speed X, seek SECONDS, seek ISO-TIME,
+    loop on, loop off, stop.
     """
     from simulator.service import run_worlds
+    from simulator.steering import Steering
 
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"replay-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
 
-    def world(number: int) -> Any:
+    first_skip_s = flags.pop("skip_s")
+    before: list[tuple[int, float]] = []  # where each run began, and how much it skipped
+
+    def world(number: int, from_ns: int | None) -> Any:
         name = run_id if number == 1 else f"{run_id}.{number}"
         begin_at_ns = time.time_ns() if times == "now" else None
-        return open_world(path, zone=zone, run_id=name, begin_at_ns=begin_at_ns, **flags)
+        skip_s = first_skip_s
+        if from_ns is not None:
+            began_ns, skipped_s = before[-1]
+            skip_s = max(skipped_s + (from_ns - began_ns) / NS_PER_S, 0.0)
+        made = open_world(
+            path, zone=zone, run_id=name, begin_at_ns=begin_at_ns, skip_s=skip_s, **flags
+        )
+        before.append((made.start_ns, skip_s))
+        return made
 
-    numbers = range(1, loop + 1) if loop else count(1)
-    lines = sys.stdin if control else None
+    steering = Steering(sys.stdin if control else None)
     sys.exit(
         run_worlds(
-            settings, map(world, numbers), speed=speed, codec=codec, out_dir=out, control=lines
+            settings,
+            steering.repeated(world, loop),
+            speed=speed,
+            codec=codec,
+            out_dir=out,
+            steering=steering,
         )
     )

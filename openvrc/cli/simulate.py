@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -91,7 +92,8 @@ def simulate(
     from openvrc.contracts.gbt32960.units import Edition
     from simulator.faults.faulty_world import with_faults
     from simulator.faults.spec import parse_all
-    from simulator.service import run_world
+    from simulator.service import run_worlds
+    from simulator.steering import Steering
 
     known = discover("simulator.scenarios")
     if is_list:
@@ -121,13 +123,24 @@ def simulate(
         raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"{scenario}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
-    world = known[scenario].make(
-        zone=zone or scenario, run_id=run_id, seed=seed, duration_s=duration_s, vehicles=vehicles
-    )
+
+    def world(number: int, from_ns: int | None) -> Any:
+        assert from_ns is None, "a scenario cannot be wound"
+        made = known[scenario].make(
+            zone=zone or scenario,
+            run_id=run_id if number == 1 else f"{run_id}.{number}",
+            seed=seed,
+            duration_s=duration_s,
+            vehicles=vehicles,
+        )
+        return with_faults(made, parse_all(faults), seed)
+
+    steering = Steering()
     sys.exit(
-        run_world(
+        run_worlds(
             settings,
-            with_faults(world, parse_all(faults), seed),
+            steering.repeated(world, 1),
+            steering=steering,
             speed=speed,
             codec=codec,
             out_dir=out,

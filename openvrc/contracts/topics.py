@@ -19,6 +19,7 @@ KINDS = ("vehicle", "rsu", "signal", "charger", "zone", "edge")
 
 SHAPE = f"{PREFIX}/{{zone}}/{{{'|'.join(KINDS)}}}/{{source_id}}/{{message}}[/{{codec}}]"
 DEFAULT_CODEC = "json"
+DOWN = "down"
 TOPICS_KEPT = 100_000
 """Parsed topics remembered: every sender repeats its few topics for ever."""
 _TOPIC_ID = re.compile(TOPIC_ID_PATTERN)
@@ -37,6 +38,17 @@ class Topic:
     def __str__(self) -> str:
         tail = "" if self.codec == DEFAULT_CODEC else f"/{self.codec}"
         return f"{PREFIX}/{self.zone}/{self.kind}/{self.source_id}/{self.message}{tail}"
+
+
+def down_topic(zone: str, kind: str, source_id: str, message: str) -> str:
+    """The topic of what is said to a sender."""
+    return f"{PREFIX}/{zone}/{kind}/{source_id}/{DOWN}/{message}"
+
+
+def is_down(text: str) -> bool:
+    """Whether a topic is of what is said to a sender, not by one."""
+    levels = text.split("/")
+    return len(levels) == 7 and levels[5] == DOWN
 
 
 @lru_cache(maxsize=TOPICS_KEPT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from simulator.recorder.entries import TapeError
 from simulator.recorder.tape import Recorder
 from simulator.replay import open_recording
 from simulator.service import run_worlds
+from simulator.steering import Steering
+from simulator.world import World
 from tests.integration.test_publisher_drives_a_run import (
     STEPS,
     TIMEOUT_S,
@@ -171,3 +174,66 @@ def test_the_command_records_for_as_long_as_it_is_told(
     assert (summary["event"], summary["messages"]) == ("recorded", 0)
     wrong = CliRunner().invoke(cli, ["record", str(tmp_path / "a.txt"), "--broker", url])
     assert isinstance(wrong.exception, TapeError)
+
+
+def test_a_run_told_to_go_back_ends_and_another_begins_there(
+    tmp_path: Path, broker: RunningBroker, settings: Settings, edge: AnsweringEdge
+) -> None:
+    path = recorded(world(tmp_path), tmp_path / "run.jsonl")
+    steering = Steering()
+    begun: list[int] = []
+
+    def make(number: int, from_ns: int | None) -> World:
+        skip_s = 0.0 if from_ns is None else (from_ns - begun[0]) / NS_PER_S
+        made = open_recording(path, zone="z1", run_id=f"run.{number}", skip_s=skip_s)
+        begun.append(made.start_ns)
+        return made
+
+    def command(line: str) -> None:
+        payload = json.dumps({"run_id": f"run.{len(begun)}", "line": line})
+        edge.client.publish("vrc/v1/z1/zone/driver/down/run_control", payload)
+
+    thread = threading.Thread(
+        target=lambda: run_worlds(
+            settings, steering.repeated(make, 1), speed=4.0, steering=steering
+        )
+    )
+    thread.start()
+    while edge.ticked.get(timeout=TIMEOUT_S) < (begun or [0])[0] + 4 * NS_PER_S:
+        pass
+    command("seek -2")
+    edge.hear_the_end()
+    wait_for(lambda: len(begun) == 2, "the second run")
+    while edge.ticked.get(timeout=TIMEOUT_S) < begun[1] + 2 * NS_PER_S:
+        pass
+    command("stop")
+    edge.hear_the_end()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+    assert begun[0] < begun[1] < begun[0] + 10 * NS_PER_S
+    states = [t.get("driver_state") for t in edge.of("tick")]
+    assert set(states) == {"running"}
+
+
+def test_a_run_told_to_loop_begins_again_until_told_otherwise(
+    tmp_path: Path, settings: Settings, edge: AnsweringEdge
+) -> None:
+    path = recorded(world(tmp_path), tmp_path / "run.jsonl")
+    steering = Steering()
+    assert steering.obey("loop on").startswith("error")
+    made: list[str] = []
+
+    def make(number: int, from_ns: int | None) -> World:
+        made.append(f"run.{number}")
+        if number == 3:
+            assert steering.obey("loop off") == "ok loop off"
+        elif number == 2:
+            assert steering.obey("loop maybe").startswith("error")
+        return open_recording(path, zone="z1", run_id=made[-1])
+
+    runs = steering.repeated(make, 1)
+    first = next(runs)
+    steering.steer(Publisher(first, settings, on_line=steering.obey))
+    assert steering.obey("loop on") == "ok loop on"
+    assert run_worlds(settings, chain([first], runs), speed=0, steering=steering) == 0
+    assert made == ["run.1", "run.2", "run.3"]

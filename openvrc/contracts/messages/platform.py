@@ -57,6 +57,21 @@ class Tick(Record):
     pending_records: int | None = quantity(
         "Records in the edge's spool not yet in the cloud", low=0, privacy="public", default=None
     )
+    driver_state: Literal["running", "paused"] | None = quantity(
+        "What a driver that takes commands does; absent where it takes none",
+        privacy="public",
+        default=None,
+    )
+    rate_ratio: float | None = quantity(
+        "Zone seconds per wall second that such a driver intends, 0 as fast as it is taken",
+        low=0,
+        high=1e6,
+        privacy="public",
+        default=None,
+    )
+    can_seek: bool | None = quantity(
+        "Whether such a driver can wind its run", privacy="public", default=None
+    )
 
 
 class SourceStatus(Record):

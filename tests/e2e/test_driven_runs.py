@@ -1,14 +1,17 @@
-"""Faults of senders and network through broker, edge and cloud: every record is accounted for."""
+"""Driven runs on one platform: with faults, accounted to the record; steered through the cloud."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from openvrc.cli.platform import Platform
 from openvrc.cli.summary import published_records, read_summary, wait_until_drained
+from tests.support.fault_ground import wait_for
 from tests.support.platform_runs import Vrc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -56,3 +59,36 @@ def test_what_faults_did_is_what_the_accounts_say(
     truth = json.loads((tmp_path / "ground_truth.json").read_text())
     told = {event["detail"].get("fault") for event in truth}
     assert {fault.partition(":")[0] for fault in FAULTS} <= told
+
+
+def test_a_run_is_paused_hastened_and_ended_through_the_cloud(platform: Platform) -> None:
+    path = "/v1/runs/steered/control"
+    arguments = ["crossroads", "--vehicles", "40", "--speed", "2", "--run-id", "steered"]
+    sender = platform.start_part("simulate", arguments, log="steered")
+
+    def told(**body: object) -> None:
+        headers = {"Authorization": f"Bearer {platform.api_key}"}
+        answer = httpx.post(f"{platform.cloud_url}{path}", json=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+
+    def until(condition: Callable[[dict[str, object]], bool], what: str) -> None:
+        def holds() -> bool:
+            runs = platform.api.get("/v1/zones")["items"]
+            is_known = any(r["run_id"] == "steered" and r["is_in_memory"] for z in runs
+                           for r in z["runs"])  # fmt: skip
+            return is_known and condition(platform.api.get(path))
+
+        wait_for(holds, what)
+
+    until(lambda state: bool(state["is_controllable"]), "a driver that takes commands")
+    told(action="pause")
+    until(lambda state: state["state"] == "paused", "a pause")
+    held_at = platform.api.get(path)["zone_time_at"]
+    told(action="speed", speed=20)
+    told(action="resume")
+    until(lambda state: state["speed"] == 20 and state["state"] == "running", "its new speed")
+    until(lambda state: str(state["zone_time_at"]) > held_at, "zone time that goes on")
+    told(action="stop")
+    assert sender.popen.wait(60) == 0, sender.log_tail()
+    platform.processes.pop("steered")
+    until(lambda state: state["state"] == "ended", "the run's end")
