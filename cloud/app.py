@@ -29,6 +29,7 @@ from cloud.api import (
     streams,
     traces,
     traffic,
+    travel_times,
     vehicles,
     zones,
 )
@@ -65,8 +66,8 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, cases, battery_health, vehicles, batteries, past, traffic, zones, runs,
-    accounts, traces, edges, export, notices, streams, ops, page,
+    ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times, traffic,
+    zones, runs, accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 
 

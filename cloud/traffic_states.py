@@ -17,6 +17,8 @@ from cloud.snapshot import pack_snapshot, unpack_snapshot
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.traffic.completion import Completion, States
+from openvrc.traffic.routes import RoadGraph
+from openvrc.traffic.segment_model import Floats
 
 RunKey = tuple[str, str]
 """(zone, run_id)"""
@@ -32,6 +34,8 @@ class _Run:
     document: str
     states: dict[int, States] = field(default_factory=dict)
     """Window length to states, made when asked for; empty after each change."""
+    graph: RoadGraph | None = None
+    """Made with the first question for a way."""
 
 
 class TrafficStates:
@@ -65,6 +69,17 @@ class TrafficStates:
                     return None
                 run.states[window_s] = found
             return run.completion.road_map, run.states[window_s]
+
+    def steady(self, zone: str, run_id: str) -> tuple[RoadGraph, Floats, int] | None:
+        """Graph, seconds of a pass of each segment (n_segments,), and what moment they are of."""
+        with self._lock:
+            run = self._runs.get((zone, run_id))
+            pass_s = run.completion.steady_pass_s() if run else None
+            if run is None or pass_s is None:
+                return None
+            if run.graph is None:
+                run.graph = RoadGraph(run.completion.road_map)
+            return run.graph, pass_s, run.completion.closed_ns or 0
 
     def _announce(self, batch: Batch) -> None:
         key = (batch.zone, batch.run_id)

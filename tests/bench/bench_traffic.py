@@ -28,7 +28,7 @@ from openvrc.contracts.detection import Detector
 from openvrc.contracts.plugins import discover
 from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
-from tests.bench import bench_matching, traffic_speed, traffic_state_rows
+from tests.bench import bench_matching, traffic_speed, traffic_state_rows, travel_time_rows
 from tests.support.fcd_marks import Fcd, prepared, read_fcd, read_ghosts, read_map, vehicle_batches
 from tests.support.incidents import (
     INCIDENT_RULES,
@@ -255,9 +255,23 @@ def misbehaviour_rows(package: str) -> Iterator[Row]:
     yield Row(package, "misbehaviour: records per CPU-s", f"{run.records / run.cpu_s:,.0f}")
 
 
+def travel_time_rows_of(package: str) -> Iterator[Row]:
+    """Trips over two minutes, answered as each vehicle left."""
+    road_map, fcd = read_map(package), matched(package, "fcd")
+    trips = travel_time_rows.trips_of(read_fcd(package, "fcd"), road_map)
+    for share in (1.0, 0.1):
+        part = fcd.rows(is_connected(fcd.vehicles, share, 1)[fcd.vehicle])
+        got = travel_time_rows.measure(road_map, trips, part)
+        label = f"travel time {100 * share:.0f} %"
+        yield Row(package, f"{label}: MAPE of {got.trips} trips", f"{100 * got.mape:.1f} %", "",
+                  "10 %" if share == 0.1 else "")  # fmt: skip
+        yield Row(package, f"{label}: trips within the 80 % interval", f"{got.within_80:.2f}")
+
+
 GROUPS: dict[str, Callable[[str], Iterator[Row]]] = {
     "matching": matching_rows,
     "state": state_rows,
+    "travel-time": travel_time_rows_of,
     "manoeuvres": manoeuvre_rows,
     "misbehaviour": misbehaviour_rows,
 }

@@ -132,6 +132,26 @@ def test_completed_states_hold_an_interval_a_delay_and_what_they_rest_on(
     assert not any(i["segment_id"].startswith(":") for i in items)
 
 
+def test_a_travel_time_lies_within_its_interval_and_follows_the_map(
+    cloud: RunningCloud, town: Town
+) -> None:
+    begin = town.map.point_at(town.map.index_of("east_in"), 50.0)
+    end = town.map.point_at(town.map.index_of("west_out"), 250.0)
+    names = ("from_lat_deg", "from_lon_deg", "to_lat_deg", "to_lon_deg")
+    params = dict(zip(names, (*begin, *end), strict=True)) | {"zone": "town"}
+    answer = cloud.json("/v1/traffic/travel-time", params=params)
+    assert answer["segment_ids"][0] == "east_in"
+    assert answer["segment_ids"][-1] == "west_out"
+    assert answer["length_m"] == pytest.approx(256 + 250 + 28, abs=2)
+    low_s, high_s = answer["travel_time_low_s"], answer["travel_time_high_s"]
+    assert low_s < answer["travel_time_s"] < high_s
+    assert answer["delay_s"] > 0.0
+    back = dict(zip(names, (*end, 53.6, 9.9), strict=True))
+    problem = cloud.get("/v1/traffic/travel-time", params=back)
+    assert problem.status_code == 422
+    assert "the to point" in problem.json()["detail"]
+
+
 def test_completed_states_come_as_geojson_too(cloud: RunningCloud) -> None:
     params = {"zone": "town", "completed": "true", "format": "geojson"}
     features = cloud.json("/v1/traffic/segments", params=params)["features"]
@@ -258,6 +278,7 @@ def test_health_readiness_and_metrics_need_no_key(cloud: RunningCloud) -> None:
         ("/v1/traffic/segments?window_s=NaN", 422),
         ("/v1/traffic/segments?window_s=inf", 422),
         ("/v1/traffic/segments?completed=true&window_s=30", 422),
+        ("/v1/traffic/travel-time?from_lat_deg=53", 422),
         ("/v1/trace/a/1/99999999999999999999999", 422),
         ("/v1/trace/a/-1/0", 422),
         ("/v1/dead-letters?reason=%27;drop", 422),
