@@ -25,6 +25,8 @@ FEW_ROWS, MANY_ROWS = 5_000, 20_000
 """Shorter slices read the same block ranges again and again, longer ones are sorted on disk:
 20,000 vehicle states take 8 MB of the 16 that a sort may have."""
 GROWTH = 4
+FIRST_CHUNK_ROWS = 500
+"""Of a slice: whoever asked sees the first rows soon."""
 HAS_BLOCK_RANGES = frozenset({"vehicle_state", "segment_state", "battery_state", "rsu_objects"})
 """Messages whose slices are found without reading the whole part; of others there are few rows."""
 _RESOLUTION = timedelta(microseconds=1)
@@ -71,10 +73,12 @@ def _next_length(length: timedelta, n_rows: int) -> timedelta:
 def _slice(
     connection: Connection, query: sql.Composed, facts: dict[str, Any], chunk_rows: int
 ) -> Iterator[list[tuple[Any, ...]]]:
+    n_rows = min(FIRST_CHUNK_ROWS, chunk_rows)
     with connection.cursor(name="export") as cursor:
-        cursor.execute(query, facts)
-        while rows := cursor.fetchmany(chunk_rows):
+        cursor.execute(query, facts, binary=True)
+        while rows := cursor.fetchmany(n_rows):
             yield rows
+            n_rows = chunk_rows
 
 
 def _parts(

@@ -16,6 +16,11 @@ from cloud.store.sql import statements
 
 _FIXED = 4
 """Columns before those of the contract: zone, run_id, origin, stored_at."""
+_ORDER = {
+    "content": "hashtextextended(concat_ws('|', t.source, t.session, t.seq, t.topic, t.reason, "
+    "t.detail, t.payload_base64), 0)"
+}
+"""Dead letters are not unique: those of one message share all times, and may have no source."""
 
 
 def history(
@@ -54,11 +59,11 @@ def page_of(
     if cursor:
         parts = decode_cursor(cursor, len(order))
         facts = facts | {f"after_{place}": part for place, part in enumerate(parts)}
-        names = ", ".join(f"t.{name}" for name in order)
+        names = ", ".join(_ORDER.get(name, f"t.{name}") for name in order)
         places = ", ".join(f"%(after_{place})s" for place in range(len(order)))
         where = f"{where} AND ({names}) < ({places})"
     query = select(message, where, is_newest_first=True)
-    rows = connection.execute(query, facts | {"limit": limit + 1}).fetchall()
+    rows = connection.execute(query, facts | {"limit": limit + 1}, binary=True).fetchall()
     decode = decoder(message)
     next_cursor = None
     if len(rows) > limit:
@@ -69,7 +74,7 @@ def page_of(
 def order_columns(message: str) -> tuple[str, ...]:
     """What rows are ordered by: their time, then the rest of what makes them unique."""
     time = time_column(message)
-    rest = unique_columns(message) or ("run", "stored_at", "source")
+    rest = unique_columns(message) or ("run", "stored_at", "content")
     return (time, *(name for name in rest if name != time))
 
 
@@ -92,7 +97,7 @@ def select(message: str, where: str, *, is_newest_first: bool) -> sql.Composed:
         for c in columns
         if c.kind == "key"
     ]
-    ordered = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in order]
+    ordered = [sql.SQL(_ORDER.get(name, f"t.{name}")) for name in order]
     direction = sql.SQL(" DESC" if is_newest_first else " ASC")
     return sql.SQL(statements()["records"]).format(
         columns=sql.SQL(", ").join(shown),

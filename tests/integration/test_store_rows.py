@@ -201,6 +201,25 @@ def test_a_row_whose_sender_no_table_can_hold_is_kept_without_a_sender(store: St
     assert {letter["subject_id"] for letter in letters} == {"car-0", "car-1", "car-2"}
 
 
+@pytest.mark.parametrize("source", ["rsu-1", "rsu\0"], ids=["known sender", "unknown sender"])
+def test_pages_of_dead_letters_hold_each_once_though_one_body_s_share_all_times(
+    store: Store, source: str
+) -> None:
+    n_letters = 7
+    batch = vehicle_states(n_letters, source=source)
+    bad = batch.with_columns({"subject_id": [f"car-{n}\0" for n in range(n_letters)]})
+    assert store.write(bad).rejected == n_letters
+    seen: list[str] = []
+    cursor = None
+    for _ in range(n_letters):
+        page = reads.dead_letters(store.connection, cursor=cursor, limit=2)
+        seen += [letter["payload_base64"] for letter in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == n_letters
+
+
 def test_the_letters_of_a_body_go_when_its_transaction_does(store: Store) -> None:
     bad = one_row("battery_state", at_ns=START_NS, cell_voltages_v=[[48.0]])
     store.writer.prepare(store.connection, [bad])
