@@ -15,12 +15,20 @@ from cloud import engine_state
 from cloud.alerting import Alert, AlertBook, AlertTransition
 from cloud.zone_run import Run, ZoneRun
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Detector, Finding, Rule, Severity
+from openvrc.contracts.detection import (
+    FAILED_RULE_NAME,
+    Detector,
+    Finding,
+    Rule,
+    Severity,
+    runs_at_edge,
+)
+from openvrc.contracts.finding_rows import findings_of
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 
 FAILED_RULE = Rule(
-    name="platform.detector_failed",
+    name=FAILED_RULE_NAME,
     title="A detector failed",
     meaning="A detection rule raised an error; it has forgotten what it knew and goes on anew.",
     advice="Report the error text; alerts of this rule may be missing around this time.",
@@ -45,7 +53,11 @@ class Engine:
     """Folds batches, in order, into alert transitions."""
 
     def __init__(self, detectors: Mapping[str, Detector]) -> None:
-        self._detectors = dict(sorted(detectors.items()))
+        at_edge = {name: one for name, one in detectors.items() if runs_at_edge(one)}
+        here = {name: one for name, one in detectors.items() if name not in at_edge}
+        self._detectors = dict(sorted(here.items()))
+        self._edge_rules = {name: one.rule for name, one in at_edge.items()}
+        self._edge_rules[FAILED_RULE_NAME] = FAILED_RULE
         self._runs: dict[str, Run] = {}
         self._told: list[AlertTransition] = []
         self._n_findings = 0
@@ -61,6 +73,8 @@ class Engine:
                 self._announce(run, batch)
             elif batch.message == "tick":
                 self._tick(run, batch)
+            elif batch.message == "finding":
+                self._take_found(run, batch)
             else:
                 self._update(run, batch)
         return self._output()
@@ -113,6 +127,23 @@ class Engine:
                 call = _Update(detector, batch)
                 at_ns = int(batch.column("sampled_at_ns").max())
                 self._fold(run, zone, name, detector, call, at_ns)
+
+    def _take_found(self, run: Run, batch: Batch) -> None:
+        """What rules at the edge found becomes alerts as the rules' own findings do."""
+        try:
+            findings = findings_of(batch)
+        except ValueError as error:
+            at_ns = int(batch.column("sampled_at_ns").max())
+            self._fail(run, batch.zone, "finding", at_ns, error)
+            return
+        self._n_findings += len(findings)
+        for finding in findings:
+            rule = self._edge_rules.get(finding.rule)
+            if rule is None:
+                unknown = LookupError(f"{finding.rule!r} is no rule of an edge")
+                self._fail(run, batch.zone, "finding", finding.at_ns, unknown)
+            else:
+                self._told += run.book.take(finding, rule, batch.zone, run.origin)
 
     def _announce(self, run: Run, batch: Batch) -> None:
         zone = run.zone(batch.zone)

@@ -352,7 +352,7 @@ class _Clear:
         return self.committer.clear_alert(self.run_id, self.alert_id, self.who, self.note)
 
 
-_STEERING = ("zone_announce", "tick")
+_STEERING = ("zone_announce", "tick", "finding")
 
 
 def _unpack_body(payload: bytes, batch_id: str) -> Body:

@@ -23,12 +23,14 @@ from edge.group_log import UNNUMBERED, GroupLog, Step
 from edge.ledger import Ledger
 from edge.ledger_rows import ledger_batches
 from edge.refuser import Refuser, whole
+from edge.rules import NO_RULES
 from edge.run import Output
 from edge.runs import Runs
 from edge.state_file import StateError, pack_state, unpack_state
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.base import Codec, Reject
 from openvrc.contracts.codecs.bulk import decode_one
+from openvrc.contracts.detection import Detector
 from openvrc.contracts.errors import ContractError
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.messages import MESSAGES
@@ -79,15 +81,19 @@ class EdgeCore:
         *,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         codecs: Mapping[str, Codec] | None = None,
+        detectors: Mapping[str, Detector] = NO_RULES,
     ) -> None:
-        """`zones` are those of folders, by name; others come by announcement."""
+        """`zones` are those of folders, by name; others come by announcement.
+
+        `detectors` are the rules that run at this edge.
+        """
         self._edge_id, self._edge_epoch = edge_id, edge_epoch
         self._max_payload_bytes = max_payload_bytes
         self._codecs = dict(codecs) if codecs is not None else discover(CODECS)
         self._doors = Doors(self._codecs)
         self._topics: dict[str, Topic] = {}
         self._ledgers: dict[tuple[str, str], Ledger] = {}
-        self._runs = Runs(zones, edge_id, self._ledger)
+        self._runs = Runs(zones, edge_id, self._ledger, detectors)
         self._out = Output()
         self._log = GroupLog()
         self._refuser = Refuser(self._ledger)

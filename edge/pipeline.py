@@ -17,10 +17,12 @@ from edge import giving_up, journal
 from edge.core import EdgeCore, Group
 from edge.giving_up import DROPPED, EXPIRED, Policy
 from edge.journal import Input
+from edge.rules import NO_RULES
 from edge.spool import Spool, SpoolWriteError
 from edge.state_file import pack_state
 from edge.uplink import Done
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Detector
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.wire import pack, unpack
 from openvrc.contracts.zone import Zone
@@ -58,8 +60,15 @@ class Pipeline:
         *,
         max_payload_bytes: int,
         policy: Policy = NO_POLICY,
+        detectors: Mapping[str, Detector] = NO_RULES,
+        warn: Callable[[Group], None] | None = None,
     ) -> None:
-        """Restores the core: checkpoint first, then the inputs since."""
+        """Restores the core: checkpoint first, then the inputs since.
+
+        `warn` gets each group before it is written: a warning does not wait for the disk. What it
+        says may be lost with the process; it is not said again.
+        """
+        self._warn = warn
         self._spool = spool
         self._policy = policy
         self._inputs: list[Input] = []
@@ -72,7 +81,13 @@ class Pipeline:
         self._writing: _Writing | None = None
         self._age_due_s = 0.0
         self._has_new_state = False
-        self.core = EdgeCore(zones, edge_id, spool.epoch, max_payload_bytes=max_payload_bytes)
+        self.core = EdgeCore(
+            zones,
+            edge_id,
+            spool.epoch,
+            max_payload_bytes=max_payload_bytes,
+            detectors=detectors,
+        )
         self._recover()
 
     def _recover(self) -> None:
@@ -140,6 +155,8 @@ class Pipeline:
         gone = [counter for entry in done for counter in entry.counters] + self._gone
         kept, self._kept, self._gone = self._kept, [], []
         group = self.core.take_group(self._spool.pending_records)
+        if self._warn is not None:
+            self._warn(group)
         if not (inputs or gone or kept):
             return group
         blob = pack(group.batches) if group.batches else None

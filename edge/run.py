@@ -23,7 +23,10 @@ from edge.arrivals import Arrivals, joined
 from edge.control import RunFacts, tick_batch
 from edge.dead_letters import Letter, row_letter
 from edge.ledger import MAX_SEQ_STEP, Ledger
+from edge.rules import NO_RULES, EdgeRules
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Context, Detector, Finding
+from openvrc.contracts.finding_rows import findings_batch
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import NS_PER_S
@@ -51,9 +54,17 @@ class Run:
     """State of one (zone, run), and the way of its records."""
 
     def __init__(
-        self, facts: RunFacts, limits: Zone, road_map: RoadMap | None, ledger: Ledger, edge_id: str
+        self,
+        facts: RunFacts,
+        limits: Zone,
+        road_map: RoadMap | None,
+        ledger: Ledger,
+        edge_id: str,
+        detectors: Mapping[str, Detector] = NO_RULES,
     ) -> None:
+        """`detectors` are the rules that run here, by name."""
         self.facts = facts
+        self._detectors = detectors
         self.limits = limits
         self.ledger = ledger
         self.admit = Admit()
@@ -79,6 +90,9 @@ class Run:
         self.road_map = road_map
         self.join = Join(road_map) if road_map else None
         self.windows = Windows(road_map) if road_map else None
+        facts = self.facts
+        context = Context(facts.zone, facts.run_id, facts.origin, road_map, facts.time_zone)
+        self.rules = EdgeRules(self._detectors, context) if self._detectors else None
 
     def add(self, arrivals: Arrivals) -> None:
         """Take records in; they are processed by the next `flush` together with their like."""
@@ -130,6 +144,22 @@ class Run:
             done = self._aggregate(admitted.batch)
             arrivals.became(done)
             out.batches.append(done)
+            if self.rules is not None:
+                self._tell(self.rules.fold(done), int(received_ns[0]), out)
+
+    def _tell(self, findings: list[Finding], received_at_ns: int, out: Output) -> None:
+        if findings:
+            facts = self.facts
+            out.batches.append(
+                findings_batch(
+                    findings,
+                    zone=facts.zone,
+                    run_id=facts.run_id,
+                    origin=facts.origin,
+                    edge_id=self._edge_id,
+                    received_at_ns=received_at_ns,
+                )
+            )
 
     def _clock(self, received_ns: npt.NDArray[np.int64]) -> Clock:
         is_wall = self.facts.clock == "wall"
@@ -177,6 +207,8 @@ class Run:
         watermark_ns = self.facts.zone_time_ns + (after_ns or -lateness_ns)
         self.watermark_ns = max(self.watermark_ns, watermark_ns)
         self._close_windows(received_at_ns, out)
+        if self.rules is not None:
+            self._tell(self.rules.advance(self.watermark_ns), received_at_ns, out)
         self._forget_idle()
         out.batches.append(tick_batch(self.facts, self.watermark_ns, self._edge_id, received_at_ns))
 
@@ -229,15 +261,21 @@ class Run:
             "admit": self.admit.snapshot(),
             "join": self.join.snapshot() if self.join else None,
             "windows": self.windows.snapshot() if self.windows else None,
+            "rules": self.rules.snapshot() if self.rules else None,
         }
 
     @classmethod
     def restore(
-        cls, tree: Mapping[str, Any], road_map: RoadMap | None, ledger: Ledger, edge_id: str
+        cls,
+        tree: Mapping[str, Any],
+        road_map: RoadMap | None,
+        ledger: Ledger,
+        edge_id: str,
+        detectors: Mapping[str, Detector] = NO_RULES,
     ) -> Run:
         """What `snapshot` wrote."""
         limits = Zone.model_validate(tree["limits"])
-        run = cls(RunFacts(**tree["facts"]), limits, road_map, ledger, edge_id)
+        run = cls(RunFacts(**tree["facts"]), limits, road_map, ledger, edge_id, detectors)
         run.watermark_ns, run.has_ticked = tree["watermark_ns"], tree["has_ticked"]
         run._forgot_at_ns = tree["forgot_at_ns"]
         run.admit = Admit.restore(tree["admit"])
@@ -254,4 +292,6 @@ class Run:
         if road_map is not None:
             run.join = Join.restore(road_map, tree["join"])
             run.windows = Windows.restore(road_map, tree["windows"])
+        if run.rules is not None and tree.get("rules"):  # a checkpoint from before has none
+            run.rules.restore(tree["rules"])
         return run

@@ -11,8 +11,10 @@ from typing import Any
 
 from edge.control import OF_DRIVERS, RunFacts, announcement, tick_batch
 from edge.ledger import Ledger
+from edge.rules import NO_RULES
 from edge.run import AFTER_END_NS, Output, Run
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.detection import Detector
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
@@ -36,7 +38,9 @@ class Runs:
         zones: Mapping[str, tuple[Zone, RoadMap]],
         edge_id: str,
         ledger_of: Callable[[str, str], Ledger],
+        detectors: Mapping[str, Detector] = NO_RULES,
     ) -> None:
+        self._detectors = detectors
         self._zones = dict(zones)
         self._edge_id = edge_id
         self._ledger_of = ledger_of
@@ -85,7 +89,8 @@ class Runs:
         out: Output,
     ) -> Run:
         key = (facts.zone, facts.run_id)
-        run = Run(facts, limits, road_map, self._ledger_of(*key), self._edge_id)
+        ledger = self._ledger_of(*key)
+        run = Run(facts, limits, road_map, ledger, self._edge_id, self._detectors)
         self._runs[key] = run
         self._announce(run, "running", now_ns, out)
         return run
@@ -231,4 +236,6 @@ class Runs:
             zone, run_id = tree["facts"]["zone"], tree["facts"]["run_id"]
             road_map, _ = self._announced_map("", tree["facts"]["map_document"])
             ledger = self._ledger_of(zone, run_id)
-            self._runs[zone, run_id] = Run.restore(tree, road_map, ledger, self._edge_id)
+            self._runs[zone, run_id] = Run.restore(
+                tree, road_map, ledger, self._edge_id, self._detectors
+            )

@@ -26,10 +26,13 @@ from edge.pipeline import Pipeline
 from edge.sessions import settle_sessions
 from edge.spool import Spool, SpoolWriteError
 from edge.uplink import CLAIM_TIMEOUT_S, LEDGER_ROWS, Done, NameTakenError, Uplink, claim_name
+from edge.warnings import advisories
 from edge.worker_pool import WorkerPool
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.json_codec import JsonCodec
+from openvrc.contracts.detection import Detector, runs_at_edge
 from openvrc.contracts.errors import VrcError
+from openvrc.contracts.plugins import chosen, discover
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.zone import read_zones
@@ -77,6 +80,15 @@ def run_edge(settings: Settings) -> int:
     return 0
 
 
+def _rules_of(settings: Settings) -> dict[str, Detector]:
+    """The rules switched on. Raises SettingsError for a name that means none."""
+    if not settings.edge_rules:
+        return {}
+    every = discover("openvrc.detectors")
+    able = {name: rule for name, rule in every.items() if runs_at_edge(rule)}
+    return chosen(able, settings.edge_rules)
+
+
 class EdgeService:
     """One edge process."""
 
@@ -97,6 +109,8 @@ class EdgeService:
                 drops_oldest=settings.edge_spool_when_full == "drop_oldest",
                 max_age_ns=int(settings.edge_spool_max_age_s * NS_PER_S),
             ),
+            detectors=_rules_of(settings),
+            warn=self._publish_warnings if settings.edge_rules else None,
         )
         cloud = (settings.cloud_url, settings.api_key, settings.edge_id)
         self._claimer = IngestClient(*cloud, timeout_s=CLAIM_TIMEOUT_S)
@@ -219,6 +233,10 @@ class EdgeService:
                 LOG.warning("the spool can be written again")
                 return group
         raise error
+
+    def _publish_warnings(self, group: Group) -> None:
+        for topic, payload in advisories(group.batches, self._edge_id):
+            self._intake.publish(topic, payload)
 
     def _publish(self, ticks: list[Batch]) -> None:
         codec = JsonCodec()

@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     edge_spool_max_age_s: float = Field(
         0.0, ge=0, description="Records unsent for so long are given up and counted, 0 never"
     )
+    edge_rules: str = Field(
+        "",
+        description="Rules that run at the edge, comma-separated names or globs "
+        '("traffic.conflict"); "" none',
+    )
     edge_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the edge's /metrics, 0 off"
     )

@@ -24,6 +24,10 @@ SubjectType = Literal["vehicle", "segment", "rsu", "signal", "charger", "source"
 Phase = Literal["raise", "clear", "unknown"]
 
 
+FAILED_RULE_NAME = "platform.detector_failed"
+"""Rule of the findings that say that a rule raised an error and begins anew."""
+
+
 class Severity(IntEnum):
     """How bad; ordered."""
 
@@ -134,6 +138,11 @@ class Detector(Protocol):
     def restore(self, context: Context, arrays: Arrays) -> Any:
         """The state that `snapshot` wrote; continuing from it gives the same findings."""
         ...
+
+
+def runs_at_edge(detector: Detector) -> bool:
+    """Whether a rule says `runs_at = "edge"`: what must warn at once; others run in the cloud."""
+    return getattr(detector, "runs_at", "cloud") == "edge"
 
 
 def pack_words(words: list[str]) -> npt.NDArray[np.str_]:

@@ -29,6 +29,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
 from tests.bench import bench_matching, traffic_speed, traffic_state_rows, travel_time_rows
+from tests.support import ssm
 from tests.support.fcd_marks import Fcd, prepared, read_fcd, read_ghosts, read_map, vehicle_batches
 from tests.support.incidents import (
     INCIDENT_RULES,
@@ -220,6 +221,14 @@ def manoeuvre_rows(package: str) -> Iterator[Row]:
     yield Row(package, "wrong way: false in the control run", str(len(wrong)), "19-105", "0")
 
 
+def conflict_rows(package: str) -> Iterator[Row]:
+    """Pairs on a collision course against SUMO's surrogate safety measures."""
+    got = ssm.measure(package)
+    yield Row(package, "conflicts: recall of pairs below 3 s", f"{got.recall:.3f}")
+    yield Row(package, "conflicts: precision", f"{got.precision:.3f}")
+    yield Row(package, "conflicts: records per CPU-s", f"{got.records_per_cpu_s:,.0f}")
+
+
 def speed_rows() -> Iterator[Row]:
     """All rules about vehicles together, beyond map matching."""
     for n_vehicles in (1_000, 10_000, 100_000):
@@ -274,6 +283,7 @@ GROUPS: dict[str, Callable[[str], Iterator[Row]]] = {
     "travel-time": travel_time_rows_of,
     "manoeuvres": manoeuvre_rows,
     "misbehaviour": misbehaviour_rows,
+    "conflicts": conflict_rows,
 }
 
 

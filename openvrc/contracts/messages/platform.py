@@ -136,6 +136,49 @@ class DeadLetter(Record):
     records: int = quantity("Records it counts as (1 for a payload nobody could read)", low=0)
 
 
+class EdgeFinding(Record):
+    """What a rule at the edge found about `subject_id`; the cloud makes alerts of it."""
+
+    rule: str = quantity("Name of the rule", max_length=64, privacy="public")
+    phase: Literal["raise", "clear", "unknown"] = quantity(
+        "Whether it begins or goes on, ends, or nothing is known any more", privacy="public"
+    )
+    subject_type: Literal["vehicle", "segment", "rsu", "signal", "charger", "source", "zone"] = (
+        quantity("What the subject is", privacy="public")
+    )
+    severity: Literal["info", "warning", "serious", "critical"] = quantity(
+        "How bad", privacy="public"
+    )
+    component: str | None = quantity(
+        "Lane, cell or probe", max_length=64, privacy="public", default=None
+    )
+    started_at_ns: int = quantity("When the condition began, UTC epoch", unit="ns", low=0)
+    confidence_ratio: float = quantity("How sure the rule is", unit="1", low=0, high=1, decimals=3)
+    segment_id: Id | None = quantity("Segment it lies on", default=None)
+    lat_deg: float | None = quantity(
+        "Latitude, WGS-84",
+        unit="deg",
+        low=-90,
+        high=90,
+        decimals=7,
+        wide=True,
+        privacy="personal",
+        default=None,
+    )
+    lon_deg: float | None = quantity(
+        "Longitude, WGS-84",
+        unit="deg",
+        low=-180,
+        high=180,
+        decimals=7,
+        wide=True,
+        privacy="personal",
+        default=None,
+    )
+    evidence: str = quantity("What was measured against what limit, a JSON object", max_length=8000)
+    is_late: bool | None = quantity("Found from late data", privacy="public", default=None)
+
+
 class SourceLedger(Record):
     """The edge's account of one sender's session: cumulative, so the newest row is the truth.
 

@@ -43,6 +43,9 @@ _ROWS = (
     MessageType("advisory", roadside.Advisory, senders=("edge", "zone"), is_stored=False),
     MessageType("segment_state", platform.SegmentState, senders=("edge",), is_numbered=False),
     MessageType(
+        "finding", platform.EdgeFinding, senders=("edge",), is_stored=False, is_numbered=False
+    ),
+    MessageType(
         "zone_announce",
         platform.ZoneAnnounce,
         senders=("zone", "rsu", "edge"),

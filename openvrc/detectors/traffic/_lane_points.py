@@ -59,6 +59,21 @@ class LanePoints:
         point: IndexArray = first + np.rint(share * (last - first)).astype(np.int64)
         return point
 
+    def on_line(
+        self, segment: IndexArray, lane_index: IndexArray, offset_m: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Places on lanes' lines: x, y and the line's direction there, east and north, (n,)."""
+        lane_index = np.maximum(np.minimum(lane_index, self._n_lanes[segment] - 1), 0)
+        lane = self._segment_first_lane[segment] + lane_index
+        first, steps = self.first[lane], self.first[lane + 1] - 1 - self.first[lane]
+        share = np.maximum(np.minimum(offset_m / self._length_m[segment], 1.0), 0.0)
+        whole = np.rint(share * steps)
+        point = first + whole.astype(np.int64)
+        step_m = self._length_m[segment] / np.maximum(steps, 1)
+        beyond_m = (share * steps - whole) * step_m
+        east, north = self.east[point], self.north[point]
+        return self.x_m[point] + beyond_m * east, self.y_m[point] + beyond_m * north, east, north
+
     def across_m(self, point: IndexArray, x_m: FloatArray, y_m: FloatArray) -> FloatArray:
         """Distance of each place from the line through its point along the lane, (n,)."""
         dx_m, dy_m = x_m - self.x_m[point], y_m - self.y_m[point]

@@ -37,6 +37,21 @@ class Roads:
         return np.array([number(name, -1) for name in segment_ids], np.int64)
 
     @functools.cached_property
+    def _successions(self) -> IndexArray:
+        """Sorted numbers of all (segment, segment reachable next), as `leads_to` asks for them."""
+        road_map, n = self.road_map, self.road_map.n_segments
+        owner = np.repeat(np.arange(n), np.diff(road_map.successor_offsets))
+        return np.unique(owner * n + road_map.successor_segments)
+
+    def leads_to(self, segment: IndexArray, other: IndexArray) -> BoolArray:
+        """Whether each segment leads to the other, through one junction at most; off the map no."""
+        asked = segment * self.road_map.n_segments + other
+        known = self._successions
+        place = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        leads: BoolArray = (segment >= 0) & (other >= 0)
+        return leads & (known[place] == asked) if len(known) else leads & False
+
+    @functools.cached_property
     def lanes(self) -> LanePoints:
         """Its lanes as points."""
         return LanePoints(self.road_map)

@@ -1,0 +1,104 @@
+"""Conflicts: the measures against theory, the rule against SUMO's surrogate safety measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openvrc.contracts.detection import Finding, Severity
+from openvrc.detectors.traffic import conflict
+from openvrc.detectors.traffic._encounters import Users, crossing, following
+from openvrc.detectors.traffic._near_pairs import near_pairs
+from tests.support import ssm
+from tests.support.straight_road import Row, batch_of, context, row
+
+
+def user(x_m: float, y_m: float, course_deg: float, speed_mps: float, length_m: float) -> Users:
+    course = np.radians(course_deg)
+    values = (x_m, y_m, np.sin(course), np.cos(course), speed_mps, length_m)
+    return Users(*(np.array([value], np.float64) for value in values))
+
+
+def test_closing_in_takes_the_gap_over_the_difference_of_speeds() -> None:
+    got = following(np.array([35.0]), user(0, 0, 90, 20.0, 5.0), user(35, 0, 90, 10.0, 5.0))
+    assert got.ttc_s[0] == pytest.approx(3.0)
+    assert got.drac_mps2[0] == pytest.approx(10.0**2 / (2 * 30.0))
+
+
+@pytest.mark.parametrize(("behind_mps", "along_m"), [(10.0, 30.0), (9.0, 30.0), (20.0, 3.0)])
+def test_who_does_not_close_in_or_is_abreast_meets_nobody(
+    behind_mps: float, along_m: float
+) -> None:
+    one, other = user(0, 0, 90, behind_mps, 5.0), user(along_m, 0, 90, 10.0, 5.0)
+    assert following(np.array([along_m]), one, other).ttc_s[0] == np.inf
+
+
+def test_two_that_reach_a_crossing_together_collide_when_the_later_enters() -> None:
+    got = crossing(user(-20.0, 0, 90, 10.0, 5.0), user(0, -22.0, 0, 10.0, 5.0))
+    assert got.ttc_s[0] == pytest.approx((22.0 - 1.0) / 10.0)
+    assert got.pet_s[0] == np.inf
+
+
+def test_one_that_comes_after_the_other_has_left_encroaches_by_the_time_between() -> None:
+    got = crossing(user(-10.0, 0, 90, 10.0, 5.0), user(0, -41.0, 0, 10.0, 5.0))
+    assert got.ttc_s[0] == np.inf
+    assert got.pet_s[0] == pytest.approx(4.0 - (9.0 + 2.0 + 5.0) / 10.0)
+
+
+def test_who_stands_or_has_passed_crosses_nobody() -> None:
+    standing, driving = user(-20.0, 0, 90, 0.0, 5.0), user(0, -20.0, 0, 10.0, 5.0)
+    assert crossing(standing, driving).ttc_s[0] == np.inf
+    passed = user(3.0, 0, 90, 10.0, 5.0)
+    assert crossing(passed, driving).ttc_s[0] == np.inf
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_near_pairs_are_those_that_a_full_comparison_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x_m, y_m = rng.uniform(-200, 200, (2, 40))
+    askers = slice(0, 9)
+    asker, place = near_pairs(x_m[askers], y_m[askers], x_m, y_m, 30.0)
+    apart_m = np.hypot(x_m[askers, None] - x_m, y_m[askers, None] - y_m)
+    expected = np.argwhere(apart_m <= 30.0).tolist()
+    assert sorted(np.column_stack((asker, place)).tolist()) == expected
+
+
+def run(seconds: list[list[Row]]) -> list[Finding]:
+    state, findings = conflict.PLUGIN.initial(context()), list[Finding]()
+    for rows in seconds:
+        state, found = conflict.PLUGIN.update(state, batch_of(rows))
+        findings += found
+    return findings
+
+
+def approach(**more: Any) -> list[list[Row]]:
+    """One stands, one comes from 60 m behind with 12 m/s."""
+    return [
+        [row("stands", t, 200.0, 0.0), row("comes", t, 140.0 + 12.0 * t, 12.0, **more)]
+        for t in range(5)
+    ]
+
+
+def test_a_conflict_gets_worse_in_steps_and_is_told_once_a_step() -> None:
+    found = [f for f in run(approach()) if f.phase == "raise"]
+    assert {f.subject_id for f in found} == {"comes"}
+    severities = [f.severity for f in found]
+    assert severities == sorted(set(severities))
+    assert severities[0] == Severity.INFO
+    assert found[0].evidence["other_id"] == "stands"
+
+
+def test_another_lane_is_no_conflict() -> None:
+    assert run(approach(lane_index=1)) == []
+
+
+def test_conflicts_agree_with_sumos_measures_of_a_minute_in_town() -> None:
+    """Whole, see docs/traffic.md: recall .82 and precision .79 in Hamburg."""
+    got = ssm.measure("hamburg_urban", from_s=400, to_s=440)
+    assert got.n_truth > 80
+    assert got.recall >= 0.75
+    assert got.precision >= 0.72
