@@ -160,6 +160,7 @@ class Broadcaster:
         return present.run_facts(run) | {
             "zone_time_at": zone_time_at,
             "state": run.announced.get("state", "running"),
+            "is_controllable": run.is_running and bool(run.driver),
             "vehicles": n_vehicles,
             "mean_speed_mps": round(float(speeds.mean()), 2) if len(speeds) else None,
             "records_per_s": self._rate(run),

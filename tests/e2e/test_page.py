@@ -17,6 +17,7 @@ import pytest
 from cloud.api import page
 from openvrc.contracts.geo import Datum, from_wgs84
 from openvrc.contracts.zone import Zone, write_zone
+from tests.integration.test_api_accounts import status
 from tests.support.background import write_background
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
 from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town, road_map
@@ -327,6 +328,39 @@ def test_a_background_map_lies_where_its_datum_says(
     tab.locator(".legend summary").click()
     tab.locator('[data-switch="background"]').uncheck()
     until(tab, f"{ground} === 'visible'", "the plain ground")
+
+
+def test_a_run_whose_driver_takes_commands_is_steered_from_the_time_bar(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    town = Town(zone="steered", run_id="steered-1")
+    driver.cloud.send([town.announce(), *town.at(1)])
+
+    def say(second: int, state: str) -> None:
+        driver.cloud.send([town.tick(second, driver_state=state, rate_ratio=2.0, can_seek=True)])
+
+    def commands() -> list[str]:
+        down = driver.cloud.post("/v1/edges/town-edge", status()).json()["down"]
+        return [said["payload"]["line"] for said in down]
+
+    say(2, "running")
+    tab = open_page("/#zone=steered")
+    control = tab.locator(".run-control")
+    pause = control.get_by_role("button", name="Pause the run")
+    pause.wait_for()
+    assert commands() == []  # an edge that is silent would carry nothing
+    with tab.expect_response(lambda r: r.url.endswith("/control?zone=steered") and r.status == 202):
+        pause.click()
+    assert commands() == ["pause"]
+    say(3, "paused")
+    control.get_by_role("button", name="Let the run go on").wait_for()
+    assert commands() == []
+    with tab.expect_response(lambda r: r.status == 202):
+        control.locator("select").select_option("5")
+    assert commands() == ["speed 5.0"]
+    with tab.expect_response(lambda r: r.status == 202):
+        control.get_by_role("button", name="+1 min").click()
+    assert commands() == ["seek 60.0"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cloud import broadcast
+from cloud.store import reads
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.edge_status import EdgeStatus
 from openvrc.contracts.wire import CONTENT_TYPE, pack
@@ -199,3 +202,31 @@ def test_what_a_regulator_asks_stands_beside_the_accounts(cloud: RunningCloud) -
     assert cloud.json("/v1/accounting", params={"run": "other"})["national_reporting"][
         "period"
     ] == (clean)
+
+
+def test_sums_for_pages_are_read_again_after_a_commit_only(
+    cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = reads.accounting
+
+    def counted(*given: Any, **more: Any) -> Any:
+        asked.append(more["limit"])
+        return read(*given, **more)
+
+    monkeypatch.setattr(reads, "accounting", counted)
+    monkeypatch.setattr(broadcast, "ACCOUNT_EVERY_S", 0.0)
+    monkeypatch.setattr(broadcast, "ACCOUNT_SHARE", float("inf"))
+    monkeypatch.setattr(broadcast, "EXACT_SENDERS", 3)
+
+    def sent() -> int:
+        snapshot = asyncio.run(cloud.app.state.broadcaster.snapshot("west", None))
+        found: int = snapshot["runs"][0]["kpi"]["accounting"]["stored"]
+        return found
+
+    before = sent()
+    assert sent() == before
+    assert asked == [3]
+    cloud.send([vehicle_states(20, source="rsu-new")])
+    assert sent() == before + 20
+    assert asked == [3, 1]  # more senders than are added up: their page is not read again

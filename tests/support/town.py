@@ -173,7 +173,7 @@ class Town:
             batches.append(self.windows(second))
         return [*batches, self.tick(second)]
 
-    def tick(self, second: float) -> Batch:
+    def tick(self, second: float, **of_driver: Any) -> Batch:
         """Zone time has come to this second."""
         at_ns = self.start_ns + round(second * NS_PER_S)
         return self.batch(
@@ -184,6 +184,7 @@ class Town:
             subject_id=self.zone,
             watermark_ns=at_ns - 2 * NS_PER_S,
             pending_records=0,
+            **of_driver,
         )
 
     def cars(self, second: float) -> Batch:

@@ -91,6 +91,7 @@ export class AlertPanel {
       text ? el("div", { class: "evidence-text" }, text) : null,
       el("div", { class: "foot" },
         el("span", { class: "since", "data-started-at": alert.started_at }, sinceText(alert.started_at, this.app.live.zoneTimeMs)),
+        isSnoozed(alert, nowMs) ? el("span", { class: "assigned", title: timeText(alert.snoozed_until_at) }, t("snoozed")) : null,
         alert.assigned_to ? el("span", { class: "assigned" }, `→ ${alert.assigned_to}`) : null,
         this.acknowledgement(alert)),
       this.errors.has(alert.id) ? el("div", { class: "failed" }, this.errors.get(alert.id)) : null);

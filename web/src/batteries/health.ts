@@ -10,6 +10,12 @@ import type { HealthAnswer } from "./types";
 const EVERY_MS = 60_000; // it is folded anew each time
 const LEAST_SHOWN = 0.5; // the scale of the bar begins here
 
+const METHODS: Record<string, string> = {
+  charge_windows: t("charges"), windows_and_anchors: t("charges and rests beside packs of its model"), bms: t("what the BMS displays"),
+  rated_capacity_unknown: t("nothing: the rated capacity is not known"), rated_capacity_contradicted: t("nothing: more than the rated capacity was measured"),
+  no_charge_window: t("nothing: no charge of 30 % was seen"),
+};
+
 export class HealthPanel {
   readonly element = el("div", { class: "panel w6" });
   private readonly body = el("div");
@@ -38,8 +44,8 @@ export class HealthPanel {
     this.body.replaceChildren(
       ...sohBar(health),
       el("dl", { class: "facts" },
-        row("rests on", t(health.soh_method)),
-        row("capacity", health.capacity_ah === null ? "–" : `${decimal(health.capacity_ah, 1)} Ah, ${health.n_charge_windows} ${t("charges")}`),
+        row("rests on", METHODS[health.soh_method] ?? health.soh_method),
+        row("capacity", health.capacity_ah === null ? "–" : `${decimal(health.capacity_ah, 1)} Ah, ${t("{n} charges", { n: health.n_charge_windows })}`),
         row("resistance at 25 °C", health.resistance_ohm === null ? "–" : `${decimal(health.resistance_ohm * 1000, 0)} mΩ`),
         row("against its beginning", health.resistance_ratio === null ? "–" : percent(health.resistance_ratio)),
         row("weakest cell", health.weakest_cell === null ? "–" : String(health.weakest_cell)),

@@ -55,7 +55,7 @@ export class TraceForm {
   private show(trace: Trace): void {
     const items = trace.items.map((item) => el("div", {},
       el("p", {}, el("b", {}, item.message), ` · ${item.subject_id}`), line(item.stages),
-      el("dl", { class: "facts" }, ...item.stages.map(({ stage, at }) => el("div", {}, el("dt", {}, t(stage)), el("dd", {}, `${timeText(at)}${at.slice(19, 23)}`)))),
+      el("dl", { class: "facts" }, ...item.stages.map(({ stage, at }) => el("div", {}, el("dt", {}, t(stage.replace("_", " "))), el("dd", {}, `${timeText(at)}${at.slice(19, 23)}`)))),
       ...item.alerts.map((alert) => el("p", { class: "status" }, `${alert.rule}: ${t(alert.severity)}`))));
     this.result.replaceChildren(el("p", {}, `${t("outcome")}: `, el("b", {}, t(trace.outcome))), ...items);
   }
@@ -68,7 +68,7 @@ function line(stages: { stage: string; at: string }[]): HTMLElement {
   const whole = Math.max(1, (timed.at(-1)?.atMs ?? 0) - (timed[0]?.atMs ?? 0));
   timed.slice(1).forEach(({ stage, atMs }, i) => {
     const before = timed[i]!.atMs;
-    const text = `${t(stage)} +${decimal(atMs - before, 0)} ms`;
+    const text = `${t(stage.replace("_", " "))} +${decimal(atMs - before, 0)} ms`;
     const piece = el("i", { title: text }, text);
     piece.style.left = `${(100 * (before - timed[0]!.atMs)) / whole}%`;
     piece.style.width = `${(100 * (atMs - before)) / whole}%`;

@@ -62,9 +62,9 @@ export class HealthView implements View {
       el("div", { class: "panel w12" }, el("h3", {}, t("What waits where")), this.stages),
       el("div", { class: "panel w8 tall" }, el("h3", {}, t("Senders"), el("span", { class: "grow" }), this.find),
         table(["Sender", "Sent", "Stored", "Pending", "Rejected", "Missing", "Repeated", "Gaps"], this.sources)),
-      el("div", { class: "panel w4 tall" }, this.trace.element),
+      el("div", { class: "panel w4 tall hand" }, this.trace.element),
       el("div", { class: "panel w7 tall" }, el("h3", {}, t("Dead letters")), table(["Reason", "Sender", "Came at (UTC)", "Length"], this.letters)),
-      el("div", { class: "panel w5 tall" }, el("h3", {}, t("Frame inspector")), el("div", { class: "scroll" }, this.shown))));
+      el("div", { class: "panel w5 tall hand" }, el("h3", {}, t("Frame inspector")), el("div", { class: "scroll" }, this.shown))));
     this.shown.append(el("p", { class: "none" }, t("Choose a dead letter to see its bytes and fields.")));
     setInterval(() => this.isShown && !document.hidden && void this.read(), EVERY_MS);
     app.on("run", () => this.isShown && void this.read());

@@ -66,6 +66,11 @@ export interface SegmentState {
   distance_m?: number | null;
   coverage_ratio?: number;
 }
+/** What is believed of a segment, of all vehicles on it. */
+export interface Completed {
+  segment_id: string;
+  level_of_service: string;
+}
 export interface SignalState {
   subject_id: string;
   intersection_id: string;

@@ -5,12 +5,14 @@ import { Map as GlMap, ScaleControl, setWorkerUrl, type GeoJSONSource } from "ma
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import type { App, View as Tab } from "../app";
+import { get } from "../lib/api";
 import { el } from "../lib/dom";
 import { throttled } from "../lib/events";
 import { t } from "../lib/i18n";
 import { circle, toLonLat, toWorld } from "../lib/geo";
 import { RANK } from "../lib/types";
-import type { Charger } from "../lib/types";
+import { LOS_STEPS } from "../lib/palette";
+import type { Charger, Completed, Page } from "../lib/types";
 import { connectedOnly, type Frame } from "../live/frame";
 import { Background } from "./background";
 import { drawLegend } from "./legend";
@@ -27,6 +29,7 @@ const SLOW_FRAME_MS = 120; // where drawing itself is slow, leave the processor 
 const VIEW_EVERY_MS = 250;
 const COUNTDOWN_ZOOM = 16.2;
 const NAMES_ZOOM = 14.5;
+const LEVELS_EVERY_MS = 5000;
 const MOST_PINS = 120;
 const SEVERITY_NUMBER = { info: 1, warning: 2, serious: 3, critical: 4 } as const;
 
@@ -76,6 +79,7 @@ export class MapView implements Tab {
     this.element.append(drawLegend(this), this.background.credit);
     this.listen();
     requestAnimationFrame((nowMs) => this.frame(nowMs));
+    setInterval(() => void this.readLevels(), LEVELS_EVERY_MS);
   }
 
   private makeMap(holder: HTMLElement): GlMap {
@@ -224,6 +228,7 @@ export class MapView implements Tab {
   setColouring(colouring: Colouring): void {
     this.colouring = colouring;
     this.app.link.set({ by: colouring === "los" ? "los" : "" });
+    void this.readLevels();
     for (const layer of ["lanes", "junctions"]) {
       this.map.setPaintProperty(layer, "line-color", laneColour(colouring, this.app.theme));
     }
@@ -289,6 +294,19 @@ export class MapView implements Tab {
     this.takeAlerts();
   }
 
+  // Levels of service are of all vehicles, also of those that are not connected: the service estimates
+  // them. Where it gives none, and in the past, the density of connected ones stands in.
+  private levels = new Map<string, number>();
+  private async readLevels(): Promise<void> {
+    const { app } = this;
+    if (this.colouring !== "los" || !this.isShown || !app.runId || document.hidden) return;
+    const run = app.runId;
+    const page = await get<Page<Completed>>(`/v1/traffic/segments${app.where({ completed: "true" })}`).catch(() => null);
+    if (run !== app.runId) return;
+    this.levels = new Map((page?.items ?? []).map(({ segment_id: id, level_of_service: level }) => [id, LOS_STEPS.find(({ name }) => name === level)?.from ?? 0]));
+    if (this.isReady) this.takeSegments();
+  }
+
   private setSource(id: string, data: unknown): void {
     (this.map.getSource(id) as GeoJSONSource | undefined)?.setData(data as never);
   }
@@ -299,7 +317,9 @@ export class MapView implements Tab {
       const state = scene.segments.get(segment.segment_id);
       const isKnown = state && !scene.isStaleSegment(state);
       const speed = isKnown && state.speed_mps != null ? state.speed_mps / segment.speed_limit_mps : null;
-      const perLane = isKnown && state.density_vpkm != null ? state.density_vpkm / Math.max(1, segment.lane_count) : null;
+      let perLane = isKnown && state.density_vpkm != null ? state.density_vpkm / Math.max(1, segment.lane_count) : null;
+      const level = this.app.isPast ? undefined : this.levels.get(segment.segment_id);
+      if (level !== undefined) perLane = level;
       const wanted = `${speed?.toFixed(2)} ${perLane?.toFixed(1)}`;
       if (this.styled.segments.get(segment.segment_id) === wanted) continue;
       this.styled.segments.set(segment.segment_id, wanted);
