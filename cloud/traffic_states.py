@@ -25,7 +25,7 @@ RunKey = tuple[str, str]
 
 KEPT_RUNS = 8
 """Runs in memory; of more, the one that has waited longest for a batch is forgotten."""
-_FOLDED = frozenset({"segment_state", "loop_counts", "tick"})
+_FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "tick"})
 
 
 @dataclass
@@ -101,7 +101,8 @@ class TrafficStates:
         if run is None:
             return
         self._runs[key] = run  # the newest stands last
-        run.states.clear()
+        if batch.message != "vehicle_state":  # those count from the next tick on
+            run.states.clear()
         run.completion.fold(batch)
 
     def snapshot(self) -> bytes:
@@ -127,7 +128,8 @@ class TrafficStates:
         runs: dict[RunKey, _Run] = {}
         for place, row in enumerate(meta["runs"]):
             version = row["map_version"]
-            parts = {name: arrays[f"{place}/{name}"] for name in ("past", "cells")}
+            begin = f"{place}/"
+            parts = {n.removeprefix(begin): a for n, a in arrays.items() if n.startswith(begin)}
             completion = Completion.restore(maps[version], row["facts"], parts)
             runs[(row["zone"], row["run_id"])] = _Run(completion, documents[version])
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cloud.api import present
 from openvrc.contracts.maps import RoadMap
@@ -12,6 +13,8 @@ from openvrc.contracts.units import NS_PER_S
 from openvrc.traffic.completion import States
 from openvrc.traffic.service_level import LEVELS
 
+SPILLBACK_RATIO = 0.9
+"""Of the segment's length: the last car's tail then stands in the junction before."""
 TEN_TO_NINETY = 1.28
 """Standard deviations to each side that hold the middle 80 % of a normal distribution."""
 _NUMBERS = {
@@ -50,11 +53,30 @@ def segment_states(road_map: RoadMap, states: States) -> list[dict[str, Any]]:
         "map_version": road_map.map_version,
         "penetration_ratio": None if states.share is None else round(states.share, 4),
     }
+    queues = {
+        "queue_m": states.queues.middle_m,
+        "queue_low_m": states.queues.low_m,
+        "queue_high_m": states.queues.high_m,
+    }
     items = []
     for place, segment in enumerate(given.tolist()):
         item = {"segment_id": road_map.segment_ids[segment]} | common
         item |= {name: values[place] for name, values in numbers.items()}
+        item |= {name: _queue(values, segment) for name, values in queues.items()}
+        item["is_spillback"] = _is_spillback(road_map, states, segment)
         item["level_of_service"] = LEVELS[states.level[segment]]
         item["basis"] = "observed" if states.is_observed[segment] else "estimated"
         items.append(present.public(item))
     return items
+
+
+def _queue(values: npt.NDArray[np.float64], segment: int) -> float | None:
+    length_m = float(values[segment])
+    return None if np.isnan(length_m) else round(length_m, 1)
+
+
+def _is_spillback(road_map: RoadMap, states: States, segment: int) -> bool:
+    """The queue fills the segment, and somebody was seen in it."""
+    full_m = SPILLBACK_RATIO * float(road_map.segment_length_m[segment])
+    is_full = float(states.queues.middle_m[segment]) >= full_m
+    return is_full and bool(states.queues.is_observed[segment])

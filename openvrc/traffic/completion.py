@@ -18,7 +18,8 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.traffic.loops import LoopBook
-from openvrc.traffic.penetration import Penetration
+from openvrc.traffic.penetration import MEMORY_S, Penetration, of_queues
+from openvrc.traffic.queues import LaneQueues, Queues
 from openvrc.traffic.segment_model import Beliefs, Floats, Seen, roads_of, speeds
 from openvrc.traffic.service_level import levels
 
@@ -39,6 +40,7 @@ STEADY = Beliefs(past_weight=(1.0, 1.0), max_past_passes=(1e9, 1e9))
 """The past counts as much as the window: measured on trips, docs/traffic.md."""
 
 _FADE = float(np.exp(-CELL_S / FADE_S))
+_KEEP_SHARE = float(np.exp(-CELL_S / MEMORY_S))
 _TIME, _DISTANCE = 0, 1
 
 
@@ -64,6 +66,8 @@ class States(NamedTuple):
     """Index into `service_level.LEVELS`, -1 without a state."""
     is_observed: npt.NDArray[np.bool_]
     """Somebody was seen in this very window; otherwise the state is an estimate."""
+    queues: LaneQueues
+    """Longest queue of the last minute, of segments that end at a signal."""
 
 
 class Completion:
@@ -75,10 +79,16 @@ class Completion:
         self.penetration = Penetration()
         self._beliefs = beliefs or Beliefs()
         self._loops = LoopBook()
+        self._queues = Queues(road_map)
         self._cells: dict[int, npt.NDArray[np.float32]] = {}
         self._past = np.zeros((2, road_map.n_segments))
         self._past_s = 0.0
         self._closed: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Estimated penetration: from loops, else from queues; None where neither tells."""
+        return self.penetration.share or of_queues(self._queues.seen, self._queues.places)
 
     @property
     def closed_ns(self) -> int | None:
@@ -89,6 +99,8 @@ class Completion:
         """Take one batch; messages that tell nothing about segments change nothing."""
         if batch.message == "segment_state":
             self._take_windows(batch)
+        elif batch.message == "vehicle_state":
+            self._queues.take(batch)
         elif batch.message == "loop_counts":
             self._loops.take(batch, self.road_map)
         elif batch.message == "tick":
@@ -124,15 +136,20 @@ class Completion:
 
     def advance(self, watermark_ns: int) -> None:
         """Cells that end by the watermark are closed."""
+        self._queues.advance(watermark_ns, CELL_S, self.share)
         goal = watermark_ns // CELL_NS - 1
         if self._closed is None:
             if not self._cells:
                 return
-            self._closed = min(self._cells) - 1
-        if goal - self._closed > MAX_GAP_CELLS:
+            self.begin(min(self._cells) * CELL_NS)
+        if goal - (self._closed or 0) > MAX_GAP_CELLS:
             self._past[:], self._past_s, self._closed = 0.0, 0.0, goal - KEPT_CELLS
-        while self._closed < goal:
-            self._close(self._closed + 1)
+        for number in range((self._closed or 0) + 1, goal + 1):
+            self._close(number)
+
+    def begin(self, at_ns: int) -> None:
+        """The first cell is the one that holds this moment; by itself, that of the first window."""
+        self._closed = at_ns // CELL_NS - 1
 
     def _close(self, number: int) -> None:
         self._closed = number
@@ -144,6 +161,9 @@ class Completion:
             self._past_s += CELL_S
         self._cells.pop(number - KEPT_CELLS, None)
         self.penetration.fade(CELL_S)
+        self._queues.fade(_KEEP_SHARE)
+        if (number + 1) % MINUTE_CELLS == 0:
+            self._queues.close_minute(range(number - MINUTE_CELLS + 1, number + 1), self.share)
         for segment, first_ns, end_ns, counted in self._loops.due((number + 1) * CELL_NS):
             passed_m = self._distance_m(segment, first_ns, end_ns)
             if passed_m is not None:
@@ -184,6 +204,10 @@ class Completion:
         steady_s: Floats = self.roads.length_m / np.maximum(found.speed_mps, 0.3)
         return steady_s
 
+    def _minute(self) -> range:
+        last = self._closed or 0
+        return range(last - MINUTE_CELLS + 1, last + 1)
+
     def _sum(self, first: int, last: int, weight: float) -> Floats:
         total = np.zeros((2, self.road_map.n_segments))
         for number in range(first, last + 1):
@@ -192,7 +216,7 @@ class Completion:
         return total
 
     def _states(self, window_s: int, window: Seen, past: Seen, past_s: float) -> States:
-        roads, share = self.roads, self.penetration.share
+        roads, share = self.roads, self.share
         found = speeds(roads, window, past, 1.0 if share is None else 1.0 - share, self._beliefs)
         is_given = (found.passes >= MIN_PASSES) & roads.is_road
         speed_mps = np.where(is_given, found.speed_mps, np.nan)
@@ -224,6 +248,7 @@ class Completion:
                 speed_mps,
             ),
             is_observed=window.time_s > 0.0,
+            queues=self._queues.lengths(self._minute(), share),
         )  # fmt: skip
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -231,17 +256,20 @@ class Completion:
         numbers = sorted(self._cells)
         cells = [self._cells[number] for number in numbers]
         shape = (0, 2, self.road_map.n_segments)
+        queue_facts, queue_arrays = self._queues.snapshot()
         facts = {
+            "queues": queue_facts,
             "closed": self._closed,
             "past_s": self._past_s,
             "penetration": self.penetration.snapshot(),
             "loops": self._loops.snapshot(),
             "numbers": numbers,
         }
-        return facts, {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "past": self._past.copy(),
             "cells": np.stack(cells) if cells else np.zeros(shape, np.float32),
         }
+        return facts, arrays | queue_arrays
 
     @classmethod
     def restore(
@@ -253,6 +281,7 @@ class Completion:
         completion._past_s = facts["past_s"]
         completion.penetration = Penetration.restore(facts["penetration"])
         completion._loops = LoopBook.restore(facts["loops"])
+        completion._queues = Queues.restore(road_map, facts["queues"], arrays)
         completion._past = arrays["past"]
         completion._cells = dict(zip(facts["numbers"], arrays["cells"], strict=True))
         return completion

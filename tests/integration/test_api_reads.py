@@ -129,6 +129,10 @@ def test_completed_states_hold_an_interval_a_delay_and_what_they_rest_on(
     assert item["basis"] == "observed"
     assert item["level_of_service"] in "ABCDEF"
     assert item["penetration_ratio"] is None
+    assert item["queue_low_m"] <= item["queue_m"] <= item["queue_high_m"]
+    assert item["is_spillback"] is False
+    leaving = next(i for i in items if i["segment_id"] == "north_out")
+    assert leaving["queue_m"] is None
     assert not any(i["segment_id"].startswith(":") for i in items)
 
 
