@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("scenario", required=False)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios with a line each")
 @click.option(
@@ -31,7 +32,11 @@ from openvrc.settings import load_settings
     help="Zone seconds per second; 0 as fast as the pipeline takes it",
 )
 @click.option("--for", "duration_s", type=click.FloatRange(min=1), help="Zone seconds to simulate")
-@click.option("--vehicles", type=click.IntRange(1, 100_000), help="How many vehicles")
+@click.option(
+    "--vehicles",
+    type=click.IntRange(1, 100_000),
+    help="How many vehicles, of an hour where traffic flows through",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of every draw")
 @click.option("--run-id", help="Name of this run; made from the time if not given")
 @click.option("--codec", default="json", show_default=True, help="Codec of the messages")
@@ -67,7 +72,9 @@ from openvrc.settings import load_settings
     help="With --days: how dirty the data are, 1 as real ones, 0 clean",
 )
 @fault_options
+@click.pass_context
 def simulate(
+    context: click.Context,
     scenario: str | None,
     is_list: bool,
     zone: str | None,
@@ -88,7 +95,7 @@ def simulate(
     dirt: float,
     faults: tuple[str, ...],
 ) -> None:
-    """Publish the simulated world SCENARIO until it ends or Ctrl-C."""
+    """Publish the simulated world SCENARIO until it ends or Ctrl-C; --list has its own flags."""
     from openvrc.contracts.gbt32960.units import Edition
     from simulator.faults.faulty_world import with_faults
     from simulator.faults.spec import parse_all
@@ -99,6 +106,8 @@ def simulate(
     if is_list:
         for name, plugin in known.items():
             click.echo(f"{name:<20} {plugin.description}")
+            for p in getattr(plugin, "parameters", ()):
+                click.echo(f"    {_flag(p.name)}={_plain(p.default)}  {p.meaning}")
         return
     if faults and (days is not None or protocol == "gbt32960"):
         raise click.UsageError("--fault needs MQTT, neither --days nor --protocol gbt32960")
@@ -121,6 +130,7 @@ def simulate(
         raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
     if (protocol == "gbt32960") != bool(gbt32960_url):
         raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")
+    own = _own_flags(context.args, scenario, getattr(known[scenario], "parameters", ()))
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"{scenario}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
 
@@ -132,6 +142,7 @@ def simulate(
             seed=seed,
             duration_s=duration_s,
             vehicles=vehicles,
+            **own,
         )
         return with_faults(made, parse_all(faults), seed)
 
@@ -148,3 +159,27 @@ def simulate(
             gbt32960_edition=Edition(gbt32960_edition),
         )
     )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _own_flags(words: list[str], scenario: str, parameters: Sequence[Any]) -> dict[str, str]:
+    """A scenario's own flags, as --name value or --name=value. Raises a usage error for others."""
+    known = {_flag(parameter.name): parameter.name for parameter in parameters}
+    found: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        flag, is_joined, value = rest.pop(0).partition("=")
+        if flag not in known:
+            expected = f"expected one of {', '.join(known)}" if known else "it has no own flags"
+            raise click.UsageError(f"{flag!r} is no flag of {scenario}: {expected}")
+        if not is_joined and not rest:
+            raise click.UsageError(f"{flag} needs a value")
+        found[known[flag]] = value if is_joined else rest.pop(0)
+    return found

@@ -59,6 +59,11 @@ class TrafficPlan:
     """Number of the first unit: several processes share a run, each with units of its own."""
 
 
+def units_of(vehicles: int) -> int:
+    """How many units hear so many vehicles."""
+    return -(-vehicles // VEHICLES_PER_RSU)
+
+
 class BenchWorld:
     """A `World` of vehicles without a map; ends only by `stop`.
 
@@ -73,16 +78,16 @@ class BenchWorld:
     road_map = None
 
     def __init__(self, plan: TrafficPlan) -> None:
-        """Raises ValueError unless vehicles and records come in whole units and messages."""
-        if plan.vehicles <= 0 or plan.vehicles % VEHICLES_PER_RSU:
-            raise ValueError(f"vehicles is {plan.vehicles}, expected a multiple of 500")
+        """Raises ValueError for no vehicles or records that come in no whole messages."""
+        if plan.vehicles <= 0:
+            raise ValueError(f"vehicles is {plan.vehicles}, expected at least 1")
         if plan.records_per_frame <= 0 or plan.records_per_frame % RECORDS_PER_MESSAGE:
             raise ValueError(f"records_per_frame is {plan.records_per_frame}, expected 50, 100 ...")
         if not 1 <= plan.records_per_message <= RECORDS_PER_MESSAGE:
             raise ValueError(f"records_per_message is {plan.records_per_message}, expected 1 to 50")
         self.run_id, self.start_ns = plan.run_id, plan.start_ns // NS_PER_S * NS_PER_S
         self._plan = plan
-        self._n_rsus = plan.vehicles // VEHICLES_PER_RSU
+        self._n_rsus = units_of(plan.vehicles)
         self._rng = np.random.default_rng(plan.seed)
         first = plan.first_rsu * VEHICLES_PER_RSU
         self._names = [f"vehicle-{first + number:06d}" for number in range(plan.vehicles)]
@@ -135,12 +140,16 @@ class BenchWorld:
         """One second in frames: vehicle, unit and sample time (n_rows,) of each row."""
         plan, n_rsus = self._plan, self._n_rsus
         # (units, rounds, 50): each unit's own vehicles in a new order, told in rounds of messages.
-        members = np.arange(plan.vehicles).reshape(n_rsus, VEHICLES_PER_RSU)
+        members = np.arange(n_rsus * VEHICLES_PER_RSU).reshape(n_rsus, VEHICLES_PER_RSU)
         members = self._rng.permuted(members, axis=1)
+        # The last unit may hear fewer: its empty places come last, so that messages stay full.
+        members[-1] = members[-1][np.argsort(members[-1] >= plan.vehicles, kind="stable")]
         turns = self._rng.permutation(n_rsus)
         by_round = members[turns].reshape(n_rsus, -1, RECORDS_PER_MESSAGE).transpose(1, 0, 2)
         vehicles = by_round.reshape(-1)
         rsus = np.broadcast_to(self._rsus[turns][None, :, None], by_round.shape).reshape(-1)
+        if plan.vehicles < len(vehicles):
+            vehicles, rsus = (values[vehicles < plan.vehicles] for values in (vehicles, rsus))
         at_ns = self._times_ns(second)
         first = 0
         while first < plan.vehicles:

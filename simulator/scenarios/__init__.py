@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from openvrc.contracts.errors import VrcError
 from simulator.world import World
@@ -27,9 +27,11 @@ class Scenario(Protocol):
         duration_s: float | None = None,
         vehicles: int | None = None,
         start_ns: int | None = None,
+        **more: Any,
     ) -> World:
         """A new world. Raises ScenarioError for a number out of range.
 
+        `more` are values of its `parameters`, if it has that attribute: a tuple of `Parameter`.
         `duration_s` None goes on until stopped; `start_ns` is about its first zone time (default:
         the epoch of recordings without dates).
         """

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,16 @@ class TrafficOptions:
             raise ScenarioError(f"warm_up_s is {self.warm_up_s}, expected 0 or more")
 
 
+class Extra(Protocol):
+    """Somebody beside vehicles and signals."""
+
+    def __call__(
+        self, emitter: Emitter, world: TrafficWorld, second: int, now_ns: int
+    ) -> list[Outgoing]:
+        """What there is to say at this second."""
+        ...
+
+
 @dataclass
 class TrafficWorld:
     """See `simulator.world.World`. Times of demand and events count from the warm-up's end."""
@@ -78,6 +89,10 @@ class TrafficWorld:
     start_ns: int = DEFAULT_EPOCH_NS
     signals: SignalProgram | None = None
     rsus: Rsus | None = None  # by default placed from the map
+    also: Sequence[Runner] = ()
+    """What else acts on the traffic, beside the events."""
+    extras: Sequence[Extra] = ()
+    """Who else says something each second."""
     origin: Origin = "simulated"
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -86,7 +101,7 @@ class TrafficWorld:
         self.traffic.now_s = -self.options.warm_up_s
         self.ids = [topic_id(name) for name in self.demand.ids]
         self.truth = Truth(self.start_ns, self.ids)
-        self._runners: list[Runner] = runners(self.events, self.traffic)
+        self._runners: list[Runner] = [*runners(self.events, self.traffic), *self.also]
         self._watch = BrakingWatch()
         self._rsus = self.rsus if self.rsus is not None else place_rsus(self.road_map)
         seed = self.options.seed
@@ -145,6 +160,8 @@ class TrafficWorld:
     def _messages(self, emitter: Emitter, second: int, now_ns: int) -> list[Outgoing]:
         messages, relayed = self._vehicle_messages(emitter, now_ns)
         messages += self._signal_messages(emitter, second, now_ns)
+        for extra in self.extras:
+            messages += extra(emitter, self, second, now_ns)
         if second % MAP_EVERY_S == 0:
             messages += self._map_messages(emitter, now_ns)
         if second % RSU_STATUS_EVERY_S == 0 and self._rsus.ids:

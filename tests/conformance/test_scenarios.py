@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from openvrc.contracts.plugins import discover
 from openvrc.contracts.topics import Topic, parse_topic
 from openvrc.contracts.units import NS_PER_S
+from simulator.faults.faulty_world import FaultyWorld
 from simulator.scenarios import Scenario, ScenarioError
 from simulator.service import write_ground_truth
 from simulator.world import Frame, World
+from tests.support.faulty_runs import payloads as payloads_of
 
 SCENARIOS: dict[str, Scenario] = discover("simulator.scenarios")
 JSON = discover("openvrc.contracts.codecs")["json"]
@@ -25,7 +28,7 @@ def run(scenario: Scenario, seed: int = 1, run_s: float = RUN_S) -> tuple[World,
 
 
 def payloads(frames: list[Frame]) -> list[bytes]:
-    return [JSON.encode(outgoing.batch) for frame in frames for outgoing in frame.messages]
+    return [payload for frame in frames for _, payload in payloads_of(frame)]
 
 
 @pytest.fixture(scope="module", params=sorted(SCENARIOS))
@@ -57,6 +60,8 @@ def test_every_message_has_a_valid_topic_and_only_records_its_contract_takes(
         for outgoing in frame.messages:
             topic = Topic("zone-1", outgoing.kind, outgoing.source_id, outgoing.batch.message)
             assert parse_topic(str(topic)) == topic
+            if outgoing.damage is not None:
+                continue
             decoded = JSON.decode(topic, JSON.encode(outgoing.batch), 0)
             assert not decoded.rejects
             assert sum(b.n_rows for b in decoded.batches) == outgoing.batch.n_rows
@@ -70,13 +75,22 @@ def test_numbers_are_gapless_and_the_last_frame_states_every_sender_s_count(
     for frame in ran[1]:
         for outgoing in frame.messages:
             batch = outgoing.batch
+            if outgoing.damage is not None and not outgoing.damage.is_readable:
+                continue
             assert (batch.run_id, batch.origin) == ("run-1", "simulated")
             if batch.message == "source_status":
                 counts[outgoing.kind, outgoing.source_id] = int(batch.column("sent_count")[0])
             else:
                 numbers[outgoing.kind, outgoing.source_id] += batch.column("seq").tolist()
-    assert {key: len(seqs) for key, seqs in numbers.items()} == counts
-    assert all(seqs == list(range(len(seqs))) for seqs in numbers.values())
+    if isinstance(ran[0], FaultyWorld):  # what its faults did, it says itself
+        told = ran[0].outcomes.totals()
+        assert sum(counts.values()) == told["sent"]
+        numbers = {key: sorted(set(seqs)) for key, seqs in numbers.items()}
+        n_here = sum(map(len, numbers.values()))
+        assert n_here == told["sent"] - told["missing"]
+    else:
+        assert {key: len(seqs) for key, seqs in numbers.items()} == counts
+        assert all(seqs == list(range(len(seqs))) for seqs in numbers.values())
     final = {(o.kind, o.source_id) for o in ran[1][-1].messages}
     assert final == counts.keys()
 
@@ -92,7 +106,8 @@ def test_time_goes_forward_and_no_record_is_from_the_future(
     for frame in frames:
         for batch in frame.batches():
             sampled_ns = batch.column("sampled_at_ns")
-            assert world.start_ns <= sampled_ns.min()
+            if not isinstance(world, FaultyWorld):  # whose clocks may be wrong
+                assert world.start_ns <= sampled_ns.min()
             assert sampled_ns.max() <= frame.zone_time_ns
 
 
@@ -107,6 +122,7 @@ def test_the_ground_truth_names_vehicles_and_segments_of_the_run_within_its_time
         if batch.message in ("vehicle_state", "battery_state")
         for subject in batch.texts("subject_id")
     }
+    seen |= {outgoing.source_id for frame in frames for outgoing in frame.messages} | {world.zone}
     truth = world.ground_truth()
     assert truth
     for event in truth:
@@ -127,7 +143,10 @@ def test_stopping_ends_an_endless_run_with_final_counts(scenario: Scenario) -> N
         if len(frames) == 5:
             world.stop()
     assert len(frames) == 6
-    assert {o.batch.message for o in frames[-1].messages} == {"source_status"}
+    is_count = [o.message == "source_status" for o in frames[-1].messages]
+    assert is_count[-1]
+    assert is_count == sorted(is_count)  # what faults have held comes before the counts
+    assert isinstance(world, FaultyWorld) or all(is_count)
 
 
 def test_numbers_out_of_range_are_refused(scenario: Scenario) -> None:
@@ -135,6 +154,42 @@ def test_numbers_out_of_range_are_refused(scenario: Scenario) -> None:
         scenario.make(zone="z", run_id="r", vehicles=0)
     with pytest.raises(ScenarioError, match="duration_s"):
         scenario.make(zone="z", run_id="r", duration_s=-1.0)
+
+
+NAMES = {
+    "crossroads", "corridor", "freeway-incident", "city", "fleet", "thermal-runaway",
+    "school-zone", "work-zone", "storm", "blackout",
+}  # fmt: skip
+
+
+def test_the_scenarios_that_were_promised_are_there() -> None:
+    assert set(SCENARIOS) >= NAMES
+
+
+STEERED = sorted(name for name, plugin in SCENARIOS.items() if hasattr(plugin, "parameters"))
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_a_scenario_s_own_parameters_have_meanings_and_are_checked(name: str) -> None:
+    plugin: Any = SCENARIOS[name]
+    parameters = plugin.parameters
+    assert all(parameter.meaning for parameter in parameters)
+    numeric = next(p for p in parameters if not isinstance(p.default, str))
+    with pytest.raises(ScenarioError, match=f"{numeric.name} is 'much', expected a number"):
+        plugin.make(zone="z", run_id="r", **{numeric.name: "much"})
+    with pytest.raises(ScenarioError, match=f"{numeric.name} is -1"):
+        plugin.make(zone="z", run_id="r", **{numeric.name: -1})
+    with pytest.raises(ScenarioError, match="parameter 'colour'"):
+        plugin.make(zone="z", run_id="r", colour="blue")
+
+
+def test_a_blackout_is_silence_and_then_everything_at_once() -> None:
+    _, frames = run(SCENARIOS["blackout"], run_s=46.0)
+    n_records = [sum(o.n_rows for o in f.messages if o.message == "vehicle_state") for f in frames]
+    assert all(n > 0 for n in n_records[:12])
+    assert n_records[13:41] == [0] * 28
+    assert max(n_records) > 20 * n_records[0]
+    assert n_records[-2] == n_records[0]
 
 
 def test_the_crossroads_show_all_their_faults_within_half_a_minute() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from simulator.load.schedule import Schedule, schedule_of
 from simulator.load.sender import LoadPlan
-from simulator.load.traffic import VEHICLES_PER_RSU
+from simulator.load.traffic import units_of
 
 TIMED_BRAKINGS = 40
 """Alerts to be timed: fewer than the 50 a minute that fold into an alert storm."""
@@ -35,11 +36,10 @@ class LoadSpec:
 
     def __post_init__(self) -> None:
         """Raises ValueError, which says what was expected."""
-        unit = VEHICLES_PER_RSU * self.processes
-        if self.vehicles < unit or self.vehicles % unit:
+        if self.vehicles < self.processes:
             raise ValueError(
-                f"{self.vehicles} vehicles, expected a multiple of {unit}: each of "
-                f"{self.processes} processes has whole roadside units of {VEHICLES_PER_RSU}"
+                f"{self.vehicles} vehicles for {self.processes} processes, expected at least one "
+                "each"
             )
         if self.connections < self.processes:
             raise ValueError(
@@ -62,14 +62,18 @@ class LoadSpec:
         """What each process sends."""
         part = self.schedule.share(self.processes)
         spans = [[span.seconds, span.from_rate, span.to_rate] for span in part.spans]
-        vehicles = self.vehicles // self.processes
+        # Shares of the rate are equal, those of vehicles differ by one at most.
+        counts = [
+            (self.vehicles + number) // self.processes for number in reversed(range(self.processes))
+        ]
+        firsts = [0, *accumulate(map(units_of, counts))]
         return [
             LoadPlan(
                 broker_url=self.broker_url,
                 run_id=self.run_id,
                 zone=self.zone,
-                vehicles=vehicles,
-                first_rsu=number * vehicles // VEHICLES_PER_RSU,
+                vehicles=counts[number],
+                first_rsu=firsts[number],
                 spans=spans,
                 batch=self.batch,
                 codec=self.codec,

@@ -87,8 +87,7 @@ def test_the_report_stands_alone_and_shows_names_as_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"vehicles": 750}, "multiple of 500"),
-        ({"vehicles": 1500, "processes": 2}, "multiple of 1000"),
+        ({"vehicles": 1, "processes": 2, "connections": 2}, "at least one each"),
         ({"vehicles": 1000, "processes": 2, "connections": 1}, "at least one each"),
         ({"ramp_s": 60.0}, "expected time after it"),
         ({"rate_hz": 1e-6}, "at least one of each"),
@@ -98,6 +97,13 @@ def test_the_report_stands_alone_and_shows_names_as_text() -> None:
 def test_a_load_that_cannot_be_split_is_refused(changes: dict[str, float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         LoadSpec("r", "z", "mqtt://h", **changes)  # type: ignore[arg-type]
+
+
+def test_vehicles_need_not_fill_their_units_or_be_shared_evenly() -> None:
+    spec = LoadSpec("r", "z", "mqtt://h", vehicles=1751, processes=3, connections=3)
+    plans = spec.plans()
+    assert sorted(plan.vehicles for plan in plans) == [583, 584, 584]
+    assert [plan.first_rsu for plan in plans] == [0, 2, 4]
 
 
 def test_processes_together_send_the_whole_load() -> None:

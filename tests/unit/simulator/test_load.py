@@ -111,6 +111,20 @@ def test_vehicles_drive_on_at_whatever_rate_they_speak() -> None:
     assert (np.abs(north_m) <= 31.0 * np.diff(at_s, axis=1) + 10.0).all()
 
 
+@pytest.mark.parametrize("vehicles", [1, 49, 730, 1251])
+def test_every_vehicle_speaks_once_a_second_however_many_there_are(vehicles: int) -> None:
+    made = world(schedule_of(float(vehicles), 3.0, 0.0, []), vehicles=vehicles)
+    frames = list(made.due_frames())
+    said = [m for frame in frames for m in frame.messages]
+    assert sum(m.n_rows for m in said) == 3 * vehicles
+    names = [name for m in said for name in m.batch.texts("subject_id")]
+    assert set(map(names.count, set(names))) == {3}
+    units = {m.source_id: {n for m2 in said if m2.source_id == m.source_id
+                           for n in m2.batch.texts("subject_id")} for m in said}  # fmt: skip
+    assert len(units) == -(-vehicles // 500)
+    assert sum(map(len, units.values())) == vehicles
+
+
 def test_processes_share_a_run_without_sharing_a_name() -> None:
     schedule = schedule_of(1000.0, 1.0, 0.0, [])
     names = [

@@ -1,0 +1,91 @@
+"""What scenarios on the traffic engine share: their demand, their parameters, their world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simulator.faults.kind import Parameter, Value
+from simulator.replay.options import DEFAULT_EPOCH_NS
+from simulator.scenarios import ScenarioError
+from simulator.traffic.demand import Flow, flows_to_demand
+from simulator.traffic.events import Event
+from simulator.traffic.network import TrafficNetwork
+from simulator.traffic.plans import Plans
+from simulator.traffic.world import TrafficOptions, TrafficWorld
+
+WARM_UP_S = 40.0
+"""Enough for the first vehicles of every flow to have come some hundred metres."""
+ENDLESS_S = 7200.0
+"""Demand of a run without an end; then roads empty."""
+MIN_VEHICLES, MAX_VEHICLES = 10, 20_000
+
+
+def values_of(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, Value]:
+    """All parameters of a scenario. Raises ScenarioError for one that it does not have."""
+    known = {parameter.name: parameter for parameter in parameters}
+    values: dict[str, Value] = {p.name: p.default for p in parameters}
+    for name, value in given.items():
+        if name not in known:
+            raise ScenarioError(f"parameter {name!r}, expected of {', '.join(known) or 'none'}")
+        values[name] = _checked(known[name], value)
+    return values
+
+
+def _checked(parameter: Parameter, value: Any) -> Value:
+    if isinstance(parameter.default, str):
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ScenarioError(f"{parameter.name} is {value!r}, expected a number") from None
+    if not parameter.low <= number <= parameter.high:
+        raise ScenarioError(
+            f"{parameter.name} is {number:g}, expected {parameter.low:g} to {parameter.high:g}"
+        )
+    return number
+
+
+def share_of_usual(vehicles: int | None, usual: int) -> float:
+    """How much of the usual demand brings so many vehicles an hour. Raises ScenarioError."""
+    if vehicles is None:
+        return 1.0
+    if not MIN_VEHICLES <= vehicles <= MAX_VEHICLES:
+        raise ScenarioError(f"vehicles is {vehicles}, expected {MIN_VEHICLES} to {MAX_VEHICLES}")
+    return vehicles / usual
+
+
+def traffic_world(
+    title: str,
+    network: TrafficNetwork,
+    flows: Sequence[Flow],
+    events: Sequence[Event],
+    *,
+    zone: str,
+    run_id: str,
+    seed: int,
+    duration_s: float | None,
+    start_ns: int | None,
+    warm_up_s: float = WARM_UP_S,
+    **more: Any,
+) -> TrafficWorld:
+    """The world of a scenario; `more` are other fields of `TrafficWorld`.
+
+    Raises ScenarioError for a duration that is none.
+    """
+    options = TrafficOptions(seed=seed, duration_s=duration_s, warm_up_s=warm_up_s)
+    plans = Plans(network)
+    until_s = ENDLESS_S if duration_s is None else duration_s
+    demand = flows_to_demand(network, plans, flows, until_s, seed, warm_up_s=warm_up_s)
+    return TrafficWorld(
+        zone=zone,
+        run_id=run_id,
+        title=title,
+        network=network,
+        plans=plans,
+        demand=demand,
+        options=options,
+        events=events,
+        start_ns=DEFAULT_EPOCH_NS if start_ns is None else start_ns,
+        **more,
+    )
