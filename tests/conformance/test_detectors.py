@@ -44,7 +44,7 @@ def world_of(kind: str) -> worlds.World:
 
 def all_worlds_for(detector: Detector) -> list[worlds.World]:
     """Worlds with its messages."""
-    every = [world_of(kind) for kind in ("street", "days", "drives", "mornings")]
+    every = [world_of(kind) for kind in ("street", "days", "drives", "mornings", "charges")]
     return [w for w in every if any(m in w.batches for m in detector.inputs)]
 
 

@@ -6,6 +6,8 @@ position; packs with a hot probe, a weak cell, an insulation fault, frozen cells
 frame of nonsense, a probe that jumps, a SoC jump, an odometer 0; a terminal that stops reporting
 for 45 s.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
+`charges`: three fast charges without cooling, a cell that is low only when the pack is nearly
+empty, a buffer of old frames sent again, frames of the same moment.
 """
 
 from __future__ import annotations
@@ -485,6 +487,79 @@ def mornings(seed: int = 1) -> World:
     columns = _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
     columns["vehicle_speed_mps"] = 0.0
     return _world("mornings", {"battery_state": columns}, rng, tick_step_ns=3600 * NS_PER_S)
+
+
+def charges(seed: int = 1) -> World:
+    """A few hours of three packs that have a profile."""
+    rng = np.random.default_rng(seed)
+    packs = [_uncooled(), _small_cell(rng), _repeating(rng)]
+    joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
+    columns = _battery_columns(joined) | {"charging_state": joined["charging"].tolist()}
+    names = ["hot", "small", "again"]
+    first_ns = START_NS - NS_PER_S + np.arange(3)
+    profiles = {
+        "subject_id": 2 * names,
+        "sampled_at_ns": np.concatenate([first_ns, first_ns + 100]),
+        "chemistry": "nmc",
+        "rated_capacity_ah": 120.0,
+    }
+    tables = {"battery_state": columns, "vehicle_profile": profiles}
+    return _world("charges", tables, rng, tick_step_ns=60 * NS_PER_S)
+
+
+def _frames_of(
+    name: str, t_s: Array, current_a: Array, cells_v: Array, soc_ratio: Array, degc: Array
+) -> dict[str, Array]:
+    n = len(t_s)
+    return {
+        "id": np.full(n, name, dtype="<U16"),
+        "at_ns": START_NS + t_s * NS_PER_S,
+        "cells_v": cells_v.round(3),
+        "probes_degc": np.repeat(degc[:, None], N_PROBES, axis=1),
+        "current_a": current_a.round(1),
+        "insulation_ohm": np.full(n, 2e6),
+        "soc_ratio": soc_ratio.round(3),
+        "odometer_m": np.full(n, 5e7),
+        "bms_level": np.zeros(n, np.int64),
+        "charging": np.where(current_a <= -99.0, "parked_charging", "not_charging"),
+    }
+
+
+def _uncooled() -> dict[str, Array]:
+    """Load steps, then three charges of ten minutes that keep all of their heat."""
+    drive_s = np.arange(0, 700, 10)
+    charge_s = np.arange(0, 600, 30)
+    t_s = np.concatenate([drive_s, *(1500 + 3600 * k + np.append(charge_s, 900) for k in range(3))])
+    charging = np.append(np.ones(len(charge_s)), 0.0)
+    amps = np.concatenate([np.where(drive_s // 10 % 2, 60.0, 0.0), np.tile(-100.0 * charging, 3)])
+    warm = np.append(26.0 + charge_s / 600 * 11.0, 30.0)
+    degc = np.concatenate([np.full(len(drive_s), 25.0), np.tile(warm.round(), 3)])
+    cells_v = 3.7 - np.repeat(amps[:, None], N_CELLS, axis=1) * 2e-3
+    return _frames_of("hot", t_s, amps, cells_v, np.full(len(t_s), 0.5), degc)
+
+
+def _small_cell(rng: np.random.Generator) -> dict[str, Array]:
+    """At rest, nearly full and then half empty."""
+    t_s = np.arange(0, 40 * 600, 600) + 5
+    soc = np.where(np.arange(40) < 20, 0.9, 0.4)
+    cells_v = 3.3 + soc[:, None] * 0.8 + rng.normal(0, 2e-3, N_CELLS) + np.zeros((40, 1))
+    cells_v[20:, 6] -= 0.040
+    return _frames_of("small", t_s, np.zeros(40), cells_v, soc, np.full(40, 20.0))
+
+
+def _repeating(rng: np.random.Generator) -> dict[str, Array]:
+    """Driven; then its first 100 frames again an hour later; then three moments twice."""
+    t_s = np.arange(0, 2000, 10)
+    amps = rng.uniform(5.0, 60.0, len(t_s))
+    cells_v = 3.7 + rng.normal(0, 2e-3, N_CELLS) - amps[:, None] * 4e-4
+    cells_v = cells_v + rng.normal(0, 5e-4, cells_v.shape)
+    degc = np.full(len(t_s), 20.0)
+    pack = _frames_of("again", t_s, amps, cells_v, 0.7 - t_s * 2e-5, degc)
+    order = np.concatenate([np.arange(200), np.arange(100)])
+    sent = {name: values[order] for name, values in pack.items()}
+    sent["at_ns"][200:] += 3600 * NS_PER_S
+    twice = np.concatenate([np.arange(300), [296, 297, 298]])
+    return {name: values[np.sort(twice)] for name, values in sent.items()}
 
 
 def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:

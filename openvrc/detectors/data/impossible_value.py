@@ -10,6 +10,11 @@
 | `soc_ratio` | over 0.10 + 0.003 per s between frames up to 60 s apart (10 C is 0.0028 per s) |
 | `odometer_m` | 0 after another value, back by over 1 km, ahead by over 2 km + 70 m/s |
 
+Each finding's evidence names its `reason`: `nonsense_frame`, `zero_row` (every cell 0 V),
+`module_dropout` (four cells in a row and more), `cell_out_of_range`, `probe_sentinel` (codes from
+210 degC on), `probe_out_of_range`, `current_sentinel`, `voltage_not_sum_of_cells`, `soc_step`,
+`odometer_zero`, `odometer_step`.
+
 The first four are what `battery/cleaning.py` masks, so these findings tell why a battery
 detector is silent; they say nothing about the battery. An episode is over after 60 s without.
 A value that is absent is no finding and is stepped over.
@@ -33,6 +38,7 @@ from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usab
 from openvrc.detectors.data.quiet_episodes import Turns, episode_fields, fold_episodes
 from openvrc.detectors.keyed import Keyed
 
+LEAST_MODULE = 4  # cells side by side: a module, or the chip that reads it
 QUIET_NS = 60 * NS_PER_S  # sensor dirt comes in bursts of seconds; one burst is one finding
 SUM_RATIO, SUM_V = 0.05, 10.0  # real packs: within 1 % at rest and 3 % while the current moves
 CONTACTORS_OPEN_V = 60.0  # a pack voltage below it is the link's after the contactors opened
@@ -147,6 +153,7 @@ def _checks(rows: Rows, batch: Batch, vehicles: Keyed) -> dict[str, _Check]:
         "pack_current_a": _Check(
             (np.abs(current_a) >= cleaning.CURRENT_LIMIT_A)[row],
             lambda i: {
+                "reason": "current_sentinel",
                 "pack_current_a": round(float(current_a[row[i]]), 1),
                 "limit_a": cleaning.CURRENT_LIMIT_A,
             },
@@ -155,6 +162,19 @@ def _checks(rows: Rows, batch: Batch, vehicles: Keyed) -> dict[str, _Check]:
         "soc_ratio": _soc_jump(rows, batch, is_nonsense, vehicles),
         "odometer_m": _odometer_jump(rows, batch, is_nonsense, vehicles),
     }
+
+
+def _reason(what: str, n_given: int, places: npt.NDArray[np.int64], worst: FloatArray) -> str:
+    """Kind of dirt of a frame's cells or probes at these places."""
+    if what == "probes":
+        is_code = bool((worst >= cleaning.PROBE_HIGH_DEGC).any())
+        return "probe_sentinel" if is_code else "probe_out_of_range"
+    if len(places) == n_given and not bool((worst > 0).any()):
+        return "zero_row"
+    if len(places) > cleaning.FRAME_INVALID_SHARE * n_given:
+        return "nonsense_frame"
+    in_a_row = np.diff(np.flatnonzero(np.diff(places, prepend=-9, append=10**6) != 1)).max()
+    return "module_dropout" if in_a_row >= LEAST_MODULE else "cell_out_of_range"
 
 
 def _listed(
@@ -168,7 +188,9 @@ def _listed(
     def describe(i: int) -> dict[str, Any]:
         places = np.flatnonzero(is_bad[row[i]])
         worst = values[row[i], places]
+        n_given = int((~np.isnan(values[row[i]])).sum())
         return {
+            "reason": _reason(what, n_given, places, worst),
             what: (places[:100] + 1).tolist(),
             f"n_{what}": len(places),
             f"lowest_{unit}": round(float(worst.min(initial=np.inf)), 4),
@@ -190,6 +212,7 @@ def _pack_sum(rows: Rows, batch: Batch, cells_v: FloatArray, is_measured: BoolAr
 
     def describe(i: int) -> dict[str, Any]:
         return {
+            "reason": "voltage_not_sum_of_cells",
             "pack_voltage_v": round(float(pack_v[rows.row[i]]), 2),
             "sum_of_cells_v": round(float(sum_v[rows.row[i]]), 2),
             "limit_v": round(float(limit_v[rows.row[i]]), 2),
@@ -226,6 +249,7 @@ def _soc_jump(rows: Rows, batch: Batch, is_nonsense: BoolArray, vehicles: Keyed)
     def describe(i: int) -> dict[str, Any]:
         at = int(np.searchsorted(place, i))
         return {
+            "reason": "soc_step",
             "soc_before_ratio": round(float(before[at]), 4),
             "soc_ratio": round(float(now[at]), 4),
             "limit_step_ratio": round(float(limit[at]), 4),
@@ -258,11 +282,13 @@ def _odometer_jump(rows: Rows, batch: Batch, is_nonsense: BoolArray, vehicles: K
         at = min(int(np.searchsorted(place, i)), len(place) - 1)
         if odometer_m[i] == 0:
             return {
+                "reason": "odometer_zero",
                 "odometer_m": 0.0,
                 "odometer_before_m": round(float(known[i])),
                 "limit_back_m": ODOMETER_BACK_M,
             }
         return {
+            "reason": "odometer_step",
             "odometer_m": round(float(now[at])),
             "odometer_before_m": round(float(before[at])),
             "limit_back_m": ODOMETER_BACK_M,

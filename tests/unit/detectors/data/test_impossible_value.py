@@ -51,6 +51,15 @@ DIRT = [
 ]
 
 
+def test_every_kind_of_dirt_has_a_reason_of_its_own() -> None:
+    reasons = [fold(PLUGIN, frames(T, **columns))[0].evidence["reason"] for _, columns in DIRT]
+    assert reasons == [
+        *("module_dropout", "cell_out_of_range", "cell_out_of_range", "zero_row"),
+        *("probe_sentinel", "probe_out_of_range", "current_sentinel"),
+        *("voltage_not_sum_of_cells", "soc_step", "odometer_zero", "odometer_step"),
+    ]
+
+
 @pytest.mark.parametrize(("component", "columns"), DIRT)
 def test_each_dirt_is_one_finding_that_clears_after_a_minute(
     component: str, columns: dict[str, Any]
