@@ -20,6 +20,7 @@ from cloud.engine import Engine
 from edge.core import EdgeCore
 from openvrc.cli.analysis_files import (
     write_alerts,
+    write_battery_fleet,
     write_battery_health,
     write_battery_usage,
     write_summary,
@@ -27,6 +28,7 @@ from openvrc.cli.analysis_files import (
 from openvrc.cli.segment_table import SegmentTable
 from openvrc.cli.worlds import open_world, recording_options, zone_name
 from openvrc.contracts.plugins import discover
+from openvrc.detectors.battery_health.fleet_view import Pack, packs_of
 from openvrc.detectors.battery_health.health import BatteryHealth, Health
 from openvrc.traffic.completion import Completion
 from simulator.publisher import announce_batch, tick_batch
@@ -43,6 +45,7 @@ class Analysis:
     alerts: dict[str, Alert] = field(default_factory=dict)
     segments: SegmentTable = field(default_factory=SegmentTable)
     health: list[Health] = field(default_factory=list)
+    packs: list[Pack] = field(default_factory=list)
     ledger: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)
     n_records: Counter[str] = field(default_factory=Counter)
     first_ns: int | None = None
@@ -88,6 +91,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     pq.write_table(analysis.segments.table(), out / "segments.parquet")
     write_battery_health(out / "battery_health.csv", analysis.health)
     write_battery_usage(out / "battery_usage.csv", analysis.health)
+    write_battery_fleet(out / "battery_fleet.json", analysis.packs)
     write_summary(out / "summary.json", analysis.facts(), analysis.span_ns)
     click.echo(json.dumps(analysis.facts()["alerts"]))
 
@@ -109,7 +113,9 @@ def run(world: World, analysis: Analysis) -> None:
     end_ns = analysis.last_ns
     core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
     _take(core, engine, health, completion, analysis)
-    analysis.health += health.rows()
+    rows = health.rows()
+    analysis.health += rows
+    analysis.packs += packs_of(rows, health.traits)
     for batch in core.take_ledger(MAX_LEDGER_ROWS, 0):
         for row in batch.to_records():
             key = (row["run_id"], row["source_id"], row.get("session", 0))

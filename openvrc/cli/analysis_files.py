@@ -1,18 +1,20 @@
 """The files `vrc analyse` writes (DESIGN section 7), but for segments.parquet (`segment_table`).
 
-alerts.csv, battery_health.csv, battery_usage.csv, summary.json.
+alerts.csv, battery_health.csv, battery_usage.csv, battery_fleet.json, summary.json.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cloud.alerting import Alert
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.detectors.battery_health.fleet_view import Pack, fleet_view
 from openvrc.detectors.battery_health.health import Health
 
 ALERT_COLUMNS = (
@@ -129,6 +131,11 @@ def write_battery_usage(path: Path, rows: Iterable[Health]) -> None:
         writer = csv.DictWriter(file, USAGE_COLUMNS)
         writer.writeheader()
         writer.writerows(map(usage_row, ordered))
+
+
+def write_battery_fleet(path: Path, packs: Sequence[Pack]) -> None:
+    """battery_fleet.json: cohorts, outliers and drifts of all recorded packs."""
+    path.write_text(json.dumps(asdict(fleet_view(packs)), indent=1) + "\n", encoding="utf-8")
 
 
 def write_summary(path: Path, facts: dict[str, Any], span_ns: tuple[int, int] | None) -> None:

@@ -540,7 +540,7 @@ def _uncooled() -> dict[str, Array]:
 
 def _small_cell(rng: np.random.Generator) -> dict[str, Array]:
     """At rest, nearly full and then half empty."""
-    t_s = np.arange(0, 40 * 600, 600) + 5
+    t_s = np.arange(0, 40 * 1800, 1800) + 5
     soc = np.where(np.arange(40) < 20, 0.9, 0.4)
     cells_v = 3.3 + soc[:, None] * 0.8 + rng.normal(0, 2e-3, N_CELLS) + np.zeros((40, 1))
     cells_v[20:, 6] -= 0.040

@@ -78,7 +78,7 @@ def block_keys(
     vehicle_start = np.maximum.accumulate(np.where(rows.is_first, index, 0))
     before = opened[vehicle_start] - opens[vehicle_start]
     key: npt.NDArray[np.int64] = serial[rows.slot] + opened - before
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     pos[rows.slot[is_last]] = place[is_last] % BLOCK_FRAMES + 1
     serial[rows.slot[is_last]] = key[is_last]
     return key

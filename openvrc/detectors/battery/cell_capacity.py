@@ -2,7 +2,7 @@
 
 A cell that lost capacity is balanced with its pack near full and falls behind as charge is taken
 out: its rest deviation grows with depth of discharge. A leaking cell (`battery.self_discharge`)
-lies low at every charge. Rest frames (|I| under 5 A), one in ten minutes of a vehicle, go into a
+lies low at every charge. Rest frames (|I| under 5 A), one in half an hour of a vehicle, go into a
 running mean of each cell's deviation (weight 1/16 for the newest) of their class of displayed
 charge: low, 30 to 55 %, or high, 80 % and more. After 12 frames of both a cell counts when
 
@@ -32,7 +32,7 @@ from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.battery.wide import Wide
 from openvrc.detectors.keyed import Keyed
 
-SAMPLE_NS = 600 * NS_PER_S
+SAMPLE_NS = 1800 * NS_PER_S
 LOW_SOC, HIGH_SOC = (0.30, 0.55), 0.80
 WEIGHT = 1.0 / 16.0
 LEAST_FRAMES = 12

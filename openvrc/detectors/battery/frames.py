@@ -8,7 +8,8 @@ both). What is left depends on the vehicle's records alone, not on how they were
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,18 @@ class Rows:
     def __len__(self) -> int:
         return len(self.row)
 
+    @cached_property
+    def is_last(self) -> npt.NDArray[np.bool_]:
+        """(n,) last of its vehicle in this batch."""
+        is_last = np.ones(len(self.is_first), np.bool_)
+        is_last[:-1] = self.is_first[1:]
+        return is_last
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether each vehicle has one row: then a row's predecessor is what is stored."""
+        return bool(self.is_first.all())
+
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Those of a view's values (m, ...) that belong to these rows (n, ...); no copy of all."""
         if len(self.at) == len(values):
@@ -76,10 +89,29 @@ def first_of_run(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return changed
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """Rows of a batch for every rule that had seen the same of its vehicles before."""
+
+    found: npt.NDArray[np.int64]
+    last_at_ns: npt.NDArray[np.int64]
+    rows: Rows
+
+
 def usable_rows(batch: Batch, vehicles: Keyed) -> Rows:
-    """The rows a fold may use; notes their times in `vehicles["last_at_ns"]`."""
+    """The rows a fold may use; notes their times in `vehicles["last_at_ns"]`.
+
+    Rules that saw the same frames of the batch's vehicles get the same rows, made once. Read-only.
+    """
     view = ordered(batch)
-    slot = vehicles.slots_of(view.words)[view.place]
+    found = vehicles.slots_of(view.words)
+    last_at_ns = vehicles["last_at_ns"][found]
+    shared: list[_Shared] = batch.once("battery rows", list)
+    for one in shared:
+        if one.found is found and bool((one.last_at_ns == last_at_ns).all()):
+            _keep_last(one.rows, vehicles, "last_at_ns")
+            return one.rows
+    slot = found[view.place]
     rows = Rows(
         view.row,
         np.arange(len(view)),
@@ -89,7 +121,9 @@ def usable_rows(batch: Batch, vehicles: Keyed) -> Rows:
         np.zeros(len(view), np.int64),
         view.is_late,
     )
-    return _without_repeats(rows, vehicles)
+    rows = _without_repeats(rows, vehicles)
+    shared.append(_Shared(found, last_at_ns, rows))
+    return rows
 
 
 def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
@@ -102,7 +136,9 @@ def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
         return rows
     previous_at_ns = _previous(rows, vehicles, field)
     _keep_last(rows, vehicles, field)
-    return replace(rows, previous_at_ns=previous_at_ns)
+    return Rows(
+        rows.row, rows.at, rows.slot, rows.at_ns, rows.is_first, previous_at_ns, rows.is_late
+    )
 
 
 def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
@@ -112,6 +148,8 @@ def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
 
 
 def _previous(rows: Rows, vehicles: Keyed, field: str) -> npt.NDArray[np.int64]:
+    if rows.is_single:
+        return vehicles[field][rows.slot]
     previous = np.empty(len(rows), np.int64)
     previous[1:] = rows.at_ns[:-1]
     previous[rows.is_first] = vehicles[field][rows.slot[rows.is_first]]
@@ -119,8 +157,10 @@ def _previous(rows: Rows, vehicles: Keyed, field: str) -> npt.NDArray[np.int64]:
 
 
 def _keep_last(rows: Rows, vehicles: Keyed, field: str) -> None:
-    is_last = np.append(rows.is_first[1:], True)
-    vehicles[field][rows.slot[is_last]] = rows.at_ns[is_last]
+    if rows.is_single:
+        vehicles[field][rows.slot] = rows.at_ns
+        return
+    vehicles[field][rows.slot[rows.is_last]] = rows.at_ns[rows.is_last]
 
 
 def _rises(rows: Rows, vehicles: Keyed) -> npt.NDArray[np.bool_]:
@@ -152,8 +192,7 @@ def newest_event_ns(
     first = np.maximum.accumulate(np.where(rows.is_first, index, 0))
     newest = np.maximum.accumulate(np.where(is_event, index, -1))
     times = np.where(newest >= first, rows.at_ns[newest], stored[rows.slot])
-    is_last = np.append(rows.is_first[1:], True)
-    stored[rows.slot[is_last]] = times[is_last]
+    stored[rows.slot[rows.is_last]] = times[rows.is_last]
     return times
 
 

@@ -154,7 +154,7 @@ def _pack_voltage(rows: Rows, view: View, vehicles: Keyed) -> FloatArray:
     is_own = known >= first
     pack_v = np.where(is_own, pack_v[known], vehicles["pack_v"][rows.slot])
     if len(rows):
-        is_last = np.append(rows.is_first[1:], True)
+        is_last = rows.is_last
         vehicles["pack_v"][rows.slot[is_last]] = pack_v[is_last]
     return pack_v
 

@@ -210,10 +210,14 @@ def _frames_before(rows: Rows, probes_degc: FloatArray, state: State) -> FloatAr
     width = probes_degc.shape[1]
     state.last.fit(len(state.vehicles), width)
     last = state.last["last_degc"]
+    if rows.is_single:
+        alone: FloatArray = last[rows.slot, :width]
+        last[rows.slot] = state.last.padded(probes_degc, np.nan)
+        return alone
     before = np.empty_like(probes_degc)
     before[1:] = probes_degc[:-1]
     before[rows.is_first] = last[rows.slot[rows.is_first], :width]
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     last[rows.slot[is_last]] = state.last.padded(probes_degc[is_last], np.nan)
     return before
 

@@ -62,6 +62,7 @@ _FIELDS = {
     **USAGE_FIELDS,
     "bms_soh_ratio": (np.float64, np.nan),
 }
+_CHEMISTRIES = column_of("vehicle_profile", "chemistry").values
 _RATED = {
     "at_ns": (np.int64, NEVER_NS),
     "rated_capacity_ah": (np.float64, np.nan),
@@ -104,6 +105,8 @@ class BatteryHealth:
         self._anchors = RestAnchors()
         self._usage = UsageSums()
         self._models: dict[str, int] = {}
+        self.traits: dict[str, tuple[str, str, float]] = {}
+        """Model, chemistry ("" where not told) and rated capacity of vehicles with a profile."""
 
     def fold(self, batch: Batch) -> None:
         """Take in a batch; other messages than the two are left aside."""
@@ -122,6 +125,7 @@ class BatteryHealth:
             clean_scalar(batch, name, is_nonsense)[rows.row]
             for name in ("pack_current_a", "soc_ratio", "pack_voltage_v", "odometer_m")
         )
+        is_parked_charging = batch.column("charging_state")[rows.row] == PARKED_CHARGING
         self._capacity.fit(len(vehicles))
         self._capacity.add(closed_windows(batch, rows, is_nonsense, vehicles))
         self._steps.fold(batch, rows, is_nonsense, vehicles, degc)
@@ -132,7 +136,7 @@ class BatteryHealth:
             median_v=row_median(cells_v),
             current_a=current_a,
             soc_ratio=soc_ratio,
-            is_charging=batch.column("charging_state")[rows.row] == PARKED_CHARGING,
+            is_charging=is_parked_charging,
         )
         self._usage.fold(
             rows,
@@ -142,6 +146,7 @@ class BatteryHealth:
             soc_ratio=soc_ratio,
             degc=degc,
             odometer_m=odometer_m,
+            is_parked_charging=is_parked_charging,
         )
         soh = clean_scalar(batch, "soh_ratio", is_nonsense)[rows.row]
         told = rows.where(np.isfinite(soh) & (soh > 0))  # 0 is a field nobody filled
@@ -154,13 +159,16 @@ class BatteryHealth:
         batch = batch.filter(np.isfinite(rated) & (rated > 0))
         slots = self._profiles.batch_slots(batch)
         at_ns, rated = batch.column("sampled_at_ns"), batch.column("rated_capacity_ah")
-        models = batch.texts("model")
+        models, chemistry = batch.texts("model"), batch.column("chemistry")
+        ids = batch.texts("subject_id")
         for row, slot in enumerate(slots.tolist()):  # a profile comes once a session
             if at_ns[row] >= self._profiles["at_ns"][slot]:
                 self._profiles["at_ns"][slot] = at_ns[row]
                 self._profiles["rated_capacity_ah"][slot] = rated[row]
                 number = self._models.setdefault(models[row], len(self._models))
                 self._profiles["model"][slot] = number if models[row] else -1
+                word = _CHEMISTRIES[chemistry[row]] if chemistry[row] >= 0 else ""
+                self.traits[ids[row]] = (models[row], word, float(rated[row]))
 
     def rows(self) -> list[Health]:
         """Health of every vehicle that sent frames, by id; changes nothing, may be asked often."""

@@ -19,17 +19,21 @@ def previous_values(
     For a vehicle's very first row it is the field's fill value; the caller tells such rows by
     `rows.previous_at_ns`.
     """
+    stored = vehicles[field]
+    if rows.is_single:
+        alone = stored[rows.slot].astype(values.dtype, copy=False)
+        stored[rows.slot] = values
+        return alone
     previous = np.empty(len(rows), values.dtype)
     previous[1:] = values[:-1]
-    previous[rows.is_first] = vehicles[field][rows.slot[rows.is_first]]
-    is_last = last_of_vehicle(rows)
-    vehicles[field][rows.slot[is_last]] = values[is_last]
+    previous[rows.is_first] = stored[rows.slot[rows.is_first]]
+    stored[rows.slot[rows.is_last]] = values[rows.is_last]
     return previous
 
 
 def last_of_vehicle(rows: Rows) -> npt.NDArray[np.bool_]:
     """(n,) whether a row is its vehicle's last in this batch."""
-    return np.append(rows.is_first[1:], True) if len(rows) else rows.is_first
+    return rows.is_last
 
 
 def gap_ns(rows: Rows) -> npt.NDArray[np.float64]:

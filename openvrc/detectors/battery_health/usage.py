@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.units import NS_PER_S
-from openvrc.detectors.battery.cleaning import FloatArray
+from openvrc.detectors.battery.cleaning import BoolArray, FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
 from openvrc.detectors.battery.wide import Wide
@@ -43,6 +43,7 @@ USAGE_FIELDS = {
     "in_ams": (np.int64, 0),
     "out_vams": (np.int64, 0),
     "in_vams": (np.int64, 0),
+    "recovered_vams": (np.int64, 0),  # of it, while not parked to charge
     "known_ms": (np.int64, 0),
     "n_charges": (np.int64, 0),
     "first_at_ns": (np.int64, NEVER_NS),
@@ -63,6 +64,8 @@ class Usage:
     charge_in_ah: float
     energy_out_kwh: float
     energy_in_kwh: float
+    energy_recovered_kwh: float
+    """Taken in on the way, which is part of what came in."""
     full_cycles: float | None
     """Charge given out over rated capacity; None without a rated one."""
     odometer_m: float | None
@@ -89,6 +92,7 @@ class UsageSums:
         soc_ratio: FloatArray,
         degc: FloatArray,
         odometer_m: FloatArray,
+        is_parked_charging: BoolArray,
     ) -> None:
         """Take in frames: arrays (n,) of `rows`, NaN where not measured."""
         for name, edges in _TABLES.items():
@@ -107,7 +111,7 @@ class UsageSums:
         is_calm = (np.abs(amps) < REST_CURRENT_A) & (np.abs(before) < REST_CURRENT_A)
         ms = np.where(flows | (is_calm & (gap_ns <= LONGEST_SLEEP_NS)), gap_ns // _NS_PER_MS, 0)
         np.add.at(vehicles["known_ms"], rows.slot, ms)
-        _fold_flow(rows, amps, volts, np.where(flows, ms, 0), vehicles)
+        _fold_flow(rows, amps, volts, np.where(flows, ms, 0), is_parked_charging[known], vehicles)
         is_charging = amps <= -CHARGE_A
         was = previous_values(rows, is_charging, vehicles, "was_charging")
         began = is_charging & (~was | ~flows)
@@ -145,6 +149,7 @@ class UsageSums:
             charge_in_ah=float(number["in_ams"]) / per_ah,
             energy_out_kwh=float(number["out_vams"]) / per_kwh,
             energy_in_kwh=float(number["in_vams"]) / per_kwh,
+            energy_recovered_kwh=float(number["recovered_vams"]) / per_kwh,
             full_cycles=out_ah / rated_ah if rated_ah > 0 else None,
             odometer_m=None if np.isnan(high) else high,
             driven_m=None if np.isnan(high) else high - first,
@@ -155,7 +160,12 @@ class UsageSums:
 
 
 def _fold_flow(
-    rows: Rows, amps: FloatArray, volts: FloatArray, ms: npt.NDArray[np.int64], vehicles: Keyed
+    rows: Rows,
+    amps: FloatArray,
+    volts: FloatArray,
+    ms: npt.NDArray[np.int64],
+    is_parked_charging: BoolArray,
+    vehicles: Keyed,
 ) -> None:
     charge = np.rint(amps.astype(np.float64) * _PER_A).astype(np.int64) * ms
     energy = charge * np.rint(np.nan_to_num(volts).astype(np.float64) * _PER_V).astype(np.int64)
@@ -163,6 +173,8 @@ def _fold_flow(
     for name, values in (("ams", charge), ("vams", energy)):
         np.add.at(vehicles[f"out_{name}"], rows.slot[gives], values[gives])
         np.add.at(vehicles[f"in_{name}"], rows.slot[~gives], -values[~gives])
+    recovers = ~gives & ~is_parked_charging
+    np.add.at(vehicles["recovered_vams"], rows.slot[recovers], -energy[recovers])
 
 
 def _fold_odometer(rows: Rows, odometer_m: FloatArray, vehicles: Keyed) -> None:

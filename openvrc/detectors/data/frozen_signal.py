@@ -174,7 +174,7 @@ def _equals_before(
     heads = np.flatnonzero(rows.is_first)
     wide = table.padded(values[heads], np.nan)
     is_equal[heads] = _is_same(wide, last[rows.slot[heads]])
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     last[rows.slot[is_last]] = table.padded(values[is_last], np.nan)
     return is_equal
 
@@ -194,7 +194,7 @@ def _drive_and_before(
     before = np.empty_like(drive)
     before[1:] = drive[:-1]
     before[rows.is_first] = vehicles[name][rows.slot[rows.is_first]]
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     vehicles[name][rows.slot[is_last]] = drive[is_last]
     return drive, before
 
@@ -223,7 +223,7 @@ def _fold_runs(
     since_before = np.where(rows.is_first, since[rows.slot], np.roll(since_ns, 1))
     span_before = rows.previous_at_ns - since_before
     was_frozen = (count_before >= signal.least_count) & (span_before >= signal.least_span_ns)
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     since[rows.slot[is_last]], stored[rows.slot[is_last]] = since_ns[is_last], count[is_last]
     found = []
     for i in np.flatnonzero((is_frozen & ~was_frozen) | (was_frozen & ~is_equal)).tolist():

@@ -59,7 +59,7 @@ def fold_episodes(
     started_before = np.empty_like(started_now)
     started_before[1:] = started_now[:-1]
     started_before[rows.is_first] = started_at[rows.slot[rows.is_first]]
-    is_last = np.append(rows.is_first[1:], True)
+    is_last = rows.is_last
     bad_at[rows.slot[is_last]] = bad_now[is_last]
     started_at[rows.slot[is_last]] = started_now[is_last]
     return Turns(np.flatnonzero(opens), np.flatnonzero(clears), started_before[clears])

@@ -125,7 +125,7 @@ def test_a_cell_that_is_low_at_every_charge_or_a_healthy_one_does_not(
 
 
 def test_it_clears_when_the_cell_is_level_again() -> None:
-    small, mended = resting(-0.045, 0.0), resting(0.0, 0.0)
+    small, mended = resting(-0.045, 0.0), resting(0.0, 0.0, n=80)
     later = mended[1].with_columns(
         {"sampled_at_ns": mended[1].column("sampled_at_ns") + 86_400 * 10**9}
     )

@@ -49,7 +49,8 @@ def test_it_is_over_ten_minutes_after_the_buffer() -> None:
 
 def test_two_frames_of_one_moment_are_one_finding_that_clears() -> None:
     columns, order = driven(), np.sort(np.append(np.arange(len(T)), [50, 51, 52]))
-    found = fold(PLUGIN, frames(T[order], **{n: v[order] for n, v in columns.items()}))
+    twice: dict[str, Any] = {name: values[order] for name, values in columns.items()}
+    found = fold(PLUGIN, frames(T[order], **twice))
     assert [(f.phase, f.component) for f in found] == [
         ("raise", "sampled_at"),
         ("clear", "sampled_at"),
@@ -59,7 +60,7 @@ def test_two_frames_of_one_moment_are_one_finding_that_clears() -> None:
 
 
 def test_new_frames_and_equal_frames_at_rest_are_no_repeat() -> None:
-    rest = {
+    rest: dict[str, Any] = {
         "cell_voltages_v": np.full((len(T), 96), 3.7),
         "pack_current_a": np.zeros(len(T)),
         "pack_voltage_v": np.full(len(T), 355.2),
