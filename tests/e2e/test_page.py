@@ -265,6 +265,8 @@ def test_the_desk_shows_evidence_and_history_and_takes_what_people_do(
     detail.get_by_text("traffic.stopped_vehicle").first.wait_for()
     detail.locator(".chart canvas").wait_for()
     assert "send the road service" in detail.locator(".advice").inner_text()
+    tab.reload()  # the link names it
+    detail.get_by_text("traffic.stopped_vehicle").first.wait_for()
     for action, text in (("assign", "Kim"), ("note", "Tow truck is on its way")):
         detail.locator(f'form[data-act="{action}"] input').fill(text)
         detail.locator(f'form[data-act="{action}"] button').click()

@@ -32,7 +32,10 @@ const app = new App();
 showTheme(app.theme);
 
 const links: Record<string, LinkState> = { events: "lost", positions: "lost" };
-const header = new Header(byId("header"), app, choose);
+const header = new Header(byId("header"), app, (zone, run) => {
+  app.selectAlert(""); // it was of the run before
+  choose(zone, run);
+});
 new Kpis(byId("kpis"), app);
 const panel = new AlertPanel(byId("aside"), app, openAlert);
 const empty = el("div", { id: "empty", class: "empty", hidden: true });

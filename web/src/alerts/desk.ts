@@ -30,6 +30,7 @@ export class AlertDesk implements View {
   private cursor: string | null = null;
   private found: Alert[] = [];
   private isShown = false;
+  private hasRead = false;
   private readonly state = this.select("state", STATES, "open");
   private readonly kind = this.select("kind", KINDS);
   private readonly severity = this.select("severity", [...SEVERITIES]);
@@ -52,6 +53,7 @@ export class AlertDesk implements View {
     app.on("select", () => this.select_());
     app.on("run", () => {
       this.detail.showNothing();
+      this.select_(); // the link may name one
       this.reread();
     });
   }
@@ -88,6 +90,7 @@ export class AlertDesk implements View {
     });
     try {
       const page = await get<Page<Alert>>(`/v1/alerts${where}`);
+      this.hasRead = true;
       this.found = cursor ? [...this.found, ...page.items] : page.items;
       this.cursor = page.next_cursor;
       this.more.hidden = !page.next_cursor;
@@ -107,9 +110,9 @@ export class AlertDesk implements View {
       return words.includes(wanted) && (!owned || hasOwner === (owned === "somebody"));
     });
     if (this.state.value === "open") shown.sort(byUrgency(Date.now()));
-    setText(this.status, t("{n} alerts", { n: shown.length }));
+    if (this.hasRead) setText(this.status, t("{n} alerts", { n: shown.length }));
     this.rows.replaceChildren(...shown.map((alert) => this.row(alert)));
-    if (!shown.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, t("No alert fits these filters."))));
+    if (!shown.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, this.hasRead ? t("No alert fits these filters.") : "…")));
   }
 
   private row(alert: Alert): HTMLElement {

@@ -35,6 +35,7 @@ export class AlertPanel {
     app.live.on("alerts", this.render);
     app.live.on("time", () => this.showAges());
     app.on("select", this.render);
+    app.on("run", this.render);
     this.draw();
   }
 
@@ -56,7 +57,8 @@ export class AlertPanel {
     const known = new Set(shown.map((alert) => alert.id));
     for (const id of this.rows.keys()) if (!known.has(id)) this.rows.delete(id);
     this.list.replaceChildren(...elements);
-    if (!all.length) this.list.append(el("li", { class: "none" }, t("Nothing is wrong right now.")));
+    // Before the service has said anything, nobody may read that all is well.
+    if (!all.length) this.list.append(el("li", { class: "none" }, this.app.runId ? t("Nothing is wrong right now.") : t("connecting")));
     this.more.hidden = all.length <= MOST_SHOWN;
     setText(this.more, t("{n} more in the alert desk", { n: all.length - MOST_SHOWN }));
     if (focused) this.list.querySelector<HTMLElement>(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
