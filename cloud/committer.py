@@ -410,7 +410,7 @@ class Committer:
         if ENGINE in checkpoint.parts:
             self._restore_engine(checkpoint.parts[ENGINE])
         for name, fold in self._folds.items():
-            fold.restore(checkpoint.parts.get(name, self._empty_folds[name]))
+            self._restore_fold(fold, checkpoint.parts.get(name, self._empty_folds[name]))
         self._position = self._checkpoint_position = checkpoint.position
         self.counts.restart(checkpoint.position)
         for entry in PostgresLog(connection).read(checkpoint.position):
@@ -424,6 +424,13 @@ class Committer:
             # Of another version: rows and alerts are all there, what led to them is not.
             log.exception("the checkpoint cannot be read; detectors and alerting begin anew")
             self._engine = Engine(self._detectors)
+
+    def _restore_fold(self, fold: Fold, data: bytes) -> None:
+        try:
+            fold.restore(data)
+        except (KeyError, TypeError, ValueError):
+            log.exception("the checkpoint of %s cannot be read; it begins anew", fold.name)
+            fold.restore(self._empty_folds[fold.name])
 
     def _refold(self, connection: Connection, entry: LogEntry) -> None:
         if entry.kind == CLEAR:

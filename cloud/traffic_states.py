@@ -32,8 +32,8 @@ _FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "tick"})
 class _Run:
     completion: Completion
     document: str
-    states: dict[int, States] = field(default_factory=dict)
-    """Window length to states, made when asked for; empty after each change."""
+    states: dict[int, tuple[int, States]] = field(default_factory=dict)
+    """Window length to states, made when asked for, with the version of what they were made of."""
     graph: RoadGraph | None = None
     """Made with the first question for a way."""
 
@@ -63,12 +63,13 @@ class TrafficStates:
             run = self._runs.get((zone, run_id))
             if run is None:
                 return None
-            if window_s not in run.states:
+            version, found = run.states.get(window_s, (-1, None))
+            if found is None or version != run.completion.version:
                 found = run.completion.states(window_s)
                 if found is None:
                     return None
-                run.states[window_s] = found
-            return run.completion.road_map, run.states[window_s]
+                run.states[window_s] = run.completion.version, found
+            return run.completion.road_map, found
 
     def steady(self, zone: str, run_id: str) -> tuple[RoadGraph, Floats, int] | None:
         """Graph, seconds of a pass of each segment (n_segments,), and what moment they are of."""
@@ -101,8 +102,6 @@ class TrafficStates:
         if run is None:
             return
         self._runs[key] = run  # the newest stands last
-        if batch.message != "vehicle_state":  # those count from the next tick on
-            run.states.clear()
         run.completion.fold(batch)
 
     def snapshot(self) -> bytes:

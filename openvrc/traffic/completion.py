@@ -84,6 +84,8 @@ class Completion:
         self._past = np.zeros((2, road_map.n_segments))
         self._past_s = 0.0
         self._closed: int | None = None
+        self.version = 0
+        """Another number whenever `states` may give something else."""
 
     @property
     def share(self) -> float | None:
@@ -133,6 +135,7 @@ class Completion:
             age = self._closed - MINUTE_CELLS - number
             self._past[:, segment] += (values - cell[:, segment]) * _FADE**age
         cell[:, segment] = values
+        self.version += self._closed is None or number <= self._closed
 
     def advance(self, watermark_ns: int) -> None:
         """Cells that end by the watermark are closed."""
@@ -153,6 +156,7 @@ class Completion:
 
     def _close(self, number: int) -> None:
         self._closed = number
+        self.version += 1
         self._past *= _FADE
         self._past_s = self._past_s * _FADE
         leaves = self._cells.get(number - MINUTE_CELLS)

@@ -69,6 +69,11 @@ class Queues:
         self._road_map = road_map
         self._at_signal = at_signal
         self._first_lane = np.searchsorted(road_map.lane_segment, np.arange(road_map.n_segments))
+        self._lanes = np.flatnonzero(at_signal[road_map.lane_segment])
+        """Lanes that end at a signal; n_asked in all."""
+        self._segments, self._first_asked = np.unique(
+            road_map.lane_segment[self._lanes], return_index=True
+        )
         self._waiting: list[Floats] = []
         self._done_s: int | None = None
         self._reach: dict[int, npt.NDArray[np.float32]] = {}
@@ -78,7 +83,7 @@ class Queues:
         """Vehicles that report among those ahead of the last one in queues, and all of those."""
 
     def take(self, batch: Batch) -> None:
-        """Keep who halts before a signal, (4, n): second, lane, metres to the line."""
+        """Keep who halts before a signal, (3, n): second, lane, metres to the line."""
         second = batch.column("sampled_at_ns") // NS_PER_S
         is_looked_at = second % LOOK_EVERY_S == LOOK_EVERY_S - 1
         if not is_looked_at.any():
@@ -164,27 +169,28 @@ class Queues:
         """Learn each lane's mean from the minute, and forget cells before it."""
         keep = math.exp(-1.0 / MEMORY_MINUTES)
         mean = (self._posterior(self._places(cells), share) * np.arange(MAX_PLACES + 1)).sum(axis=1)
-        self._sums = self._sums * keep + mean
-        self._weights = self._weights * keep + 1.0
+        self._sums[self._lanes] = self._sums[self._lanes] * keep + mean
+        self._weights[self._lanes] = self._weights[self._lanes] * keep + 1.0
         for cell in [cell for cell in self._reach if cell < cells.start]:
             del self._reach[cell]
 
     def _places(self, cells: range) -> Indexes:
-        """Place of the last one seen in these cells (n_lanes,); 0 where nobody was."""
+        """Place of the last one seen in these cells (n_asked,); 0 where nobody was."""
         reach_m = self._reach_m(cells)
         places = np.where(reach_m > 0.0, np.round(reach_m / PLACE_M) + 1, 0).astype(np.int64)
         return np.minimum(places, MAX_PLACES)
 
     def _reach_m(self, cells: range) -> Floats:
-        reach_m = np.zeros(self._road_map.n_lanes)
+        reach_m = np.zeros(len(self._lanes))
         for cell in cells:
             if cell in self._reach:
-                reach_m = np.maximum(reach_m, self._reach[cell])
+                reach_m = np.maximum(reach_m, self._reach[cell][self._lanes])
         return reach_m
 
     def _posterior(self, places: Indexes, share: float | None) -> Floats:
-        """P(n) of each lane, (n_lanes, MAX_PLACES + 1)."""
-        mean = np.maximum(self._sums / self._weights, 0.2)[:, None]
+        """P(n) of each lane that ends at a signal, (n_asked, MAX_PLACES + 1)."""
+        lanes = self._lanes
+        mean = np.maximum(self._sums[lanes] / self._weights[lanes], 0.2)[:, None]
         numbers = np.arange(MAX_PLACES + 1)
         log_p = _LOG_WAYS + numbers * np.log(mean / (DISPERSION + mean))
         unseen = numbers - places[:, None]
@@ -196,23 +202,25 @@ class Queues:
 
     def lengths(self, cells: range, share: float | None) -> LaneQueues:
         """The longest queue of each segment in these cells, line to the last one's front."""
+        n_segments = self._road_map.n_segments
+        found = [np.full(n_segments, np.nan) for _ in MIDDLE]
+        is_observed = np.zeros(n_segments, np.bool_)
+        if not len(self._lanes):
+            return LaneQueues(found[0], found[1], found[2], is_observed)
         reach_m, places = self._reach_m(cells), self._places(cells)
         below = np.cumsum(self._posterior(places, share), axis=1)
-        n_segments = self._road_map.n_segments
-        first, lanes = self._first_lane, self._road_map.lane_segment
+        first, segments = self._first_asked, self._segments
         together = np.multiply.reduceat(below, first, axis=0)
         seen = np.maximum.reduceat(places, first)
         seen_m = np.maximum.reduceat(reach_m, first)
-        assert len(np.unique(lanes)) == n_segments  # every segment has a lane
-        found = []
-        for quantile in MIDDLE:
+        is_observed[segments] = seen > 0
+        for length_of, quantile in zip(found, MIDDLE, strict=True):
             places_now = (together < quantile).sum(axis=1)
             more_m = (places_now - np.maximum(seen, 1)) * PLACE_M
             # Who stands in the first place is at the line: its queue is no metre long.
             length_m = np.maximum(seen_m + more_m, seen_m)
-            length_m = np.minimum(length_m, self._road_map.segment_length_m)
-            found.append(np.where(self._at_signal, length_m, np.nan))
-        return LaneQueues(found[0], found[1], found[2], seen > 0)
+            length_of[segments] = np.minimum(length_m, self._road_map.segment_length_m[segments])
+        return LaneQueues(found[0], found[1], found[2], is_observed)
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Plain facts and arrays for a checkpoint."""

@@ -18,7 +18,7 @@ empirical Bayes (Efron and Morris 1975, doi:10.1080/01621459.1975.10479864). Smo
 road (Treiber and Helbing, cond-mat/0210050) needs the positions of waves inside segments; with the
 neighbours' windows added in its manner, errors grew in town (signals stand between segments).
 
-Constants were tuned on one of two networks and judged on the other (docs/traffic.md).
+Constants were chosen by hand on two networks; docs/traffic.md has what they reach there.
 """
 
 from __future__ import annotations
