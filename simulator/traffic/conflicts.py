@@ -42,13 +42,22 @@ def find_conflicts(
     links: Sequence[Any],
     link_from: IntArray,
     link_to: IntArray,
+    approach: IntArray,
     rights: tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]] | None,
 ) -> Conflicts:
-    """Conflicts of links that have points_xy_m, length_m, junction, name and rank."""
-    one, two = _pairs(links, link_from, rights)
+    """Conflicts of links that have points_xy_m, length_m, junction, name and rank.
+
+    `approach` (n_links,) numbers the edges they come from.
+    """
+    one, two = _pairs(links, link_from)
+    if rights:  # the network itself says who is in whose way
+        known = _among(links, one, two, rights[1])
+        one, two = one[known], two[known]
     own_m, foe_m, away_m = _nearest(links, one, two)
     is_merge = link_to[one] == link_to[two]
-    keep = is_merge | (away_m < NEAR_M)
+    # Lanes of one approach run side by side: they only join, or each keeps to its own.
+    keep = is_merge | ((away_m < NEAR_M) & (approach[one] != approach[two]))
+    keep |= bool(rights)
     one, two, own_m, foe_m, is_merge = (a[keep] for a in (one, two, own_m, foe_m, is_merge))
     yields = _by_request(links, one, two, rights[0]) if rights else _by_rule(links, one, two)
     lengths = np.array([link.length_m for link in links])
@@ -68,11 +77,19 @@ def find_conflicts(
     )
 
 
-def _pairs(
-    links: Sequence[Any],
-    link_from: IntArray,
-    rights: tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]] | None,
-) -> tuple[IntArray, IntArray]:
+def _among(
+    links: Sequence[Any], one: IntArray, two: IntArray, foes: dict[str, frozenset[str]]
+) -> BoolArray:
+    """Whether one of each pair names the other as a foe."""
+    names = [link.name for link in links]
+    pairs = [(names[a], names[b]) for a, b in zip(one.tolist(), two.tolist(), strict=True)]
+    return np.array(
+        [b in foes.get(a, ()) or a in foes.get(b, ()) for a, b in pairs],
+        np.bool_,
+    )
+
+
+def _pairs(links: Sequence[Any], link_from: IntArray) -> tuple[IntArray, IntArray]:
     """Pairs of links of a junction that start from different lanes, each once."""
     groups: dict[str, list[int]] = {}
     for number, link in enumerate(links):
@@ -85,7 +102,6 @@ def _pairs(
         apart = link_from[one] != link_from[two]
         ones.append(one[apart])
         twos.append(two[apart])
-    del rights  # geometry decides where; requests only who goes first
     return np.concatenate(ones), np.concatenate(twos)
 
 

@@ -33,6 +33,7 @@ class Departures:
     demand: Demand
     _queues: dict[int, deque[int]] = field(default_factory=dict)
     _next: int = 0
+    _gone: set[int] = field(default_factory=set)
 
     @property
     def n_waiting(self) -> int:
@@ -43,6 +44,8 @@ class Departures:
         """Let in who is due and has room, at most one for each lane."""
         due = int(self.demand.depart_s.searchsorted(now_s, side="right"))
         for vehicle in range(self._next, due):
+            if vehicle in self._gone:
+                continue
             edge = int(self.demand.entry_edge[vehicle])
             self._queues.setdefault(edge, deque()).append(vehicle)
         self._next = due
@@ -112,6 +115,13 @@ class Departures:
                 best, best_m = (lane, float(speed), extra_m), goodness_m
         return best
 
+    def put(
+        self, rows: Rows, who: IntArray, lane: IntArray, offset_m: FloatArray, speed: FloatArray
+    ) -> None:
+        """Put vehicles on the road at once; their departures are over."""
+        self._add(rows, who, lane, offset_m, speed)
+        self._gone.update(who.tolist())
+
     def fill(self, rows: Rows, who: IntArray, seed: int, reach: float = 0.9) -> None:
         """Spread vehicles over all lanes evenly and let them stand: a start with a full net.
 
@@ -130,8 +140,7 @@ class Departures:
         lane = slots[chosen]
         rank = chosen - (np.cumsum(most) - most)[lane]
         offset_m = (rank + 1) * usable[lane] / most[lane]
-        self._add(rows, who, lane, offset_m, np.zeros(len(who)))
-        self._next = max(self._next, int(who.max(initial=-1)) + 1)
+        self.put(rows, who, lane, offset_m, np.zeros(len(who)))
 
     def _add(
         self, rows: Rows, who: IntArray, lane: IntArray, offset_m: FloatArray, speed: FloatArray

@@ -39,7 +39,7 @@ END_GAP_M = 6.0
 ACROSS_PER_M, ACROSS_MPS = 0.25, 1.2
 """Sideways at most a quarter of the way ahead and 1.2 m/s: a change takes about 3 s."""
 STANDING_MPS = 0.1
-STUCK_S, STUCK_M = 20.0, 20.0
+STUCK_S, STUCK_M = 10.0, 20.0
 """Who stands this long this near to the end of a wrong lane takes the way it leads."""
 JOIN_SLACK_RATIO, JOIN_MPS2 = 0.3, 3.0
 """Far from where ways join the gap need not be full yet, and nobody brakes hard for it."""
@@ -70,6 +70,7 @@ class Traffic:
     caution_ratio: float = 1.0  # of headways
     arrived: list[tuple[int, float]] = field(default_factory=list)  # vehicle, time
     n_steps: int = 0
+    n_detours: int = 0  # vehicles that could not get into the lane of their way
     n_updates: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +106,12 @@ class Traffic:
         Raises ValueError if they do not fit.
         """
         self._departures.fill(self.rows, vehicles, seed)
+
+    def put(
+        self, vehicles: IntArray, lane: IntArray, offset_m: FloatArray, speed_mps: FloatArray
+    ) -> None:
+        """Put vehicles of the demand on the road at these places; they will not depart again."""
+        self._departures.put(self.rows, vehicles, lane, offset_m, speed_mps)
 
     def places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x, y (m) and course (deg) of the front bumpers of all rows, (n,)."""
@@ -312,8 +319,13 @@ class Traffic:
             links = np.arange(first, last)
             goals = network.link_edges[1][links]
             leads = (self.plans.next_edge[plan, goals] >= 0) | self.plans.is_exit[goals]
+            if not leads.any():  # its goal is out of reach: it leaves by the nearest exit
+                plan = self.plans.leaving(self.plans.is_bus[plan])
+                leads = (self.plans.next_edge[plan, goals] >= 0) | self.plans.is_exit[goals]
             if leads.any():
+                rows.plan[row] = plan
                 rows.next_lane[row] = network.n_normal + links[leads][0]
+                self.n_detours += 1
 
     def replan(self) -> None:
         """After plans have changed: everybody looks again which connector to take."""

@@ -36,7 +36,10 @@ PAUSE_S = 4.0
 ROOM_M = 1.0
 NEED_S, NEED_M = 12.0, 60.0
 """For each lane to change one begins this long, or this far, before the lane ends."""
-URGENT_M = 120.0
+FOR_THE_WAY_MPS2 = 100.0  # puts needed changes before all wishes
+HELD_UP_S, HELD_UP_M, CRAWLING_MPS = 2.5, 12.0, 1.0
+"""With a larger gap the gain cannot pass the threshold; in a standing queue nobody changes."""
+URGENT_S, URGENT_M = 8.0, 120.0
 CLOSE_TO_START_M, CLOSE_TO_END_M = 5.0, 8.0
 LET_IN_MPS2 = 1.5
 """How hard others brake to let somebody in."""
@@ -54,6 +57,21 @@ class Side:
     own_mps2: FloatArray
     follower_mps2: FloatArray
     slot: IntArray
+
+
+@dataclass
+class _Best:
+    """The better side of each thinking driver so far, all (m,)."""
+
+    gain: FloatArray
+    lane: IntArray
+    own_mps2: FloatArray
+    slot: IntArray
+
+    def note(self, who: IntArray, gain: FloatArray, side: Side, good: BoolArray) -> None:
+        """These found this side better."""
+        self.gain[who], self.lane[who] = gain, side.lane[good]
+        self.own_mps2[who], self.slot[who] = side.own_mps2[good], side.slot[good]
 
 
 @dataclass(frozen=True)
@@ -80,45 +98,53 @@ def choose(
     """Decide for the drivers who `think` (n,). `wanted_mps2` is what each would do in its lane."""
     n = network.n_normal
     may = thinks & (rows.lane < n) & (rows.to_left_m == 0.0)
-    may &= rows.offset_m > rows.length_m + CLOSE_TO_START_M
+    is_short_of_way = (rows.next_lane == NOWHERE) & (rows.speed_mps < CRAWLING_MPS)
+    may &= (rows.offset_m > rows.length_m + CLOSE_TO_START_M) | is_short_of_way
     who = np.flatnonzero(may)
     rest_m = network.length_m[rows.lane[who]] - rows.offset_m[who]
     who = who[(rest_m > CLOSE_TO_END_M) | (rows.next_lane[who] == NOWHERE)]
     lane = rows.lane[who]
-    many = (network.left[lane] >= 0) | (network.right[lane] >= 0)
-    who, lane = who[many], lane[many]
-    plan, v = rows.plan[who], rows.speed_mps[who]
+    # Who is in a good lane and not held up has nothing to think about: most of all.
+    v = rows.speed_mps[who]
+    moved = (ahead.gap_m[who] < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
+    moved |= network.limit_mps[lane] > FAST_ROAD_MPS
+    moved |= plans.change[rows.plan[who], lane] != 0
+    moved &= (network.left[lane] >= 0) | (network.right[lane] >= 0)
+    who, lane, v = who[moved], lane[moved], v[moved]
+    plan = rows.plan[who]
     off = plans.change[plan, lane].astype(np.int64)
     left_m = plans.until_m[plan, lane] - rows.offset_m[who]
     left_m[left_m < 0.0] = np.inf  # past what closed the lane
     needs = np.abs(off) * np.maximum(NEED_S * np.maximum(v, 5.0), NEED_M)
     must = (off != 0) & (left_m < needs)
+    # Of one's own choice only who is held up, or could keep right, looks aside.
+    is_fast_road = network.limit_mps[lane] > FAST_ROAD_MPS
+    held_up = (ahead.gap_m[who] < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
+    wants = (held_up | is_fast_road) & (now_s - rows.changed_s[who] > PAUSE_S)
     urgency = np.clip(1.0 - left_m / URGENT_M, 0.0, 1.0) * must
-    best_gain = np.full(len(who), -np.inf)
-    best_lane = np.full(len(who), NOWHERE, np.int64)
-    best_own = np.zeros(len(who))
-    best_slot = np.zeros(len(who), np.int64)
+    m = len(who)
+    best = _Best(np.full(m, -np.inf), np.full(m, NOWHERE), np.zeros(m), np.zeros(m, np.int64))
     courteous: list[tuple[IntArray, FloatArray]] = []
     for step, side_of in ((1, network.left), (-1, network.right)):
         target = side_of[lane]
-        side = _look_aside(network, plans, rows, ahead, who, target, desired_mps)
-        gain, safe = _gain(rows, plans, network, who, side, wanted_mps2, urgency, step)
         is_way = must & (np.sign(off) == step)
-        gain = np.where(is_way, gain + 100.0, gain)
-        wrong = (must & (np.sign(off) != step)) | (now_s - rows.changed_s[who] < PAUSE_S) & ~is_way
-        reach_m = plans.until_m[plan, np.maximum(target, 0)] - rows.offset_m[who]
         aside = plans.change[plan, np.maximum(target, 0)]
-        wrong |= (
-            (aside != 0) & (reach_m < 2 * np.abs(aside) * np.maximum(NEED_S * v, NEED_M)) & ~is_way
-        )
-        good = safe & ~wrong & (target >= 0) & (gain > THRESHOLD_MPS2) & (gain > best_gain)
-        best_gain = np.where(good, gain, best_gain)
-        best_lane = np.where(good, target, best_lane)
-        best_own = np.where(good, side.own_mps2, best_own)
-        best_slot = np.where(good, side.slot, best_slot)
-        stuck = np.flatnonzero(is_way & ~good & (target >= 0) & (left_m < URGENT_M))
+        reach_m = plans.until_m[plan, np.maximum(target, 0)] - rows.offset_m[who]
+        is_good = (aside == 0) | (reach_m >= 2 * np.abs(aside) * np.maximum(NEED_S * v, NEED_M))
+        looks = np.flatnonzero((target >= 0) & (is_way | (wants & ~must & is_good)))
+        if not looks.size:
+            continue
+        one, way = who[looks], is_way[looks]
+        side = _look_aside(network, plans, rows, ahead, one, target[looks], desired_mps)
+        gain, safe = _gain(rows, plans, network, one, side, wanted_mps2, urgency[looks], step)
+        gain = np.where(way, gain + FOR_THE_WAY_MPS2, gain)
+        good = safe & (gain > THRESHOLD_MPS2) & (gain > best.gain[looks])
+        best.note(looks[good], gain[good], side, good)
+        near_m = np.maximum(URGENT_M, URGENT_S * v[looks])
+        stuck = np.flatnonzero(way & ~good & (left_m[looks] < near_m))
         if stuck.size:
-            courteous += _courtesies(rows, who[stuck], side, stuck, desired_mps)
+            courteous += _courtesies(rows, one[stuck], side, stuck, desired_mps)
+    best_gain, best_lane, best_own, best_slot = best.gain, best.lane, best.own_mps2, best.slot
     chosen = np.flatnonzero(best_lane >= 0)
     chosen = chosen[np.argsort(-best_gain[chosen], kind="stable")]
     slot = best_lane[chosen] * (rows.n + 1) + best_slot[chosen]

@@ -245,7 +245,7 @@ def make(
             [heads.get((link.signal, link.signal_group), NOWHERE) for link in usable], np.int64
         ),
         signals=plans,
-        conflicts=find_conflicts(usable, link_from, link_to, rights),
+        conflicts=find_conflicts(usable, link_from, link_to, edge_of_lane[link_from], rights),
         points_xy_m=(*points, *(link.points_xy_m for link in usable)),
         junctions=tuple(junctions),
         link_junction=np.array([place_of[link.junction] for link in usable], np.int64),

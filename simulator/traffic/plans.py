@@ -45,6 +45,7 @@ class Plans:
     until_m: NDArray[np.float32] = field(init=False)  # (n_plans, n_normal) from the lane's start
 
     is_exit: NDArray[np.bool_] = field(init=False)  # (n_edges,) leads nowhere
+    _leaving: dict[bool, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         network = self.network
@@ -86,6 +87,14 @@ class Plans:
                 rows[row, before] = behind
             rows[row, route[-1]] = NOWHERE
         return self._add(rows, goals, is_bus)
+
+    def leaving(self, is_bus: bool) -> int:
+        """The row of the plan to the nearest exit, made when it is first asked for."""
+        if is_bus not in self._leaving:
+            exits = self.network.exits()
+            ways = shortest_ways(self.network, exits, is_bus=bool(is_bus), to_any=True)
+            self._leaving[is_bus] = int(self._add(ways, np.array([NOWHERE]), is_bus)[0])
+        return self._leaving[is_bus]
 
     def loop(self, edges: Sequence[int]) -> int:
         """Add a plan that goes round these edges for ever; its row."""
@@ -177,10 +186,11 @@ def shortest_ways(
     *,
     is_bus: bool = False,
     travel_s: FloatArray | None = None,
+    to_any: bool = False,
 ) -> IntArray:
     """The edge behind each edge on the quickest way to each goal, (n_goals, n_edges).
 
-    NOWHERE at the goal itself and where no way leads to it.
+    NOWHERE at the goal itself and where no way leads to it. With `to_any` one row, to the nearest.
     """
     lanes = network.edge_lanes[:-1]
     own_s = network.edge_length_m / network.limit_mps[lanes] if travel_s is None else travel_s
@@ -199,5 +209,8 @@ def shortest_ways(
     shape = (network.n_edges, network.n_edges)
     # From the goal against the traffic: the predecessor of an edge is the edge behind it.
     graph = csr_array((cost_s[is_new], (behind[is_new], before[is_new])), shape=shape)
-    _, ways = dijkstra(graph, indices=goals, return_predecessors=True)
+    if to_any:
+        nearest = dijkstra(graph, indices=goals, return_predecessors=True, min_only=True)[1]
+        return np.where(nearest < 0, NOWHERE, nearest).astype(np.int64)[None, :]
+    ways = dijkstra(graph, indices=goals, return_predecessors=True)[1]
     return np.where(ways < 0, NOWHERE, ways).astype(np.int64).reshape(len(goals), -1)

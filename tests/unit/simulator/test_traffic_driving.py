@@ -207,3 +207,13 @@ CROSS = """<osm version="0.6">
 <way id="10"><nd ref="3"/><nd ref="1"/><nd ref="2"/><tag k="highway" v="primary"/></way>
 <way id="11"><nd ref="5"/><nd ref="1"/><nd ref="4"/><tag k="highway" v="residential"/></way>
 </osm>"""
+
+
+def test_from_every_edge_a_plan_leads_to_the_nearest_exit() -> None:
+    network = generators.grid(2, 2)
+    plans = Plans(network)
+    row = plans.leaving(False)
+    assert plans.leaving(False) == row
+    assert network.edge_ids[plans.next_edge[row, network.edge("n0_0-n1_0")]] in ("out_e0", "out_s1")
+    leads = plans.next_edge[row] >= 0
+    assert leads[np.setdiff1d(np.arange(network.n_edges), network.exits())].all()
