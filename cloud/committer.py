@@ -34,6 +34,7 @@ from cloud.ports import (
     PostgresOwnership,
     PostgresStateStore,
 )
+from cloud.snapshot import UNREADABLE
 from cloud.store.facts import (
     SenderCount,
     add_to_ledger,
@@ -76,7 +77,9 @@ BATCHES, CLEAR = "batches", "clear"
 """Kinds of log entries."""
 
 Subscriber = Callable[[Sequence[Batch], Sequence[AlertTransition]], None]
-"""Called after each commit in the worker thread, never for re-folded batches; must not block."""
+"""Called after each commit in the worker thread, never for re-folded batches; must not block.
+
+Batches of ledgers come last, or alone: accounts move without a record, too."""
 
 
 class StoreRefusedError(VrcError):
@@ -271,8 +274,9 @@ class Committer:
             write_ledgers(connection, ledgers, self._identities)
             body.is_commit_unknown = body.output is not None
         if body.output is None or body.written is None:
+            self._tell_subscribers(ledgers, ())  # accounts moved, though no record came
             return Committed(0)
-        self._tell(rest, body.output, body.written)
+        self._tell(rest, body.output, body.written, ledgers)
         return Committed(body.written.stored, body.written.rejected)
 
     def _claim(self, connection: Connection, body: Body) -> bool:
@@ -302,14 +306,25 @@ class Committer:
             facts = {"batch_id": body.batch_id, "rows": written.stored}
             connection.execute(statement("set_batch_rows"), facts)
 
-    def _tell(self, batches: Sequence[Batch], output: EngineOutput, written: Written) -> None:
+    def _tell(
+        self,
+        batches: Sequence[Batch],
+        output: EngineOutput,
+        written: Written,
+        ledgers: Sequence[Batch] = (),
+    ) -> None:
         self.counts.add(written.counts)
         self.n_detector_failures += output.n_failures
         self.meter.committed(batches, output.transitions, self._wall_clock_ns())
         self._fold(batches, output)
+        self._tell_subscribers([*batches, *ledgers], output.transitions)
+
+    def _tell_subscribers(
+        self, batches: Sequence[Batch], transitions: Sequence[AlertTransition]
+    ) -> None:
         for subscriber in list(self._subscribers):
             try:
-                subscriber(batches, output.transitions)
+                subscriber(batches, transitions)
             except Exception:
                 log.exception("a subscriber failed; the pipeline goes on")
 
@@ -420,15 +435,15 @@ class Committer:
     def _restore_engine(self, data: bytes) -> None:
         try:
             self._engine.restore(data)
-        except (KeyError, TypeError, ValueError):
-            # Of another version: rows and alerts are all there, what led to them is not.
+        except UNREADABLE:
+            # Of another version or damaged. Rows and alerts are all there, what led to them is not.
             log.exception("the checkpoint cannot be read; detectors and alerting begin anew")
             self._engine = Engine(self._detectors)
 
     def _restore_fold(self, fold: Fold, data: bytes) -> None:
         try:
             fold.restore(data)
-        except (KeyError, TypeError, ValueError):
+        except UNREADABLE:
             log.exception("the checkpoint of %s cannot be read; it begins anew", fold.name)
             fold.restore(self._empty_folds[fold.name])
 

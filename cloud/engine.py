@@ -143,7 +143,16 @@ class Engine:
                 unknown = LookupError(f"{finding.rule!r} is no rule of an edge")
                 self._fail(run, batch.zone, "finding", finding.at_ns, unknown)
             else:
+                self._note_failure(run, batch.zone, finding)
                 self._told += run.book.take(finding, rule, batch.zone, run.origin)
+
+    def _note_failure(self, run: Run, zone: str, finding: Finding) -> None:
+        """A rule that failed at an edge counts as well again as one here does: by time.
+
+        The edge tells of the failure only, never that it is over.
+        """
+        if finding.rule == FAILED_RULE_NAME and finding.phase == "raise":
+            run.failed_at_ns[f"{zone}/{finding.component}"] = finding.at_ns
 
     def _announce(self, run: Run, batch: Batch) -> None:
         zone = run.zone(batch.zone)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 _SIZE = struct.Struct("<I")
+
+UNREADABLE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OSError,  # of zstd
+    MemoryError,  # a damaged length
+    OverflowError,
+    zipfile.BadZipFile,  # of states as they were once kept
+    struct.error,
+)
+"""What a snapshot that is cut off, damaged or of another version raises when it is restored."""
 
 
 def pack_snapshot(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.detection import Finding, Severity
+
+MOST_NESTED = 16
+"""Levels of lists and objects in evidence: no rule needs four; JSON's own limit is the stack."""
 
 
 def findings_batch(
@@ -50,12 +53,13 @@ def findings_batch(
 
 
 def findings_of(batch: Batch) -> list[Finding]:
-    """The findings of a `finding` batch. Raises ValueError for evidence that is no JSON object."""
+    """The findings of a `finding` batch.
+
+    Raises ValueError for evidence that is no JSON object or nested more than MOST_NESTED deep.
+    """
     found = []
     for row in batch.to_records():
-        evidence = json.loads(row["evidence"])
-        if not isinstance(evidence, dict):
-            raise ValueError(f"evidence is {row['evidence'][:50]!r}, expected a JSON object")
+        evidence = _evidence(row["evidence"])
         found.append(
             Finding(
                 rule=row["rule"],
@@ -75,3 +79,30 @@ def findings_of(batch: Batch) -> list[Finding]:
             )
         )
     return found
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    try:
+        evidence = json.loads(text)
+    except RecursionError as error:
+        raise _too_deep(text) from error
+    if not isinstance(evidence, dict):
+        raise ValueError(f"evidence is {text[:50]!r}, expected a JSON object")
+    level: list[Any] = [evidence]
+    for _ in range(MOST_NESTED):
+        level = [part for whole in level for part in _parts(whole)]
+        if not level:
+            return evidence
+    raise _too_deep(text)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a list or object holds that may hold something itself."""
+    held = value.values() if isinstance(value, dict) else value
+    return [part for part in held if isinstance(part, dict | list)]
+
+
+def _too_deep(text: str) -> ValueError:
+    return ValueError(
+        f"evidence is {text[:50]!r}..., expected at most {MOST_NESTED} levels of JSON"
+    )

@@ -14,6 +14,7 @@ import pytest
 
 from cloud import committer as module
 from cloud.alerting import AlertTransition
+from cloud.metrics import CommitCounter
 from cloud.pipeline import (
     EdgeConflictError,
     Pipeline,
@@ -428,16 +429,19 @@ async def test_an_alert_of_a_run_that_ended_can_still_be_cleared_by_hand(databas
     assert again.states == fold.states == {alert_id: "cleared"}
 
 
+OTHER_VERSION = pack_snapshot({"format": "another"}, {})
+
+
+@pytest.mark.parametrize("other", [OTHER_VERSION, OTHER_VERSION[:-3], b"\x01"])
 @pytest.mark.parametrize("part", ["engine", "told"])
-async def test_a_checkpoint_of_another_version_does_not_keep_the_cloud_from_starting(
-    database_url: str, caplog: pytest.LogCaptureFixture, part: str
+async def test_a_checkpoint_nobody_can_read_does_not_keep_the_cloud_from_starting(
+    database_url: str, caplog: pytest.LogCaptureFixture, part: str, other: bytes
 ) -> None:
     pipeline = pipeline_on(database_url)
     pipeline.register(Told())
     await pipeline.start()
     await send(pipeline, bodies(2))
     await pipeline.stop()
-    other = pack_snapshot({"format": "another"}, {})
     with psycopg.connect(database_url, autocommit=True) as connection:
         change = "UPDATE checkpoint SET state = %s WHERE name = %s"
         assert connection.execute(change, [other, part]).rowcount == 1
@@ -494,6 +498,20 @@ async def test_the_account_of_a_sender_closes_at_every_moment(
         (source,) = reads.accounting(connection, pipeline.counts).sources
         assert (source.source_id, source.is_sequenced, source.gaps) == ("rsu-1", True, [(5, 7)])
         await pipeline.stop()
+
+
+async def test_subscribers_hear_of_accounts_that_move_without_a_record(database_url: str) -> None:
+    pipeline = pipeline_on(database_url)
+    counter, heard = CommitCounter(), list[list[str]]()
+    pipeline.subscribe(counter.on_commit)
+    pipeline.subscribe(lambda batches, _told: heard.append([b.message for b in batches]))
+    await pipeline.start()
+    account = ledger(version=1, sent=60, forwarded=60)
+    await pipeline.submit(pack([account]), "edge-1", "")
+    await pipeline.submit(pack([account, vehicle_states(60)]), "edge-1", "edge-1/1/0")
+    await pipeline.stop()
+    assert heard == [["source_ledger"], ["vehicle_state", "source_ledger"]]
+    assert counter.records == {"vehicle_state": 60}
 
 
 async def test_a_newcomers_json_is_stored_judged_and_accounted(database_url: str) -> None:

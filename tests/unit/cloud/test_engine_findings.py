@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cloud.engine import Engine
+import pytest
+
+from cloud.engine import FAILED_RULE, FAILURE_OVER_NS, Engine
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Detector, Finding, Severity
 from openvrc.contracts.finding_rows import findings_batch, findings_of
 from openvrc.detectors.traffic import conflict, hard_braking
+from tests.support.store_world import tick
 
 NOW_NS = 1_767_225_600_000_000_000
 RULES: dict[str, Detector] = {
@@ -69,3 +72,33 @@ def test_evidence_that_is_no_object_is_reported_and_stops_nothing() -> None:
     engine = Engine(RULES)
     broken = batch_of(FOUND).with_columns({"evidence": ["[1]"]})
     assert engine.process([broken]).n_failures == 1
+
+
+@pytest.mark.parametrize("evidence", ["[" * 8000, '{"a":' * 17 + "1" + "}" * 17])
+def test_evidence_that_is_nested_too_deep_is_reported_and_stops_nothing(evidence: str) -> None:
+    engine = Engine(RULES)
+    nested = batch_of(FOUND).with_columns({"evidence": [evidence]})
+    assert engine.process([nested]).n_failures == 1
+    assert engine.process([batch_of(FOUND)]).n_failures == 0
+
+
+def test_nested_evidence_of_a_few_levels_is_taken() -> None:
+    found = replace(FOUND, evidence={"others": [{"id": "a", "at": [1.0, 2.0]}]})
+    assert findings_of(batch_of(found)) == [found]
+
+
+def test_a_rule_that_failed_at_an_edge_counts_as_well_after_a_while_without_another() -> None:
+    engine = Engine(RULES)
+    failed = replace(
+        FOUND, rule=FAILED_RULE.name, subject_type="zone", subject_id="z", component=conflict.NAME
+    )
+
+    def clock(at_ns: int) -> Batch:
+        return tick(at_ns, zone="z", run_id="r")
+
+    engine.process([batch_of(failed), clock(NOW_NS + FAILURE_OVER_NS - 1)])
+    assert [a.state for a in engine.open_alerts()] == ["active"]
+    again = Engine(RULES)
+    again.restore(engine.snapshot())
+    again.process([clock(NOW_NS + FAILURE_OVER_NS), clock(NOW_NS + 2 * FAILURE_OVER_NS)])
+    assert not again.open_alerts()

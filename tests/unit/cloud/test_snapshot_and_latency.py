@@ -7,7 +7,7 @@ import pytest
 
 from cloud.engine import Engine
 from cloud.latency import Histogram, LatencyMeter
-from cloud.snapshot import pack_snapshot, unpack_snapshot
+from cloud.snapshot import UNREADABLE, pack_snapshot, unpack_snapshot
 from openvrc.contracts.units import NS_PER_S
 from tests.support.store_world import START_NS, OverSpeed, tick, vehicle_states
 
@@ -32,6 +32,13 @@ def test_arrays_of_every_kind_come_back_writable() -> None:
 def test_objects_are_refused() -> None:
     with pytest.raises(TypeError, match="'bad' holds Python objects"):
         pack_snapshot({}, {"bad": np.array([{}], object)})
+
+
+def test_bytes_that_are_cut_off_are_told_as_unreadable_wherever_the_cut_is() -> None:
+    whole = pack_snapshot({"x": 1}, {"a": np.arange(50)})
+    for end in range(len(whole)):
+        with pytest.raises(UNREADABLE):
+            unpack_snapshot(whole[:end])
 
 
 def test_percentiles_are_right_to_three_percent() -> None:
