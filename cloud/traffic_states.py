@@ -7,7 +7,7 @@ the same windows give the same states again (docs/decisions/0014). No clock, no 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,11 @@ from openvrc.traffic.segment_model import Floats
 RunKey = tuple[str, str]
 """(zone, run_id)"""
 
-KEPT_RUNS = 8
-"""Runs in memory; of more, the one that has waited longest for a batch is forgotten."""
+KEPT_ENDED = 8
+"""Ended runs in memory; of more, the one that has waited longest for a batch is forgotten."""
+MOST_RUNS = 100
+"""All runs. A map is announced once, so a run that goes on and is forgotten has no states any more;
+one of 1,000 segments takes half a megabyte."""
 _FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "tick"})
 
 
@@ -32,6 +35,7 @@ _FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "tick"})
 class _Run:
     completion: Completion
     document: str
+    is_ended: bool = False
     states: dict[int, tuple[int, States]] = field(default_factory=dict)
     """Window length to states, made when asked for, with the version of what they were made of."""
     graph: RoadGraph | None = None
@@ -78,23 +82,39 @@ class TrafficStates:
             pass_s = run.completion.steady_pass_s() if run else None
             if run is None or pass_s is None:
                 return None
-            if run.graph is None:
-                run.graph = RoadGraph(run.completion.road_map)
-            return run.graph, pass_s, run.completion.closed_ns or 0
+            at_ns = run.completion.closed_ns or 0
+        if run.graph is None:
+            # Beside the lock, for the pipeline folds under it; two questions may make the same.
+            run.graph = RoadGraph(run.completion.road_map)
+        return run.graph, pass_s, at_ns
 
     def _announce(self, batch: Batch) -> None:
         key = (batch.zone, batch.run_id)
-        for document in filter(None, batch.texts("map_document")):
-            known = self._runs.get(key)
-            if known is not None and known.document == document:
-                continue
-            try:
-                road_map = RoadMap.from_document(document)
-            except MapError:
-                continue  # the engine reports it as an alert
-            self._runs[key] = _Run(Completion(road_map), document)
-            while len(self._runs) > KEPT_RUNS:
-                del self._runs[next(iter(self._runs))]
+        for row in batch.to_records():
+            if row.get("map_document"):
+                self._take_map(key, row["map_document"])
+            if key in self._runs:
+                self._runs[key].is_ended = row["state"] != "running"
+        self._forget()
+
+    def _take_map(self, key: RunKey, document: str) -> None:
+        known = self._runs.get(key)
+        if known is not None and known.document == document:
+            return
+        try:
+            road_map = RoadMap.from_document(document)
+        except MapError:
+            return  # the engine reports it as an alert
+        self._runs[key] = _Run(Completion(road_map), document)
+
+    def _forget(self) -> None:
+        """Ended runs first, the longest silent of them; runs that go on only beyond all bounds."""
+        ended = [key for key, run in self._runs.items() if run.is_ended]
+        for key in ended[: max(0, len(ended) - KEPT_ENDED)]:
+            del self._runs[key]
+        by_rank = sorted(self._runs, key=lambda key: not self._runs[key].is_ended)
+        for key in by_rank[: max(0, len(by_rank) - MOST_RUNS)]:
+            del self._runs[key]
 
     def _fold(self, batch: Batch) -> None:
         key = (batch.zone, batch.run_id)
@@ -106,6 +126,10 @@ class TrafficStates:
 
     def snapshot(self) -> bytes:
         """All runs."""
+        return self.freeze()()
+
+    def freeze(self) -> Callable[[], bytes]:
+        """What makes the snapshot's bytes, from copies, in another thread if need be."""
         with self._lock:
             meta: list[dict[str, Any]] = []
             arrays: dict[str, npt.NDArray[Any]] = {}
@@ -114,10 +138,17 @@ class TrafficStates:
                 facts, parts = run.completion.snapshot()
                 version = run.completion.road_map.map_version
                 documents[version] = run.document
-                names = {"zone": zone, "run_id": run_id, "map_version": version}
-                meta.append(names | {"facts": facts})
+                meta.append(
+                    {
+                        "zone": zone,
+                        "run_id": run_id,
+                        "map_version": version,
+                        "is_ended": run.is_ended,
+                        "facts": facts,
+                    }
+                )
                 arrays |= {f"{place}/{name}": array for name, array in parts.items()}
-            return pack_snapshot({"runs": meta, "documents": documents}, arrays)
+        return lambda: pack_snapshot({"runs": meta, "documents": documents}, arrays)
 
     def restore(self, data: bytes) -> None:
         """Go on from what `snapshot` wrote."""
@@ -130,6 +161,7 @@ class TrafficStates:
             begin = f"{place}/"
             parts = {n.removeprefix(begin): a for n, a in arrays.items() if n.startswith(begin)}
             completion = Completion.restore(maps[version], row["facts"], parts)
-            runs[(row["zone"], row["run_id"])] = _Run(completion, documents[version])
+            is_ended = row.get("is_ended", False)  # not yet told before 0.1.0
+            runs[(row["zone"], row["run_id"])] = _Run(completion, documents[version], is_ended)
         with self._lock:
             self._runs = runs

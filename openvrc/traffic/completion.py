@@ -82,7 +82,8 @@ class Completion:
         self._queues = Queues(road_map)
         self._cells: dict[int, npt.NDArray[np.float32]] = {}
         self._past = np.zeros((2, road_map.n_segments))
-        self._past_s = 0.0
+        self._first = 0
+        """The oldest cell that counts; known once there is a newest closed one."""
         self._closed: int | None = None
         self.version = 0
         """Another number whenever `states` may give something else."""
@@ -134,6 +135,7 @@ class Completion:
         if self._closed is not None and number <= self._closed - MINUTE_CELLS:
             age = self._closed - MINUTE_CELLS - number
             self._past[:, segment] += (values - cell[:, segment]) * _FADE**age
+        self._first = min(self._first, number)  # `begin` sets it before it counts
         cell[:, segment] = values
         self.version += self._closed is None or number <= self._closed
 
@@ -146,23 +148,37 @@ class Completion:
                 return
             self.begin(min(self._cells) * CELL_NS)
         if goal - (self._closed or 0) > MAX_GAP_CELLS:
-            self._past[:], self._past_s, self._closed = 0.0, 0.0, goal - KEPT_CELLS
+            self._forget(goal)
         for number in range((self._closed or 0) + 1, goal + 1):
             self._close(number)
 
     def begin(self, at_ns: int) -> None:
         """The first cell is the one that holds this moment; by itself, that of the first window."""
-        self._closed = at_ns // CELL_NS - 1
+        self._first = at_ns // CELL_NS
+        self._closed = self._first - 1
+
+    def _forget(self, goal: int) -> None:
+        """Begin again with what came of the last minutes before the cell `goal`."""
+        self._past[:], self._closed = 0.0, goal - KEPT_CELLS
+        for number in [number for number in self._cells if number <= self._closed]:
+            del self._cells[number]
+        self._first = min(self._cells, default=goal)
+
+    @property
+    def _past_s(self) -> float:
+        """Time that `_past` is of, faded like it: of empty cells as of others, else roads fill."""
+        if self._closed is None:
+            return 0.0
+        n_cells = max(0, self._closed - MINUTE_CELLS - self._first + 1)
+        return CELL_S * (1.0 - _FADE**n_cells) / (1.0 - _FADE)
 
     def _close(self, number: int) -> None:
         self._closed = number
         self.version += 1
         self._past *= _FADE
-        self._past_s = self._past_s * _FADE
         leaves = self._cells.get(number - MINUTE_CELLS)
         if leaves is not None:
             self._past += leaves
-            self._past_s += CELL_S
         self._cells.pop(number - KEPT_CELLS, None)
         self.penetration.fade(CELL_S)
         self._queues.fade(_KEEP_SHARE)
@@ -264,7 +280,7 @@ class Completion:
         facts = {
             "queues": queue_facts,
             "closed": self._closed,
-            "past_s": self._past_s,
+            "first": self._first,
             "penetration": self.penetration.snapshot(),
             "loops": self._loops.snapshot(),
             "numbers": numbers,
@@ -282,7 +298,8 @@ class Completion:
         """What `snapshot` wrote."""
         completion = cls(road_map)
         completion._closed = facts["closed"]
-        completion._past_s = facts["past_s"]
+        # Not told until 2026-11-27.
+        completion._first = facts.get("first", min(facts["numbers"], default=0))
         completion.penetration = Penetration.restore(facts["penetration"])
         completion._loops = LoopBook.restore(facts["loops"])
         completion._queues = Queues.restore(road_map, facts["queues"], arrays)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from cloud.traffic_states import KEPT_RUNS, TrafficStates
+from cloud import traffic_states
+from cloud.traffic_states import KEPT_ENDED, TrafficStates
 from tests.support.town import Town
 
 
@@ -53,11 +55,57 @@ def test_a_snapshot_goes_on_as_the_original_does() -> None:
         np.testing.assert_array_equal(found[1]._asdict()[name], values)
 
 
-def test_of_many_runs_the_longest_silent_is_forgotten() -> None:
-    town, states = Town(), TrafficStates()
-    for number in range(KEPT_RUNS + 1):
-        town.run_id = f"run-{number}"
+def with_runs(states: TrafficStates, town: Town, names: list[str]) -> None:
+    for town.run_id in names:
         states.apply([town.announce()])
         driven(states, town, range(19, 24))
-    assert states.states("town", "run-0", 10) is None
-    assert states.states("town", f"run-{KEPT_RUNS}", 10) is not None
+
+
+def known(states: TrafficStates, names: list[str]) -> list[bool]:
+    return [states.states("town", name, 10) is not None for name in names]
+
+
+def test_runs_that_go_on_keep_their_states_however_many_have_ended() -> None:
+    town, states = Town(), TrafficStates()
+    live = [f"live-{number}" for number in range(12)]
+    ended = [f"ended-{number}" for number in range(KEPT_ENDED + 2)]
+    with_runs(states, town, live)
+    for name in ended:
+        with_runs(states, town, [name])
+        states.apply([town.announce("ended")])
+    assert all(known(states, live))
+    assert known(states, ended) == [False] * 2 + [True] * KEPT_ENDED
+    again = TrafficStates()
+    again.restore(states.snapshot())
+    with_runs(again, town, ["another"])
+    again.apply([town.announce("ended")])
+    assert all(known(again, live))
+    assert known(again, ended) == [False] * 3 + [True] * (KEPT_ENDED - 1)
+
+
+def test_beyond_the_bound_ended_runs_go_first_and_then_the_longest_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(traffic_states, "MOST_RUNS", 3)
+    town, states = Town(), TrafficStates()
+    with_runs(states, town, ["a", "b"])
+    with_runs(states, town, ["ended"])
+    states.apply([town.announce("ended")])
+    town.run_id = "a"
+    driven(states, town, range(24, 26))
+    with_runs(states, town, ["c"])
+    assert known(states, ["a", "b", "ended", "c"]) == [True, True, False, True]
+    with_runs(states, town, ["d"])
+    assert known(states, ["a", "b", "c", "d"]) == [True, False, True, True]
+
+
+def test_what_was_frozen_does_not_change_with_what_comes_then() -> None:
+    town, states, restored = Town(), TrafficStates(), TrafficStates()
+    states.apply([town.announce()])
+    driven(states, town, range(10, 60))
+    pack, wanted = states.freeze(), states.snapshot()
+    driven(states, town, range(60, 100))
+    assert pack() == wanted
+    assert pack() != states.snapshot()
+    restored.restore(wanted)
+    assert known(restored, [town.run_id]) == [True]

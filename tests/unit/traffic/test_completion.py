@@ -8,6 +8,7 @@ import pytest
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.units import NS_PER_S
 from openvrc.traffic.completion import Completion, States
+from openvrc.traffic.penetration import Penetration
 from openvrc.traffic.segment_model import Beliefs, Roads, Seen, speeds
 from openvrc.traffic.service_level import LEVELS, levels
 from tests.support.town import road_map
@@ -200,6 +201,53 @@ def test_a_gap_of_days_leaves_nothing_of_the_past() -> None:
     states = drive(completion, range(864_000, 864_060, 10), {"west_out": (5.0, 50.0)})
     assert np.isnan(of(states, "east_out")[0])
     assert of(states, "west_out")[1]
+
+
+def test_a_gap_of_days_leaves_no_cells_behind() -> None:
+    completion = Completion(MAP)
+    drive(completion, range(0, 120, 10), {"east_out": (20.0, 160.0)})
+    completion.advance(864_000 * NS_PER_S)
+    assert not completion.snapshot()[0]["numbers"]
+    drive(completion, range(864_000, 864_060, 10), {"east_out": (20.0, 160.0)})
+    assert len(completion.snapshot()[0]["numbers"]) == 6
+
+
+def test_time_in_which_nobody_drove_anywhere_counts_for_the_flow() -> None:
+    """One of two completions is told of an empty window, which says the same as silence."""
+    told, silent = Completion(MAP), Completion(MAP)
+    for completion in (told, silent):
+        completion.penetration = Penetration(counted=1000.0, passed=500.0)
+        for at_s in range(0, 900, 10):
+            is_driven = at_s % 60 == 0
+            if is_driven or completion is told:
+                passed = (20.0, 306.0) if is_driven else (0.0, 0.0)
+                completion.fold(windows(at_s, {"east_in": passed}))
+            completion.advance((at_s + 10) * NS_PER_S)
+    wanted, found = told.states(10), silent.states(10)
+    assert wanted is not None
+    assert found is not None
+    place = MAP.index_of("east_in")
+    assert np.isfinite(wanted.flow_vph[place])
+    assert found.flow_vph[place] == pytest.approx(wanted.flow_vph[place])
+    assert found.density_vpkm[place] == pytest.approx(wanted.density_vpkm[place])
+
+
+@pytest.mark.parametrize("late_by_s", [30, 300])
+def test_a_window_that_comes_late_counts_with_its_time(late_by_s: int) -> None:
+    """What came first is no other than what came late: also the very first of all."""
+    right, late = Completion(MAP), Completion(MAP)
+    oldest, others = {"east_in": (20.0, 306.0)}, {"west_in": (5.0, 50.0)}
+    right.fold(windows(0, oldest))
+    for completion in (right, late):
+        completion.penetration = Penetration(counted=1000.0, passed=500.0)
+        drive(completion, range(10, 10 + late_by_s, 10), others)
+    late.fold(windows(0, oldest))
+    assert right._past_s == late._past_s
+    wanted, found = right.states(10), late.states(10)
+    assert wanted is not None
+    assert found is not None
+    assert np.isfinite(wanted.flow_vph[MAP.index_of("east_in")])
+    np.testing.assert_allclose(found.flow_vph, wanted.flow_vph, rtol=1e-5)
 
 
 def test_the_more_vehicles_pass_the_less_their_past_and_the_map_count() -> None:
