@@ -280,7 +280,7 @@ def _edge_ids(net: Path) -> list[str]:
 
 
 def _sumo(program: str) -> str:
-    import sumo  # type: ignore[import-untyped]
+    import sumo
 
     return str(Path(os.environ.get("SUMO_HOME", Path(sumo.__file__).parent)) / "bin" / program)
 

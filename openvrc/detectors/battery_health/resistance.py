@@ -6,14 +6,14 @@ rough (interquartile +-7 % at 1 s, +-26 % at 10 s measured on real cars: at 10 s
 step include slow polarisation, and voltage and current are not sampled at the same instant), a
 median of many is not.
 
-Normalised to 25 degC: half of a cell's resistance at these seconds is charge transfer and
-diffusion, which follow Arrhenius' law with about 35 kJ/mol, half is metal and electrolyte, which
-hardly change;
+Normalised to 25 degC: a share s of a cell's resistance is charge transfer and diffusion, which
+follow Arrhenius' law with about 35 kJ/mol, the rest is metal and electrolyte, which hardly change;
 
-    g(T) = 0.5 + 0.5 exp(Ea / R (1 / T - 1 / 298.15 K))
+    g(T) = 1 - s + s exp(Ea / R (1 / T - 1 / 298.15 K))
 
-doubles at 3 degC, as packs do. Each step counts as r / g(T) of its middle probe, and only between
-20 and 90 % of charge, where resistance is flat; a step without temperature or charge counts as it
+The share grows with the time between two frames, for diffusion takes seconds: .14 at 1 s (car1,
+28 to 41 degC), .37 at 10 s (car3, 12 to 30 degC), measured on their own steps.
+Each step counts as r / g(T) of its middle probe, and only between 20 and 90 % of charge, where resistance is flat; a step without temperature or charge counts as it
 is. What is left depends on the frame spacing: a slower logger sees more of the slow polarisation
 and reports more ohms for the same pack.
 """
@@ -38,7 +38,8 @@ STEP_CURRENT_A = 25.0  # smaller steps drown in the 0.1 V resolution of pack vol
 STEP_GAP_NS = 10.5 * NS_PER_S  # 10 s, and half a second for loggers that keep it loosely
 REFERENCE_K, ZERO_DEGC_K = 298.15, 273.15
 ACTIVATION_K = 35_000.0 / 8.314  # over the gas constant
-TRANSFER_SHARE = 0.5
+TRANSFER_SHARE = 0.5  # of a standing load, after minutes
+STEP_SHARE_GAP_S, STEP_SHARE = (1.0, 10.0), (0.14, 0.37)
 LOW_SOC_RATIO, HIGH_SOC_RATIO = 0.2, 0.9
 LEAST_STEPS = 100  # standard error of the median 1-2 % at 1 s, about 5 % at 10 s
 BASELINE_STEPS = 500  # standard error 0.6 % at 1 s, 2 % at 10 s; the same is asked of the later
@@ -83,7 +84,9 @@ class LoadSteps:
         change_a = amps - previous_values(rows, amps, vehicles, "step_a")
         is_step = (gap_ns(rows) <= STEP_GAP_NS) & (np.abs(change_a) > STEP_CURRENT_A)
         is_step &= ~((socs[keep] < LOW_SOC_RATIO) | (socs[keep] > HIGH_SOC_RATIO))
-        ohm = -change_v[is_step] / change_a[is_step] / temperature_factor(degc[keep][is_step])
+        share = np.interp(gap_ns(rows)[is_step] / NS_PER_S, STEP_SHARE_GAP_S, STEP_SHARE)
+        factor = temperature_factor(degc[keep][is_step], share)
+        ohm = -change_v[is_step] / change_a[is_step] / factor
         self._count(rows.slot[is_step], ohm, vehicles)
 
     def _count(
@@ -113,15 +116,19 @@ class LoadSteps:
         return _median_ohm(self._later["n"], BASELINE_STEPS) / first
 
 
-def temperature_factor(degc: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+def temperature_factor(
+    degc: npt.NDArray[np.floating[Any]], share: float | npt.NDArray[np.float64] = TRANSFER_SHARE
+) -> npt.NDArray[np.float64]:
     """Resistance (n,) at a temperature over that at 25 degC; 1 where it is not known.
+
+    `share` (n,) of it follows the temperature.
 
     >>> temperature_factor(np.array([25.0, 0.0, np.nan])).round(2).tolist()
     [1.0, 2.32, 1.0]
     """
     kelvin = np.where(np.isfinite(degc), degc, REFERENCE_K - ZERO_DEGC_K) + ZERO_DEGC_K
     follows = np.exp(ACTIVATION_K * (1.0 / kelvin - 1.0 / REFERENCE_K))
-    factor: npt.NDArray[np.float64] = 1.0 - TRANSFER_SHARE + TRANSFER_SHARE * follows
+    factor: npt.NDArray[np.float64] = 1.0 - share + share * follows
     return factor
 
 

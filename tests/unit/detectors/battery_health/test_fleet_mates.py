@@ -119,12 +119,12 @@ def test_usage_counts_charge_energy_charges_and_hours() -> None:
     assert usage.driven_m == pytest.approx(10 * pack.time_s, abs=200)
 
 
-def test_resistance_is_told_as_at_25_degrees() -> None:
-    warm, cold = (Pack(step_s=1.0).drive(300) for _ in range(2))
-    cold.resistance_ohm = warm.resistance_ohm
+@pytest.mark.parametrize(("step_s", "rises_to"), [(1.0, 1.37), (10.0, 1.98)])
+def test_resistance_is_told_as_at_25_degrees(step_s: float, rises_to: float) -> None:
+    warm = Pack(step_s=step_s).drive(300)
     for frame in warm.frames:
         frame["probe_temperatures_degc"] = [25.0, 25.0, 26.0]
-    cold = Pack(step_s=1.0, resistance_ohm=0.080 * 2.32).drive(300)
+    cold = Pack(step_s=step_s, resistance_ohm=0.080 * rises_to).drive(300)
     for frame in cold.frames:
         frame["probe_temperatures_degc"] = [0.0, 0.0, 1.0]
     assert health_of(cold).resistance_ohm == pytest.approx(health_of(warm).resistance_ohm, rel=0.03)
