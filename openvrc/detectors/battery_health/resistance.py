@@ -13,9 +13,10 @@ follow Arrhenius' law with about 35 kJ/mol, the rest is metal and electrolyte, w
 
 The share grows with the time between two frames, for diffusion takes seconds: .14 at 1 s (car1,
 28 to 41 degC), .37 at 10 s (car3, 12 to 30 degC), measured on their own steps.
-Each step counts as r / g(T) of its middle probe, and only between 20 and 90 % of charge, where resistance is flat; a step without temperature or charge counts as it
-is. What is left depends on the frame spacing: a slower logger sees more of the slow polarisation
-and reports more ohms for the same pack.
+Each step counts as r / g(T) of its middle probe, and only between 20 and 90 % of charge, where
+resistance is flat; a step without temperature or charge counts as it is. What is left depends on
+the frame spacing: a slower logger sees more of the slow polarisation and reports more ohms for the
+same pack.
 """
 
 from __future__ import annotations
