@@ -367,3 +367,7 @@ class EdgeCore:
         self._ledgers = {(zone, run): Ledger.restore(rows) for zone, run, rows in tree["ledgers"]}
         self._freed = [(zone, run) for zone, run in tree["freed"]]
         self._runs.restore(tree["runs"])
+
+    def unread_rules(self) -> Mapping[str, str]:
+        """Rules that begin anew as they could not read their part of the checkpoint, and why."""
+        return self._runs.unread_rules()

@@ -3,7 +3,9 @@
 Nothing is given up by default: a full spool stops acknowledging. With `drop_oldest` a full spool
 drops its oldest entries ("dropped"); with a greatest age, entries beyond it go ("expired"). Every
 record given up is counted against its sender. What was on its way to the cloud is never given up,
-for it may have arrived; announcements of runs are kept, for without them a run has no map.
+for it may have arrived. Announcements of runs are kept, for without them a run has no map, and so
+are findings that end something, for without them the alert that the cloud has stays open for ever:
+both as one entry at the place of the last that was given up with them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Protocol
 
-from openvrc.contracts.batch import Batch
+import numpy as np
+import numpy.typing as npt
+
+from openvrc.contracts.batch import Batch, concat
+from openvrc.contracts.columns import column_of
 from openvrc.contracts.messages import MESSAGES
 
 DROPPED, EXPIRED = "dropped", "expired"
@@ -22,6 +28,10 @@ ROOM_RATIO = 0.1
 """Share of a full spool that is dropped at once, so that it is not full again with the next."""
 MOST_AT_ONCE = 1000
 """Entries looked at in one turn; a day's worth of them goes in several."""
+MOST_ENDS = 10_000
+"""Findings that end something, kept of all that is given up. Beyond, the oldest go: what they end
+has most likely begun within what was given up, too."""
+_CLEAR = column_of("finding", "phase").values.index("clear")
 
 
 @dataclass(frozen=True)
@@ -98,9 +108,31 @@ def losses(batches: Iterable[Batch]) -> list[Loss]:
     return [Loss(*who, n_records) for who, n_records in counts.items()]
 
 
-def announcements(batches: Iterable[Batch]) -> list[Batch]:
-    """What is kept of a given-up entry."""
-    return [batch for batch in batches if batch.message == "zone_announce"]
+def kept(batches: Sequence[Batch]) -> list[Batch]:
+    """What is kept of given-up entries, in order; ends of a run between announcements as one."""
+    found = [batch for batch in batches if batch.message in ("zone_announce", "finding")]
+    ends = {place: _ends_of(b) for place, b in enumerate(found) if b.message == "finding"}
+    n_spare = sum(map(len, ends.values())) - MOST_ENDS
+    parts: list[list[Batch]] = []
+    of_run: dict[tuple[str, str, str], list[Batch]] = {}
+    for place, batch in enumerate(found):
+        run = (batch.zone, batch.run_id, batch.origin)
+        if batch.message == "zone_announce":
+            parts.append([batch])
+            of_run.pop(run, None)
+            continue
+        rows = ends[place][max(n_spare, 0) :]
+        n_spare -= len(ends[place])
+        if len(rows):
+            if run not in of_run:
+                of_run[run] = []
+                parts.append(of_run[run])
+            of_run[run].append(batch.take(rows))
+    return [concat(part) for part in parts]
+
+
+def _ends_of(batch: Batch) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(batch.column("phase") == _CLEAR)
 
 
 def losses_to(lost: Sequence[Loss]) -> bytes:

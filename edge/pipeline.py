@@ -16,6 +16,7 @@ from pathlib import Path
 from edge import giving_up, journal
 from edge.core import EdgeCore, Group
 from edge.giving_up import DROPPED, EXPIRED, Policy
+from edge.halving import n_rows
 from edge.journal import Input
 from edge.rules import NO_RULES
 from edge.spool import Spool, SpoolWriteError
@@ -94,6 +95,8 @@ class Pipeline:
         state, blobs = self._spool.recover()
         if state is not None:
             self.core.restore(state)
+            for name, why in self.core.unread_rules().items():
+                LOG.warning("the checkpoint of %s cannot be read (%s); it begins anew", name, why)
         journal.replay(self.core, blobs)
         if state is not None or blobs:
             totals = dict(self.core.totals())
@@ -129,17 +132,13 @@ class Pipeline:
         self._lose(DROPPED, policy.too_many(young, spool.n_bytes, spool.max_bytes), now_ns)
 
     def _lose(self, cause: str, counters: Sequence[int], now_ns: int) -> None:
-        gone: list[Batch] = []
-        for counter in counters:
-            batches = unpack(self._spool.blob(counter))
-            kept = giving_up.announcements(batches)
-            if kept and len(kept) == len(batches):
-                continue  # all that is left of one given up before
-            gone += batches
-            if kept:
-                self._kept.append((counter, pack(kept)))
-            else:
-                self._gone.append(counter)
+        gone = [batch for counter in counters for batch in unpack(self._spool.blob(counter))]
+        kept = giving_up.kept(gone)
+        if len(counters) == 1 and kept and n_rows(kept) == n_rows(gone):
+            return  # all that is left of those given up before
+        if kept:
+            self._kept.append((counters[-1], pack(kept)))
+        self._gone += counters[:-1] if kept else counters
         lost = giving_up.losses(gone)
         if lost:
             self.give(Input(journal.GIVEN_UP, now_ns, cause, giving_up.losses_to(lost)))

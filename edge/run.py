@@ -25,8 +25,7 @@ from edge.dead_letters import Letter, row_letter
 from edge.ledger import MAX_SEQ_STEP, Ledger
 from edge.rules import NO_RULES, EdgeRules
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Context, Detector, Finding
-from openvrc.contracts.finding_rows import findings_batch
+from openvrc.contracts.detection import Context, Detector
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import NS_PER_S
@@ -85,6 +84,14 @@ class Run:
         """Version of the map in use, "" without one."""
         return self.road_map.map_version if self.road_map else ""
 
+    def change_map(self, road_map: RoadMap | None, received_at_ns: int, out: Output) -> None:
+        """Another map from now on; what rules had found on the one before comes to its end."""
+        self.flush(out)
+        if self.rules is not None:
+            end_ns = max(self.watermark_ns, self.facts.zone_time_ns) + AFTER_END_NS
+            out.batches += self.rules.advance(end_ns, received_at_ns)
+        self.use_map(road_map)
+
     def use_map(self, road_map: RoadMap | None) -> None:
         """Match onto this map from now on; windows of the map before are given up."""
         self.road_map = road_map
@@ -92,7 +99,9 @@ class Run:
         self.windows = Windows(road_map) if road_map else None
         facts = self.facts
         context = Context(facts.zone, facts.run_id, facts.origin, road_map, facts.time_zone)
-        self.rules = EdgeRules(self._detectors, context) if self._detectors else None
+        self.rules: EdgeRules | None = None
+        if self._detectors:
+            self.rules = EdgeRules(self._detectors, context, self._edge_id)
 
     def add(self, arrivals: Arrivals) -> None:
         """Take records in; they are processed by the next `flush` together with their like."""
@@ -145,21 +154,7 @@ class Run:
             arrivals.became(done)
             out.batches.append(done)
             if self.rules is not None:
-                self._tell(self.rules.fold(done), int(received_ns[0]), out)
-
-    def _tell(self, findings: list[Finding], received_at_ns: int, out: Output) -> None:
-        if findings:
-            facts = self.facts
-            out.batches.append(
-                findings_batch(
-                    findings,
-                    zone=facts.zone,
-                    run_id=facts.run_id,
-                    origin=facts.origin,
-                    edge_id=self._edge_id,
-                    received_at_ns=received_at_ns,
-                )
-            )
+                out.batches += self.rules.fold(done, int(received_ns[0]))
 
     def _clock(self, received_ns: npt.NDArray[np.int64]) -> Clock:
         is_wall = self.facts.clock == "wall"
@@ -208,7 +203,7 @@ class Run:
         self.watermark_ns = max(self.watermark_ns, watermark_ns)
         self._close_windows(received_at_ns, out)
         if self.rules is not None:
-            self._tell(self.rules.advance(self.watermark_ns), received_at_ns, out)
+            out.batches += self.rules.advance(self.watermark_ns, received_at_ns)
         self._forget_idle()
         out.batches.append(tick_batch(self.facts, self.watermark_ns, self._edge_id, received_at_ns))
 

@@ -127,8 +127,7 @@ class Runs:
             run.has_ticked = False
         elif document and road_map is not None and road_map.map_version != run.map_version:
             self._take_over(run.facts, said, document, received_at_ns)
-            run.flush(out)
-            run.use_map(road_map)
+            run.change_map(road_map, received_at_ns, out)
             self._announce(run, "running", received_at_ns, out)
         run.facts.heard_at_ns = received_at_ns
         run.facts.ended_at_ns = 0
@@ -208,9 +207,8 @@ class Runs:
         if run is None:
             self._begin_live(zone, now_ns, out)
         elif run.map_version != road_map.map_version:
-            run.flush(out)
+            run.change_map(road_map, now_ns, out)
             run.limits, run.facts.map_document = limits, road_map.to_document()
-            run.use_map(road_map)
             self._announce(run, "running", now_ns, out)
 
     def ticks_now(self, now_ns: int) -> list[Batch]:
@@ -239,3 +237,8 @@ class Runs:
             self._runs[zone, run_id] = Run.restore(
                 tree, road_map, ledger, self._edge_id, self._detectors
             )
+
+    def unread_rules(self) -> dict[str, str]:
+        """Rules that could not read their part of the restored checkpoint, and why."""
+        rules = [run.rules for run in self._runs.values() if run.rules is not None]
+        return {name: why for one in rules for name, why in one.unread.items()}

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -19,6 +18,7 @@ from cloud.store.identities import Identities
 from cloud.store.sql import statement
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Severity
+from openvrc.contracts.finding_rows import plain
 
 Connection = psycopg.Connection[Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,15 +100,8 @@ def _event_row(told: AlertTransition) -> dict[str, Any]:
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:
     """JSON that PostgreSQL takes: it knows neither NaN (null here) nor the NUL character."""
-    text = msgspec.json.encode(rows, enc_hook=_plain).decode()
+    text = msgspec.json.encode(rows, enc_hook=plain).decode()
     return text.replace("\\u0000", "\\ufffd")
-
-
-def _plain(value: Any) -> Any:
-    """What a detector may have left in its evidence, as JSON can say it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: Identities) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.detection import Finding, Severity
@@ -22,7 +25,11 @@ def findings_batch(
     edge_id: str,
     received_at_ns: int,
 ) -> Batch:
-    """One record a finding, in order; `sampled_at_ns` is the finding's `at_ns`."""
+    """One record a finding, in order; `sampled_at_ns` is the finding's `at_ns`.
+
+    Evidence may hold numpy's numbers, and NaN, which becomes null. Raises what an attribute that is
+    none of the contract's raises; lengths and ranges are the caller's to check.
+    """
     columns: dict[str, Any] = {
         "source_id": edge_id,
         "subject_id": [f.subject_id for f in findings],
@@ -37,7 +44,7 @@ def findings_batch(
         "segment_id": [f.segment_id for f in findings],
         "lat_deg": [f.lat_deg for f in findings],
         "lon_deg": [f.lon_deg for f in findings],
-        "evidence": [json.dumps(dict(f.evidence), allow_nan=False) for f in findings],
+        "evidence": [_json(f.evidence) for f in findings],
         "is_late": [f.is_late for f in findings],
         "edge_received_at_ns": received_at_ns,
         "lateness": 0,
@@ -50,6 +57,17 @@ def findings_batch(
         columns=columns,
         n_rows=len(findings),
     )
+
+
+def _json(evidence: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(dict(evidence), enc_hook=plain).decode()
+
+
+def plain(value: Any) -> Any:
+    """What a detector may have left in its evidence, as JSON can say it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def findings_of(batch: Batch) -> list[Finding]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from edge import giving_up
 from edge.giving_up import Policy
 from edge.journal import PAYLOAD, Input
 from edge.pipeline import Pipeline
 from edge.spool import Spool
+from openvrc.contracts.batch import Batch
 from openvrc.contracts.codecs.json_codec import JsonCodec
+from openvrc.contracts.detection import Finding, Phase
+from openvrc.contracts.finding_rows import findings_batch
 from openvrc.contracts.units import NS_PER_S
-from openvrc.contracts.wire import unpack
-from tests.support.edge_world import T0, ZONE, announce, vehicles
+from openvrc.contracts.wire import pack, unpack
+from tests.support.edge_world import RUN, T0, ZONE, announce, vehicles
 
 TOPIC = f"vrc/v1/{ZONE}/rsu/rsu-1/vehicle_state"
 MAX_BYTES = 40_000
@@ -101,6 +107,54 @@ def test_the_announcement_of_a_run_outlives_the_records_given_up_with_it(tmp_pat
     assert [batch.message for batch in unpack(blob)] == ["zone_announce"]
     assert (spool.pending_records, line.core.totals()["expired"]) == (0, 150)
     spool.close()
+
+
+def finding(phase: Phase, number: int) -> Finding:
+    at_ns = T0 + number
+    return Finding("traffic.conflict", phase, "vehicle", f"v{number}", at_ns, at_ns)
+
+
+def found(*findings: Finding, run_id: str = RUN) -> Batch:
+    facts = {"zone": ZONE, "run_id": run_id, "origin": "simulated", "edge_id": "edge-1"}
+    return findings_batch(findings, received_at_ns=T0, **facts)
+
+
+def told(batches: list[Batch]) -> list[tuple[str, str]]:
+    return [(batch.message, row["subject_id"]) for batch in batches for row in batch.to_records()]
+
+
+def test_what_ends_something_outlives_the_records_given_up_with_it(tmp_path: Path) -> None:
+    """Else the alert that the cloud has would stay open for ever."""
+    path = tmp_path / "s"
+    spool, _ = opened(path, Policy())
+    for t in range(3):
+        pair = found(finding("raise", 10 + t), finding("clear", t))
+        spool.commit(blob=pack([pair, vehicles([("v", t, 5.0)])]), n_records=1, journal=b"")
+    spool.close()
+    spool, line = opened(path, Policy(max_age_ns=NS_PER_S), 10**9)
+    for at_s in (60, 61):  # the second look has nothing more to give up
+        line.give_up(0, T0 + at_s * NS_PER_S)
+        line.commit([], T0 + at_s * NS_PER_S)
+    (blob,) = waiting(path)
+    assert told(unpack(blob)) == [("finding", f"v{t}") for t in range(3)]
+    assert spool.pending_records == 0
+    spool.close()
+
+
+def test_announcements_and_ends_are_kept_in_order_and_the_newest_ends_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(giving_up, "MOST_ENDS", 3)
+    ends = [found(finding("clear", number)) for number in range(5)]
+    other = found(finding("unknown", 7), finding("clear", 8), run_id="run-2")
+    kept = giving_up.kept([*ends[:3], announce(), other, *ends[3:]])
+    assert told(kept) == [
+        ("zone_announce", ZONE),
+        ("finding", "v8"),
+        ("finding", "v3"),
+        ("finding", "v4"),
+    ]
+    assert len(kept) == 3
 
 
 def test_without_a_policy_nothing_is_ever_given_up(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,16 @@ import pytest
 from edge import journal
 from edge.core import EdgeCore, Group
 from edge.journal import BATCHES, Input
+from edge.pipeline import Pipeline
+from edge.spool import Spool
 from edge.warnings import advisories
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Detector
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding
 from openvrc.contracts.messages.roadside import Advisory
 from openvrc.contracts.topics import is_down
 from openvrc.contracts.wire import pack
 from openvrc.detectors.traffic import conflict
-from tests.support.edge_world import RUN, T0, ZONE, announce, of, tick, vehicles
+from tests.support.edge_world import RUN, T0, ZONE, announce, of, road_map, tick, vehicles
 
 RULES: dict[str, Detector] = {conflict.NAME: conflict.PLUGIN}
 SECONDS = 18
@@ -154,3 +158,86 @@ def test_a_rule_that_fails_says_so_and_stops_nothing() -> None:
     assert {row["rule"] for row in findings(groups)} == {"platform.detector_failed"}
     assert {row["component"] for row in findings(groups)} == {conflict.NAME}
     assert len([row for group in groups for row in of(group, "vehicle_state")]) == 2 * SECONDS - 2
+
+
+class Saying(conflict.Conflict):
+    """Says one thing about each batch."""
+
+    def __init__(self, **changed: Any) -> None:
+        self._changed = changed
+
+    def update(self, state: conflict.State, batch: Batch) -> Any:
+        at_ns = int(batch.column("sampled_at_ns").max())
+        return state, [
+            Finding(conflict.NAME, "raise", "vehicle", "v", at_ns, at_ns, **self._changed)
+        ]
+
+
+def said(**changed: Any) -> dict[str, Any]:
+    """The finding that came of one batch."""
+    core = core_with({conflict.NAME: Saying(**changed)})
+    core.on_batch(announce(), T0)
+    core.on_batch(closing_in(1), T0)
+    core.on_batch(tick(1), T0)
+    (row,) = of(core.take_group(), "finding")
+    return row
+
+
+def test_evidence_may_hold_numpys_numbers_and_none_where_there_is_no_number() -> None:
+    row = said(evidence={"ttc_s": np.float32(1.5), "n": np.int64(3), "gap_m": float("nan")})
+    assert json.loads(row["evidence"]) == {"ttc_s": 1.5, "n": 3, "gap_m": None}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"evidence": {"text": "x" * 8001}},
+        {"component": "lane:" + "1" * 60},
+        {"evidence": 3},
+        {"evidence": {"deep": json.loads("[" * 20 + "]" * 20)}},
+        {"confidence": float("nan")},
+        {"severity": 2},
+        {"evidence": {"text": "\ud800"}},
+    ],
+)
+def test_a_finding_that_cannot_be_told_is_a_failure_of_its_rule(changed: dict[str, Any]) -> None:
+    row = said(**changed)
+    assert (row["rule"], row["component"]) == ("platform.detector_failed", conflict.NAME)
+
+
+class OfAnotherVersion(conflict.Conflict):
+    """Wants a column that the checkpoint does not have."""
+
+    def restore(self, context: Context, arrays: Arrays) -> conflict.State:
+        return super().restore(context, {"told_ego": arrays["renamed"]})
+
+
+def test_a_rule_that_cannot_read_its_checkpoint_begins_anew_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool(tmp_path / "s", "edge-1", 10**9)
+    line = Pipeline(spool, {}, "edge-1", max_payload_bytes=10**7, detectors=RULES)
+    for entry in [entry for group in inputs()[:6] for entry in group]:
+        line.give(entry)
+    line.commit([], T0)
+    spool.checkpoint(line.core.snapshot())
+    newer = {conflict.NAME: OfAnotherVersion()}
+    with caplog.at_level(logging.WARNING, "edge.pipeline"):
+        again = Pipeline(spool, {}, "edge-1", max_payload_bytes=10**7, detectors=newer)
+    assert f"checkpoint of {conflict.NAME} cannot be read (KeyError: 'renamed')" in caplog.text
+    again.core.on_batch(closing_in(6), T0)
+    assert of(again.core.take_group(), "vehicle_state")
+    spool.close()
+
+
+def test_another_map_ends_what_was_found_on_the_one_before() -> None:
+    core = core_with(RULES)
+    for entry in [entry for group in inputs()[:11] for entry in group]:
+        entry.apply(core, 0)
+    before = core.take_group()
+    assert [row["phase"] for row in findings([before])][-1] == "raise"
+    core.on_batch(announce(at_s=11, map_document=road_map(400.0).to_document()), T0)
+    group = core.take_group()
+    (end,) = findings([group])
+    assert (end["phase"], end["subject_id"]) == ("clear", "comes")
+    assert end["started_at_ns"] == findings([before])[0]["started_at_ns"]
