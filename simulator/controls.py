@@ -22,7 +22,7 @@ def answer(words: list[str], publisher: Publisher) -> str:
         return f"error: {verb!r}, expected {HELP}"
     try:
         act(publisher, *given)
-    except (ValueError, TypeError, VrcError) as error:
+    except (ValueError, TypeError, OverflowError, VrcError) as error:
         return f"error: {' '.join(words)}: {error}, expected {HELP}"
     return f"ok {' '.join(words)} at {iso_from_ns(publisher.zone_time_ns)}"
 

@@ -185,6 +185,8 @@ class Publisher:
         self._ticked_ns = world.start_ns
         self._n_unticked = 0
         self._wall_offset_s: float | None = None
+        self._paced_speed = speed
+        self._wound_to_ns = 0
 
     def stop(self) -> None:
         """End the run cleanly after the current frame: final counts, final tick, "ended"."""
@@ -209,8 +211,8 @@ class Publisher:
         return self._speed
 
     def set_speed(self, speed: float) -> None:
-        """From the next frame on. May be called from another thread."""
-        self._speed, self._wall_offset_s = speed, None
+        """From now on. May be called from another thread."""
+        self._speed = speed  # what follows from it is the pacing thread's
 
     @property
     def is_stopped(self) -> bool:
@@ -240,6 +242,7 @@ class Publisher:
                 f"{iso_from_ns(zone_time_ns)} is past, zone time is "
                 f"{iso_from_ns(self.zone_time_ns)}: a run does not go back, start another"
             )
+        self._wound_to_ns = zone_time_ns  # first, so that the pacing knows before a frame comes
         seek(zone_time_ns)
 
     def run(self) -> dict[str, Any]:
@@ -312,21 +315,34 @@ class Publisher:
             self._waits_for("somebody to end the pause")
         if self._progress.waiting_for:
             self._waits_for("")
-        if self._speed <= 0:
+        speed = self._speed  # read once: another thread may set it
+        if speed != self._paced_speed:
+            self._paced_speed, self._wall_offset_s = speed, None
+        is_jump = self._is_jump(frame)
+        if speed <= 0:
             return
-        gap_ns = frame.zone_time_ns - self._progress.zone_time_ns
-        due_s = frame.zone_time_ns / NS_PER_S / self._speed
+        due_s = frame.zone_time_ns / NS_PER_S / speed
         now_s = time.monotonic()
-        is_jump = self._progress.frames > 0 and gap_ns > LONG_GAP_S * NS_PER_S
         if (
             self._wall_offset_s is None
             or is_jump
             or now_s - due_s - self._wall_offset_s > FORGIVEN_S
         ):
             self._wall_offset_s = now_s - due_s
+        wound_to_ns = self._wound_to_ns
         while (rest_s := due_s + self._wall_offset_s - time.monotonic()) > 0:
-            if self._ending.wait(rest_s):
+            if self._ending.wait(min(rest_s, PAUSE_POLL_S)):
                 return
+            if self._speed != speed or self._wound_to_ns != wound_to_ns:
+                return  # the frame at hand is not worth a wait by what no longer holds
+
+    def _is_jump(self, frame: Frame) -> bool:
+        """Whether zone time leaps to a frame: somebody wound us there, or nothing was for long."""
+        if 0 < self._wound_to_ns <= frame.zone_time_ns:
+            self._wound_to_ns = 0
+            return True
+        gap_ns = frame.zone_time_ns - self._progress.zone_time_ns
+        return self._progress.frames > 0 and gap_ns > LONG_GAP_S * NS_PER_S
 
     def _publish(self, frame: Frame) -> None:
         if self._terminals is not None:  # vehicles speak for themselves

@@ -51,11 +51,12 @@ def run_worlds(
     """Publish worlds one after the other; the exit code (0 fine, 1 failed).
 
     SIGINT and SIGTERM end it cleanly with final counts; a second one at once. Prints the summary
-    of each as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there.
+    of each as one JSON line to stdout; with `out_dir`, writes `ground_truth.json` there, from the
+    second world on into a folder named as the run.
     `steering` holds, winds and repeats the run of the moment.
     """
     steering = steering or Steering()
-    for world in worlds:
+    for number, world in enumerate(worlds):
         try:
             terminals = None
             if gbt32960_url:
@@ -81,7 +82,7 @@ def run_worlds(
             return 1
         finally:
             if out_dir is not None:
-                write_ground_truth(out_dir, world)
+                write_ground_truth(out_dir / world.run_id if number else out_dir, world)
         facts: dict[str, Any] = {
             "event": "finished",
             "zone": world.zone,

@@ -75,7 +75,7 @@ def replay(
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"replay-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
 
-    first_skip_s = flags.pop("skip_s")
+    first_skip_s, asked_play_s = flags.pop("skip_s"), flags.pop("play_s")
     before: list[tuple[int, float]] = []  # where each run began, and how much it skipped
 
     def world(number: int, from_ns: int | None) -> Any:
@@ -85,8 +85,16 @@ def replay(
         if from_ns is not None:
             began_ns, skipped_s = before[-1]
             skip_s = max(skipped_s + (from_ns - began_ns) / NS_PER_S, 0.0)
+        # The asked end stays where it is, from wherever a run begins.
+        play_s = asked_play_s and first_skip_s + asked_play_s - skip_s
         made = open_world(
-            path, zone=zone, run_id=name, begin_at_ns=begin_at_ns, skip_s=skip_s, **flags
+            path,
+            zone=zone,
+            run_id=name,
+            begin_at_ns=begin_at_ns,
+            skip_s=skip_s,
+            play_s=play_s,
+            **flags,
         )
         before.append((made.start_ns, skip_s))
         return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,7 @@ def simulate(
             dirt_rate=dirt,
         )
         return
-    if scenario not in known:
-        raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
+    scenario = _one_of(known, scenario)
     if (protocol == "gbt32960") != bool(gbt32960_url):
         raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")
     own = _own_flags(context.args, scenario, getattr(known[scenario], "parameters", ()))
@@ -159,6 +158,17 @@ def simulate(
             gbt32960_edition=Edition(gbt32960_edition),
         )
     )
+
+
+def _one_of(known: Collection[str], scenario: str | None) -> str:
+    """The scenario, if there is one. Raises a usage error."""
+    if scenario is not None and scenario.startswith("-"):
+        raise click.UsageError(
+            f"{scenario!r} comes before the scenario; a scenario's own flags come after its name"
+        )
+    if scenario is None or scenario not in known:
+        raise click.UsageError(f"scenario {scenario!r}, expected one of {', '.join(known)}")
+    return scenario
 
 
 def _flag(name: str) -> str:

@@ -16,10 +16,17 @@ class FaultyWorld:
     """See `World`. What else the world inside can (`seek`, `unpaced_step_s`), this one can too."""
 
     def __init__(self, world: World, specs: Sequence[FaultSpec], seed: int) -> None:
-        """Raises FaultError."""
-        self._world = world
-        made = [(spec.kind.stage, spec.on(world, seed, place), spec.kind)
-                for place, spec in enumerate(specs)]  # fmt: skip
+        """Over another world with faults it is one world with both's, and one expectation.
+
+        Raises FaultError.
+        """
+        self._world: World = world
+        self._asked: list[tuple[FaultSpec, int]] = [(spec, seed) for spec in specs]
+        if isinstance(world, FaultyWorld):
+            self._world, self._asked = world._world, world._asked + self._asked
+        world = self._world
+        made = [(spec.kind.stage, spec.on(world, its_seed, place), spec.kind)
+                for place, (spec, its_seed) in enumerate(self._asked)]  # fmt: skip
         made.sort(key=lambda one: one[0])  # stable: those of one stage stay as given
         self._faults: list[Fault] = [kind.make(given) for _, given, kind in made]
         self.outcomes = Outcomes()

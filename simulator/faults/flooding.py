@@ -39,8 +39,8 @@ class _Flood:
             liars.who, liars.whole.column("sampled_at_ns")[liars.rows].tolist(), strict=True
         ):
             since_ns = self._told_ns.get(name, now_ns)
-            self._told_ns[name] = now_ns
-            n = int((now_ns - since_ns) * self._rate_hz / NS_PER_S)
+            self._told_ns[name] = max(now_ns, since_ns)  # a wrong clock may go back
+            n = max(int((now_ns - since_ns) * self._rate_hz / NS_PER_S), 0)
             counts.append(n)
             # Before the true sample, so that none has its time.
             at_ns += [since_ns + (now_ns - since_ns) * (k + 1) // (n + 1) for k in range(n)]

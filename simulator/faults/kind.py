@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -38,7 +37,7 @@ class Parameter:
     default: Value
     meaning: str
     low: float = 0.0
-    high: float = math.inf
+    high: float = 1e9
     choices: tuple[str, ...] = ()
 
 

@@ -20,6 +20,8 @@ SIGNALS = {
     "insulation_ohm": "battery_state",
 }
 POSITION = ("lat_deg", "lon_deg")
+FINDABLE = frozenset({"position", "pack_voltage_v"})
+"""What `data.frozen_signal` judges; that another signal stands still proves nothing to a rule."""
 
 
 class StuckSensor:
@@ -37,7 +39,7 @@ class StuckSensor:
         """See FaultKind."""
         signal = given.word("signal")
         columns = POSITION if signal == "position" else (signal,)
-        rule = "data.frozen_signal"
+        rule = "data.frozen_signal" if signal in FINDABLE else f"fault.{self.name}"
         return RecordFault(
             given, Held(columns), messages=(SIGNALS[signal],), rule=rule, component=signal
         )

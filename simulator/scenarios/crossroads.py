@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -350,6 +350,9 @@ class CrossroadsScenario:
         **more: Any,
     ) -> CrossroadsWorld:
         """See Scenario; `more` are other fields of `CrossroadsParameters`."""
+        known = {field.name for field in fields(CrossroadsParameters)} - {"seed", "duration_s"}
+        for name in more.keys() - known:
+            raise ScenarioError(f"parameter {name!r}, expected of {', '.join(sorted(known))}")
         if vehicles is not None:
             more["vehicles"] = vehicles
         parameters = CrossroadsParameters(seed=seed, duration_s=duration_s, **more)

@@ -6,12 +6,15 @@ seconds of the battery; a parked car falls silent.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.energy.charging import Site
 from simulator.energy.faults import Fault, drawn_fault
 from simulator.energy.telling import Vehicle
 from simulator.scenarios.fleet_world import FleetLiveWorld, make_world
+from simulator.scenarios.roads import values_of
 
 FAULTS_S = {
     "connection": 4.0,
@@ -43,8 +46,10 @@ class FleetScenario:
         duration_s: float | None = None,
         vehicles: int | None = None,
         start_ns: int | None = None,
+        **more: Any,
     ) -> FleetLiveWorld:
         """See Scenario."""
+        values_of((), more)
         return make_world(
             "Fleet",
             _drawn,

@@ -8,12 +8,14 @@ before. Forty cars, records each second.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from simulator.energy.faults import Fault, drawn_fault
 from simulator.energy.telling import Vehicle
 from simulator.scenarios.fleet_world import FleetLiveWorld, make_world
+from simulator.scenarios.roads import values_of
 
 PARKED_S, SHORT_S, SHORT_LASTS_S = 5.0, 10.0, 120.0
 
@@ -33,8 +35,10 @@ class ThermalRunawayScenario:
         duration_s: float | None = None,
         vehicles: int | None = None,
         start_ns: int | None = None,
+        **more: Any,
     ) -> FleetLiveWorld:
         """See Scenario."""
+        values_of((), more)
         return make_world(
             "Thermal runaway",
             _drawn,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
 
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from simulator.faults.faulty_world import FaultyWorld
 from simulator.faults.kind import FaultError, FaultKind
 from simulator.faults.outcome import RULE
@@ -153,6 +153,69 @@ def test_faults_together_still_close_and_none_hides_another() -> None:
     assert faults == {text.partition(":")[0] for text in texts}
 
 
+def test_faults_on_a_world_with_faults_are_booked_once_and_draw_for_themselves() -> None:
+    inner, outer = "loss:messages_ratio=0.2", "loss:messages_ratio=0.3"
+    world = FaultyWorld(faulty(inner), [parse(outer)], 1)
+    core = through_the_edge(world)
+    assert as_expected(core.totals()) == expected_of(world)
+    assert [e.detail for e in world.ground_truth() if e.rule == RULE] == [world.outcomes.totals()]
+    alone = faulty(outer)
+    list(alone.frames())
+    # Had both drawn alike, no more would be lost than by the greater of the two.
+    assert world.outcomes.totals()["missing"] > 1.2 * alone.outcomes.totals()["missing"]
+
+
+def test_clocks_that_go_back_flood_nothing() -> None:
+    world = faulty(
+        "clock:skew_ms=-4000,from_s=5,senders_ratio=1", "flooding:vehicles_ratio=0.2,rate_hz=20"
+    )
+    core = through_the_edge(world)
+    assert as_expected(core.totals()) == expected_of(world)
+
+
+def unnumbered(frame: Frame) -> Frame:
+    """A frame of senders that do not number."""
+    absent = {"session": ABSENT_I64, "seq": ABSENT_I64}
+    messages = tuple(
+        replace(o, whole=o.whole.with_columns(absent))
+        for o in frame.messages
+        if o.message == "vehicle_state"
+    )
+    return Frame(frame.zone_time_ns, messages)
+
+
+class Unnumbered(Taped):
+    """The taped crossroads, told by senders that do not number."""
+
+    def frames(self) -> Iterator[Frame]:
+        """See World."""
+        return map(unnumbered, super().frames())
+
+
+def test_what_senders_without_numbers_lose_is_not_missing() -> None:
+    world = FaultyWorld(Unnumbered(), [parse("loss:messages_ratio=0.2")], 1)
+    core = through_the_edge(world)
+    expected = expected_of(world)
+    assert as_expected(core.totals()) == expected
+    assert expected["sent"] > 0
+    assert expected["missing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("signal", "rule"),
+    [
+        ("position", "data.frozen_signal"),
+        ("pack_voltage_v", "data.frozen_signal"),
+        ("speed_mps", "fault.stuck-sensor"),
+        ("soc_ratio", "fault.stuck-sensor"),
+    ],
+)
+def test_only_a_signal_that_a_rule_judges_is_to_be_found_frozen(signal: str, rule: str) -> None:
+    world = faulty(f"stuck-sensor:vehicles_ratio=1,signal={signal}")
+    list(world.frames())
+    assert {e.rule for e in world.ground_truth() if e.component == signal} == {rule}
+
+
 def test_everything_held_comes_with_the_last_frame_and_counts_come_last() -> None:
     world = faulty("disconnects:away_s=1000,every_s=0,together=yes,from_s=6")
     frames = list(world.frames())
@@ -181,6 +244,8 @@ def test_only_the_named_vehicle_lies() -> None:
         ("loss:messages_ratio=2", "expected 0 to 1"),
         ("loss:messages_ratio=nan", "expected 0 to 1"),
         ("loss:messages_ratio=much", "expected a number"),
+        ("loss:from_s=inf", r"from_s is 'inf', expected 0 to 1e\+09"),
+        ("disconnects:away_s=1e300", r"expected 0.001 to 1e\+09"),
         ("malformed:form=ugly", "expected one of mixed"),
     ],
 )

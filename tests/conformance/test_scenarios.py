@@ -193,6 +193,20 @@ def test_a_scenario_s_own_parameters_have_meanings_and_are_checked(name: str) ->
         plugin.make(zone="z", run_id="r", colour="blue")
 
 
+@pytest.mark.parametrize("name", ["storm", "blackout"])
+def test_a_time_without_an_end_is_refused(name: str) -> None:
+    plugin: Any = SCENARIOS[name]
+    first = plugin.parameters[0].name
+    for value in ("inf", "1e300"):
+        with pytest.raises(ScenarioError, match=rf"{first} is .*, expected 0 to 1e\+09"):
+            plugin.make(zone="z", run_id="r", **{first: value})
+
+
+def test_an_unknown_parameter_is_refused_by_every_scenario_alike(scenario: Scenario) -> None:
+    with pytest.raises(ScenarioError, match="parameter 'colour', expected of"):
+        scenario.make(zone="z", run_id="r", colour="blue")
+
+
 def test_a_blackout_is_silence_and_then_everything_at_once() -> None:
     _, frames = run(SCENARIOS["blackout"], run_s=46.0)
     n_records = [sum(o.n_rows for o in f.messages if o.message == "vehicle_state") for f in frames]

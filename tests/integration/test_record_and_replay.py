@@ -156,11 +156,41 @@ def test_worlds_are_said_one_after_the_other_as_runs_of_their_own(
 ) -> None:
     path = recorded(world(tmp_path), tmp_path / "run.jsonl")
     runs = (open_recording(path, zone="z1", run_id=name) for name in ("loop", "loop.2"))
-    assert run_worlds(settings, runs, speed=0) == 0
+    assert run_worlds(settings, runs, speed=0, out_dir=tmp_path / "out") == 0
     edge.hear_the_end()
     edge.hear_the_end()
     told = {body["run_id"] for body in edge.of("zone_announce") if body}
     assert told == {"loop", "loop.2"}
+    truths = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.json")}
+    assert truths == {"ground_truth.json", "loop.2/ground_truth.json"}
+
+
+def test_a_part_that_is_wound_back_ends_where_it_was_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recorded(world(tmp_path), tmp_path / "run.jsonl")
+    spans: list[tuple[float, float]] = []
+
+    def wound(_settings: Settings, worlds: Iterator[Any], *, steering: Steering, **_: Any) -> int:
+        first = next(worlds)
+        steering._again_from_ns = first.start_ns - 4 * NS_PER_S
+        for run in (first, next(worlds)):
+            times = [frame.zone_time_ns / NS_PER_S for frame in run.frames()]
+            spans.append((times[0], times[-1]))
+        return 0
+
+    monkeypatch.setattr("simulator.service.run_worlds", wound)
+    arguments = ["replay", str(path), "--zone", "z1", "--skip", "10", "--play", "5"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    (begin_s, end_s), again = spans
+    assert again == (begin_s - 4, end_s)
+
+
+def test_a_scenario_s_own_flag_before_its_name_is_told_where_it_belongs() -> None:
+    result = CliRunner().invoke(cli, ["simulate", "--storm-s", "5", "storm"])
+    assert result.exit_code == 2
+    assert "a scenario's own flags come after its name" in result.output
 
 
 def test_the_command_records_for_as_long_as_it_is_told(
