@@ -13,8 +13,8 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from cloud.api import present
-from cloud.api.params import AnyRun, SubjectPath, Zone, only_known_parameters
-from cloud.api.parts import Parts, Viewer
+from cloud.api.params import Run, SubjectPath, Zone, only_known_parameters
+from cloud.api.parts import CloudParts, Parts, Viewer, selected_runs
 from cloud.store import reads
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.columns import columns_of
@@ -31,12 +31,14 @@ PAUSE_S = 0.02
 
 @router.get("/v1/vehicles/{vehicle_id:path}/battery/health", summary="A pack's measured health")
 def battery_health(
-    vehicle_id: SubjectPath, parts: Parts, _caller: Viewer, zone: Zone = None, run: AnyRun = None
+    vehicle_id: SubjectPath, parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None
 ) -> dict[str, Any]:
     """`soh_low_ratio` and `soh_high_ratio` hold 90 %; null is "not known", `soh_method` says why.
 
-    `frames` were read; `is_whole` tells whether that is all there is.
+    `frames` were read, all of one run; `is_whole` tells whether that is all there is.
     """
+    if run is None:
+        zone, run = _newest_run(parts, vehicle_id, zone)
     where: dict[str, Any] = {"zone": zone, "run_id": run}
     with parts.database() as connection:
         page = reads.history(connection, "battery_state", vehicle_id, limit=MOST_FRAMES, **where)
@@ -51,11 +53,27 @@ def battery_health(
     found = next((row for row in health.rows() if row.vehicle_id == vehicle_id), None)
     return {
         "vehicle_id": vehicle_id,
+        "zone": zone,
+        "run_id": run,
         "frames": len(frames),
         "is_whole": page.next_cursor is None,
         "from_at": present.at(frames[0]["sampled_at_ns"]) if frames else None,
         "health": present.public(asdict(found)) if found else None,
     }
+
+
+def _newest_run(
+    parts: CloudParts, vehicle_id: str, zone: str | None
+) -> tuple[str | None, str | None]:
+    """The newest run that knows the vehicle: packs of two runs, such as replays, are two packs."""
+    chosen = selected_runs(parts, zone, None)
+    with parts.latest.lock:
+        older = sorted(parts.latest.runs.values(), key=lambda one: -one.appeared)
+        for one in [*chosen, *older]:
+            is_in_zone = zone is None or one.zone == zone
+            if is_in_zone and one.vehicles.slot(vehicle_id) is not None:
+                return one.zone, one.run_id
+    return (chosen[0].zone, chosen[0].run_id) if chosen else (zone, None)
 
 
 def _batch(message: str, rows: list[reads.Row]) -> Batch:

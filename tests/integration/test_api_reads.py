@@ -331,3 +331,19 @@ def test_a_packs_health_is_folded_from_its_stored_frames(cloud: RunningCloud, to
     assert (health["soh_ratio"], health["soh_low_ratio"]) == (None, None)
     nothing = cloud.json("/v1/vehicles/nobody/battery/health")
     assert (nothing["frames"], nothing["health"]) == (0, None)
+
+
+def test_a_packs_health_is_that_of_one_run(cloud: RunningCloud) -> None:
+    older, newer = Town(zone="two", run_id="two-1"), Town(zone="two", run_id="two-2")
+    path = f"/v1/vehicles/{older.hot_id}/battery/health"
+    cloud.send([older.announce()])
+    cloud.drive(older, range(30))
+    alone = cloud.json(path, params={"zone": "two"})["frames"]
+    cloud.send([newer.announce()])
+    cloud.drive(newer, range(10))
+    found = cloud.json(path, params={"zone": "two"})
+    assert found["run_id"] == "two-2"
+    assert 0 < found["frames"] < alone
+    named = cloud.json(path, params={"zone": "two", "run": "two-1"})
+    assert (named["run_id"], named["frames"]) == ("two-1", alone)
+    assert cloud.get(path, params={"zone": "nowhere"}).status_code == 404
