@@ -7,13 +7,14 @@ two: there is nothing to keep over a restart. A connected vehicle is not shown a
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cloud.latest_tables import NEVER_NS, newest_rows
 from openvrc.contracts.batch import Batch
+from openvrc.contracts.near_pairs import near_pairs
 from openvrc.contracts.units import NS_PER_S
 
 PRESENT_NS = 2 * NS_PER_S
@@ -24,6 +25,12 @@ MOST_OBJECTS = 50_000
 FIRST_SLOTS = 64
 SAME_WITHIN_M = 5.0
 """An object this near to a connected vehicle is that vehicle: half a car and 3 m of two errors."""
+MAX_SPEED_MPS = 60.0
+"""Who says to be faster is carried on with this: one such report must not widen the search."""
+MOST_MATCHED = 5_000
+"""Objects; of more, which no page can draw apart, none is asked whether it is connected."""
+MATCHED_AT_ONCE = 500
+"""Bounds memory where very many stand in one place."""
 METRES_PER_DEG = 111_195.0
 """Of latitude, on the sphere of IUGG's mean radius; a gate of metres needs no better."""
 
@@ -36,6 +43,8 @@ _COLUMNS: dict[str, tuple[type, Any]] = {
     "object_class": (np.int8, -1),
     "confidence_ratio": (np.float32, np.nan),
 }
+_OF_VEHICLES = ("sampled_at_ns", "lat_deg", "lon_deg", "speed_mps", "heading_deg")
+Floats = npt.NDArray[np.float64]
 Track = tuple[str, str]
 """(source_id, subject_id)"""
 
@@ -131,28 +140,50 @@ def are_connected(
     """Whether each object (n,) is a vehicle that reports itself.
 
     Vehicles are carried on to the object's time by their speed and heading, for they report each
-    second and the road sees them ten times a second. Columns: `sampled_at_ns`, `lat_deg`,
-    `lon_deg`, and of vehicles `speed_mps`, `heading_deg`.
+    second and the road sees them ten times a second. None is where there are more objects than
+    MOST_MATCHED. Columns: `sampled_at_ns`, `lat_deg`, `lon_deg`, and of vehicles `speed_mps`,
+    `heading_deg`.
     """
     found = np.zeros(len(objects["lat_deg"]), np.bool_)
-    if not len(found) or not len(vehicles["lat_deg"]):
+    reports = np.isfinite(vehicles["lat_deg"]) & np.isfinite(vehicles["lon_deg"])
+    if not 0 < len(found) <= MOST_MATCHED or not reports.any():
         return found
     east_scale = METRES_PER_DEG * np.cos(np.radians(float(np.mean(objects["lat_deg"]))))
-    order = np.argsort(vehicles["lat_deg"])
-    north = vehicles["lat_deg"][order] * METRES_PER_DEG
-    east = vehicles["lon_deg"][order] * east_scale
-    speed = np.nan_to_num(vehicles["speed_mps"][order]).astype(np.float64)
-    turn = np.radians(np.nan_to_num(vehicles["heading_deg"][order]).astype(np.float64))
+    known = {name: vehicles[name][reports] for name in _OF_VEHICLES}
+    speed = np.clip(np.nan_to_num(known["speed_mps"]), 0.0, MAX_SPEED_MPS).astype(np.float64)
+    turn = np.radians(np.nan_to_num(known["heading_deg"]).astype(np.float64))
+    moving = _Moving(
+        known["lon_deg"] * east_scale, known["lat_deg"] * METRES_PER_DEG, known["sampled_at_ns"],
+        speed * np.sin(turn), speed * np.cos(turn),
+    )  # fmt: skip
     reach_m = SAME_WITHIN_M + PRESENT_NS / NS_PER_S * float(speed.max())
-    at_north = objects["lat_deg"] * METRES_PER_DEG
-    first = np.searchsorted(north, at_north - reach_m)
-    last = np.searchsorted(north, at_north + reach_m)
-    n_near = last - first  # pairs of an object and each vehicle of its latitude
-    pair = np.repeat(np.arange(len(found)), n_near)
-    near = np.arange(len(pair)) - np.repeat(np.cumsum(n_near) - n_near, n_near) + first[pair]
-    waited_s = (objects["sampled_at_ns"][pair] - vehicles["sampled_at_ns"][order][near]) / NS_PER_S
-    moved_m = np.clip(waited_s, -PRESENT_NS / NS_PER_S, PRESENT_NS / NS_PER_S) * speed[near]
-    d_north = north[near] + moved_m * np.cos(turn[near]) - at_north[pair]
-    d_east = east[near] + moved_m * np.sin(turn[near]) - objects["lon_deg"][pair] * east_scale
-    found[pair[d_north**2 + d_east**2 < SAME_WITHIN_M**2]] = True
+    for first in range(0, len(found), MATCHED_AT_ONCE):
+        part = slice(first, first + MATCHED_AT_ONCE)
+        east, north = objects["lon_deg"][part] * east_scale, objects["lat_deg"][part]
+        at_ns = objects["sampled_at_ns"][part]
+        found[part] = _have_one_near(east, north * METRES_PER_DEG, at_ns, moving, reach_m)
+    return found
+
+
+class _Moving(NamedTuple):
+    """Vehicles on a plane, each (n,): metres, when they were there, and their velocity."""
+
+    east_m: Floats
+    north_m: Floats
+    at_ns: npt.NDArray[np.int64]
+    east_mps: Floats
+    north_mps: Floats
+
+
+def _have_one_near(
+    east_m: Floats, north_m: Floats, at_ns: npt.NDArray[np.int64], moving: _Moving, reach_m: float
+) -> npt.NDArray[np.bool_]:
+    """Whether a vehicle is SAME_WITHIN_M from each place (n,) at its time."""
+    place, near = near_pairs(east_m, north_m, moving.east_m, moving.north_m, reach_m)
+    waited_s = (at_ns[place] - moving.at_ns[near]) / NS_PER_S
+    waited_s = np.clip(waited_s, -PRESENT_NS / NS_PER_S, PRESENT_NS / NS_PER_S)
+    d_east_m = moving.east_m[near] + waited_s * moving.east_mps[near] - east_m[place]
+    d_north_m = moving.north_m[near] + waited_s * moving.north_mps[near] - north_m[place]
+    found = np.zeros(len(east_m), np.bool_)
+    found[place[d_north_m**2 + d_east_m**2 < SAME_WITHIN_M**2]] = True
     return found

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloud.latest import Latest, RunKey
-from cloud.live_frame import Bounds, Positions, encode, positions_of
+from cloud.live_frame import Bounds, Positions, encode, positions_of, present_of
 
 FRAME_EVERY_S = 0.2
 """Five frames a second: senders report at 1 to 10 Hz and the page interpolates between frames."""
@@ -50,17 +50,23 @@ class PositionsCache:
         self._made: dict[RunKey, tuple[Stamp, Positions]] = {}
 
     def get(self, zone: str, run_id: str) -> tuple[Stamp, Positions] | None:
-        """The state's stamp and its rows; an empty `run_id` means the zone's newest run."""
+        """The state's stamp and its rows; an empty `run_id` means the zone's newest run.
+
+        The lock is held for copies only: the pipeline folds under it.
+        """
         latest = self._latest()
-        run = latest.runs.get((zone, run_id)) if run_id else latest.newest_run(zone)
-        if run is None:
-            return None
-        key = (run.zone, run.run_id)
-        stamp = (run.vehicles.version, run.objects.version, run.zone_time_ns)
-        made = self._made.get(key)
-        if made is None or made[0] != stamp:
+        with latest.lock:
+            run = latest.runs.get((zone, run_id)) if run_id else latest.newest_run(zone)
+            if run is None:
+                return None
+            key = (run.zone, run.run_id)
+            stamp = (run.vehicles.version, run.objects.version, run.zone_time_ns)
+            made = self._made.get(key)
+            if made is not None and made[0] == stamp:
+                return made
             self._made = {k: v for k, v in self._made.items() if k in latest.runs}
-            self._made[key] = made = (stamp, positions_of(run))
+            present = present_of(run)
+        self._made[key] = made = (stamp, positions_of(present))
         return made
 
 

@@ -84,19 +84,36 @@ class Positions:
         return inside
 
 
-def positions_of(run: RunLatest) -> Positions:
-    """Wire rows of the vehicles that still report, then of who else is seen on the road."""
+@dataclass(frozen=True)
+class Present:
+    """Copies of a run's columns: who still reports, and who is seen on the road."""
+
+    vehicle_slots: npt.NDArray[np.int64]
+    vehicles: dict[str, npt.NDArray[Any]]
+    object_slots: npt.NDArray[np.int64]
+    objects: dict[str, npt.NDArray[Any]]
+
+
+def present_of(run: RunLatest) -> Present:
+    """What `positions_of` needs, taken under the run's lock."""
     slots = run.vehicles.present(run.zone_time_ns)
-    vehicles = {name: values[slots] for name, values in run.vehicles.columns.items()}
-    rows = _rows(vehicles, slots, vehicles["vehicle_class"])
-    rows["flags"] |= np.where(vehicles["brake_on"] == 1, FLAG_BRAKE, 0).astype(np.uint8)
     seen = run.objects.present(run.zone_time_ns)
-    if not len(seen):
+    return Present(
+        slots, {name: values[slots] for name, values in run.vehicles.columns.items()},
+        seen, {name: values[seen] for name, values in run.objects.columns.items()},
+    )  # fmt: skip
+
+
+def positions_of(present: Present) -> Positions:
+    """Wire rows of the vehicles that still report, then of who else is seen on the road."""
+    vehicles, objects = present.vehicles, present.objects
+    rows = _rows(vehicles, present.vehicle_slots, vehicles["vehicle_class"])
+    rows["flags"] |= np.where(vehicles["brake_on"] == 1, FLAG_BRAKE, 0).astype(np.uint8)
+    if not len(present.object_slots):
         return Positions(rows)
-    objects = {name: values[seen] for name, values in run.objects.columns.items()}
     alone = ~are_connected(objects, vehicles)
     objects = {name: values[alone] for name, values in objects.items()}
-    others = _rows(objects, seen[alone] + OBJECT_SLOTS, objects["object_class"])
+    others = _rows(objects, present.object_slots[alone] + OBJECT_SLOTS, objects["object_class"])
     others["flags"] |= FLAG_PERCEIVED
     return Positions(np.concatenate([rows, others]))
 

@@ -120,10 +120,9 @@ async def _send_frames(websocket: WebSocket, parts: CloudParts, client: LiveClie
         if client.is_silent(now_s):
             await _close(websocket, CLOSE_SILENT, "no acknowledgement")
             return
-        with parts.latest.lock:
-            frame = client.next_frame(
-                parts.positions, now_s=now_s, server_time_ms=time.time() * MS_PER_S
-            )
+        frame = client.next_frame(
+            parts.positions, now_s=now_s, server_time_ms=time.time() * MS_PER_S
+        )
         if frame is not None:
             await websocket.send_bytes(frame)
         await asyncio.sleep(FRAME_EVERY_S)

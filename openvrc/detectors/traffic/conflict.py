@@ -36,6 +36,7 @@ from openvrc.contracts.detection import (
     Severity,
     pack_words,
 )
+from openvrc.contracts.near_pairs import near_pairs
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic._encounters import (
@@ -48,7 +49,6 @@ from openvrc.detectors.traffic._encounters import (
     following,
 )
 from openvrc.detectors.traffic._fleet import Forgetting, ended_episodes
-from openvrc.detectors.traffic._near_pairs import near_pairs
 from openvrc.detectors.traffic._roads import Roads, roads_of
 from openvrc.detectors.traffic._view import ON_LANES, View, view_of
 

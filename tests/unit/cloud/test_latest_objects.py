@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cloud import latest_objects
+from cloud import latest_objects, live_frame
 from cloud.api import present
 from cloud.latest import Latest, RunLatest
-from cloud.latest_objects import FORGET_NS, METRES_PER_DEG, are_connected
+from cloud.latest_objects import (
+    FORGET_NS,
+    MAX_SPEED_MPS,
+    METRES_PER_DEG,
+    MOST_MATCHED,
+    SAME_WITHIN_M,
+    are_connected,
+)
 from cloud.live import LiveClient, PositionsCache
 from cloud.live_frame import FLAG_PERCEIVED, HEADER, OBJECT_SLOTS, VEHICLE
 from openvrc.contracts.batch import Batch, from_columns
+from openvrc.contracts.near_pairs import near_pairs
 from openvrc.contracts.units import NS_PER_S
 
 T0_NS = 1_767_225_600 * NS_PER_S
@@ -101,6 +110,81 @@ def test_a_connected_vehicle_is_known_by_where_it_is_by_now() -> None:
         "lon_deg": np.array([LON_DEG + east_deg, LON_DEG, LON_DEG + east_deg]),
     }
     assert are_connected(objects, vehicle).tolist() == [True, False, False]
+
+
+def crowd(seed: int, n: int, spread_m: float) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    scale = METRES_PER_DEG * math.cos(math.radians(LAT_DEG))
+    return {
+        "sampled_at_ns": T0_NS + rng.integers(-2 * NS_PER_S, 2 * NS_PER_S, n),
+        "lat_deg": LAT_DEG + rng.uniform(-spread_m, spread_m, n) / METRES_PER_DEG,
+        "lon_deg": LON_DEG + rng.uniform(-spread_m, spread_m, n) / scale,
+        "speed_mps": rng.uniform(0.0, 70.0, n).astype(np.float32),
+        "heading_deg": rng.uniform(0.0, 360.0, n).astype(np.float32),
+    }
+
+
+def by_full_comparison(objects: dict[str, Any], vehicles: dict[str, Any]) -> list[bool]:
+    scale = METRES_PER_DEG * math.cos(math.radians(float(np.mean(objects["lat_deg"]))))
+    waited_s = np.subtract.outer(objects["sampled_at_ns"], vehicles["sampled_at_ns"]) / NS_PER_S
+    moved_m = np.clip(waited_s, -2.0, 2.0) * np.clip(vehicles["speed_mps"], 0.0, 60.0)
+    turn = np.radians(vehicles["heading_deg"].astype(float))
+    north_m = np.subtract.outer(-objects["lat_deg"], -vehicles["lat_deg"]) * METRES_PER_DEG
+    east_m = np.subtract.outer(-objects["lon_deg"], -vehicles["lon_deg"]) * scale
+    apart_m = np.hypot(north_m + moved_m * np.cos(turn), east_m + moved_m * np.sin(turn))
+    near: list[bool] = (apart_m < SAME_WITHIN_M).any(axis=1).tolist()
+    return near
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_is_connected_is_what_a_full_comparison_says(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latest_objects, "MATCHED_AT_ONCE", 90)
+    objects, vehicles = crowd(seed, 400, 150.0), crowd(seed + 10, 600, 150.0)
+    wanted = by_full_comparison(objects, vehicles)
+    assert 50 < sum(wanted) < 350
+    assert are_connected(objects, vehicles).tolist() == wanted
+
+
+def test_one_that_claims_any_speed_or_no_place_widens_no_search() -> None:
+    objects, vehicles = crowd(1, 100, 300.0), crowd(2, 100, 300.0)
+    wanted = are_connected(objects, vehicles).tolist()
+    reaches = []
+
+    def watched(*given: Any) -> Any:
+        reaches.append(given[-1])
+        return near_pairs(*given)
+
+    odd = {name: np.append(values, values[:2]) for name, values in vehicles.items()}
+    odd["speed_mps"][-2:], odd["lat_deg"][-2:] = 5000.0, (LAT_DEG + 1.0, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latest_objects, "near_pairs", watched)
+        assert are_connected(objects, odd).tolist() == wanted
+    assert reaches == [SAME_WITHIN_M + 2 * MAX_SPEED_MPS]
+
+
+def test_a_flood_of_tracks_is_shown_unmatched() -> None:
+    objects = crowd(1, MOST_MATCHED + 1, 0.0)
+    assert not are_connected(objects, crowd(1, 1, 0.0)).any()
+
+
+def test_positions_are_made_while_the_pipeline_may_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    latest = Latest()
+    latest.fold([batch("vehicle_state", 1, subject_id="car"), seen(0.0, ["walker"])])
+
+    def is_free(*given: Any) -> Any:
+        taken: list[bool] = []
+        other = threading.Thread(target=lambda: taken.append(latest.lock.acquire(timeout=5.0)))
+        other.start()
+        other.join()
+        assert taken == [True]
+        return are_connected(*given)
+
+    monkeypatch.setattr(live_frame, "are_connected", is_free)
+    found = PositionsCache(lambda: latest).get("z", "r")
+    assert found is not None
+    assert len(found[1].rows) == 1
 
 
 def test_a_page_is_sent_who_is_not_connected_marked_as_perceived() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openvrc.contracts.detection import Finding, Severity
+from openvrc.contracts.near_pairs import near_pairs
 from openvrc.detectors.traffic import conflict
 from openvrc.detectors.traffic._encounters import Users, crossing, following
-from openvrc.detectors.traffic._near_pairs import near_pairs
 from tests.support import ssm
 from tests.support.straight_road import Row, batch_of, context, row
 
