@@ -322,7 +322,8 @@ def _text(frame: _Frame, phase: Phase, by_level: bool) -> str:
         return f"{where} and rises by {frame.rise_kps * 60:.0f} K per minute."
     if by_level:
         limit = LEVELS_DEGC[_level(frame.hottest_degc) - 1]
-        return f"{where}, over the limit of {limit:.0f}; {frame.n_hot} probes are that hot."
+        probes = "1 probe is" if frame.n_hot == 1 else f"{frame.n_hot} probes are"
+        return f"{where}, over the limit of {limit:.0f}; {probes} that hot."
     return f"{where}, less than before."
 
 

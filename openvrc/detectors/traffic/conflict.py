@@ -236,10 +236,15 @@ def _meet(state: State, rows: Rows) -> list[Finding]:
 
 
 def _lane_since_ns(users: Keyed, rows: Rows) -> IndexArray:
-    """When each came onto its lane from another one of the segment; long ago if it did not."""
+    """When each came onto its lane from another one of the segment; long ago if it did not.
+
+    After long silence nothing of before holds, whether or not it has been forgotten meanwhile.
+    """
     slot = rows["slot"]
+    is_known = users["at_ns"][slot] >= rows["at_ns"] - IDLE_S * NS_PER_S
     changed = (users["segment"][slot] == rows["segment"]) & (users["lane"][slot] != rows["lane"])
-    return np.where(changed, rows["at_ns"], users["lane_since_ns"][slot])
+    since_ns = np.where(changed, rows["at_ns"], users["lane_since_ns"][slot])
+    return np.where(is_known, since_ns, ABSENT_I64)
 
 
 def _users(rows: Rows, chosen: IndexArray, ahead_s: FloatArray | float) -> Users:

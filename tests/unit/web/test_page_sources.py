@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cloud.alerting.storm import STORM_RULE
+from cloud.engine import FAILED_RULE
+from openvrc.contracts.plugins import discover
+
 WEB = Path(__file__).parents[3] / "web"
 STYLE = (WEB / "src" / "styles" / "page.css").read_text(encoding="utf-8")
 LEAST_CONTRAST = 4.5
@@ -21,11 +25,21 @@ def words_used() -> set[str]:
     return {word for text in sources for word in re.findall(r'\bt\("((?:[^"\\]|\\.)+)"', text)}
 
 
-def test_every_word_of_the_page_has_its_chinese() -> None:
+def translated() -> set[str]:
     known = (WEB / "src" / "lib" / "zh.ts").read_text(encoding="utf-8")
-    translated = set(re.findall(r'"([^"]+)": "', known)) | set(re.findall(r"\b(\w+): \"", known))
+    return set(re.findall(r'"([^"]+)": "', known)) | set(re.findall(r"\b(\w+): \"", known))
+
+
+def test_every_word_of_the_page_has_its_chinese() -> None:
     assert len(words_used()) > 100
-    assert words_used() <= translated
+    assert words_used() <= translated()
+
+
+def test_every_rules_title_has_its_chinese() -> None:
+    """The page shows titles as the alerts bring them, so no source of it names them."""
+    titles = {one.rule.title for one in discover("openvrc.detectors").values()}
+    assert len(titles) > 30
+    assert titles | {FAILED_RULE.title, STORM_RULE.title} <= translated()
 
 
 def theme(name: str) -> dict[str, str]:

@@ -96,4 +96,6 @@ export const ZH: Record<string, string> = {
   "Charged too fast while cold": "低温充电过快", "Charging goes on past the end": "过充", "Displayed charge jumps": "电量跳变", "Slow vehicle": "慢速车辆",
   "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "Vehicle does not report as GB/T 32960.3 asks": "车辆未按 GB/T 32960.3 上报",
+  "A cell holds less than its pack": "单体容量低于电池包", "The battery is not cooled": "电池冷却失效",
+  "A battery frame is told again": "电池报文重复", "A detector failed": "检测规则运行失败",
 };

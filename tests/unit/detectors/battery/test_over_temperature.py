@@ -155,3 +155,12 @@ def test_a_frame_of_nonsense_is_not_believed() -> None:
 @pytest.mark.parametrize("car", ["car1", "car3"])
 def test_real_cars_that_stay_cool_raise_nothing(car: str) -> None:
     assert fold(PLUGIN, *recording(car)) == []
+
+
+@pytest.mark.parametrize(("n_hot", "said"), [(1, "1 probe is that"), (2, "2 probes are that")])
+def test_the_text_counts_the_hot_probes(n_hot: int, said: str) -> None:
+    t = np.arange(0.0, 1000.0, 100.0)
+    degc = probes(t, 50.0)
+    degc[4:, :n_hot] = 56.0
+    found = fold(PLUGIN, frames(t, probe_temperatures_degc=degc))
+    assert said in found[0].evidence["text"]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from openvrc.contracts.detection import Finding, Severity
 from openvrc.contracts.near_pairs import near_pairs
+from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.traffic import conflict
 from openvrc.detectors.traffic._encounters import Users, crossing, following
 from tests.support import ssm
-from tests.support.straight_road import Row, batch_of, context, row
+from tests.support.straight_road import START_NS, Row, batch_of, context, row
 
 
 def user(x_m: float, y_m: float, course_deg: float, speed_mps: float, length_m: float) -> Users:
@@ -96,9 +97,21 @@ def test_another_lane_is_no_conflict() -> None:
     assert run(approach(lane_index=1)) == []
 
 
-def test_conflicts_agree_with_sumos_measures_of_a_minute_in_town() -> None:
+@pytest.mark.parametrize("ticks_s", [(), (5, 65)])
+def test_who_comes_back_after_long_silence_has_no_lane_of_before(ticks_s: tuple[int, ...]) -> None:
+    """With ticks the silent are forgotten, without nobody is: the findings are the same."""
+    before = [row("slow", 0, 20.0, 6.0), row("comes", 0, 0.0, 16.0, lane_index=1)]
+    after = [row("slow", 70, 200.0, 6.0), row("comes", 70, 170.0, 16.0)]
+    state, _ = conflict.PLUGIN.update(conflict.PLUGIN.initial(context()), batch_of(before))
+    for tick_s in ticks_s:
+        state, _ = conflict.PLUGIN.advance(state, START_NS + tick_s * NS_PER_S)
+    _, findings = conflict.PLUGIN.update(state, batch_of(after))
+    assert [(f.phase, f.subject_id) for f in findings] == [("raise", "comes")]
+
+
+def test_conflicts_agree_with_sumos_measures_of_a_piece_in_town() -> None:
     """Whole, see docs/traffic.md: recall .82 and precision .79 in Hamburg."""
-    got = ssm.measure("hamburg_urban", from_s=400, to_s=440)
-    assert got.n_truth > 80
+    got = ssm.measure("hamburg_urban", from_s=400, to_s=420)
+    assert got.n_truth > 60
     assert got.recall >= 0.75
     assert got.precision >= 0.72
