@@ -176,6 +176,10 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
             "Detectors that failed and were reset",
             lambda: stats().detector_failures,
         ),
+        "vrc_findings_left_out": (
+            "Findings of edges by rules that VRC_CLOUD_DETECTORS leaves out",
+            lambda: stats().findings_left_out,
+        ),
     }
     others = [] if parts.notifier is None else [parts.notifier.figures.families]
     return CloudCollector(counter, accounting, gauges, others)

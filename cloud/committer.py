@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -176,18 +176,19 @@ class Committer:
         detectors: Mapping[str, Detector],
         *,
         chunk_days: float,
+        left_out: Collection[str] = frozenset(),
         policy: StorePolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url = database_url
-        self._detectors = dict(detectors)
+        self._detectors, self._left_out = dict(detectors), frozenset(left_out)
         self._chunk_days = chunk_days
         self._policy = policy or StorePolicy()
         self._kept_up_at_ns = 0
         self._is_stopping = is_stopping
         self._wall_clock_ns = wall_clock_ns
-        self._engine = Engine(self._detectors)
+        self._engine = Engine(self._detectors, self._left_out)
         self._folds: dict[str, Fold] = {}
         self._empty_folds: dict[str, bytes] = {}
         self._subscribers: list[Subscriber] = []
@@ -205,6 +206,7 @@ class Committer:
         self._checkpoints = CheckpointWriter(database_url, self.counts)
         self.meter = LatencyMeter()
         self.n_detector_failures = 0
+        self.n_findings_left_out = 0
         self.is_connected = False
 
     def register(self, fold: Fold) -> None:
@@ -315,6 +317,7 @@ class Committer:
     ) -> None:
         self.counts.add(written.counts)
         self.n_detector_failures += output.n_failures
+        self.n_findings_left_out += output.n_left_out
         self.meter.committed(batches, output.transitions, self._wall_clock_ns())
         self._fold(batches, output)
         self._tell_subscribers([*batches, *ledgers], output.transitions)
@@ -421,7 +424,7 @@ class Committer:
         self._identities.recall(connection)
         checkpoint = PostgresStateStore(connection).load()
         self._generation += 1
-        self._engine = Engine(self._detectors)
+        self._engine = Engine(self._detectors, self._left_out)
         if ENGINE in checkpoint.parts:
             self._restore_engine(checkpoint.parts[ENGINE])
         for name, fold in self._folds.items():
@@ -438,7 +441,7 @@ class Committer:
         except UNREADABLE:
             # Of another version or damaged. Rows and alerts are all there, what led to them is not.
             log.exception("the checkpoint cannot be read; detectors and alerting begin anew")
-            self._engine = Engine(self._detectors)
+            self._engine = Engine(self._detectors, self._left_out)
 
     def _restore_fold(self, fold: Fold, data: bytes) -> None:
         try:

@@ -7,7 +7,7 @@ exception loses its state for that partition and is reported as an alert; the st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,21 +47,28 @@ class EngineOutput:
     n_findings: int = 0
     n_failures: int = 0
     """Detectors that raised an exception and were reset."""
+    n_left_out: int = 0
+    """Findings of an edge's rules that were not chosen here."""
 
 
 class Engine:
     """Folds batches, in order, into alert transitions."""
 
-    def __init__(self, detectors: Mapping[str, Detector]) -> None:
+    def __init__(
+        self, detectors: Mapping[str, Detector], left_out: Collection[str] = frozenset()
+    ) -> None:
+        """`left_out` names rules that exist and are not wanted: what edges found by them is not."""
         at_edge = {name: one for name, one in detectors.items() if runs_at_edge(one)}
         here = {name: one for name, one in detectors.items() if name not in at_edge}
         self._detectors = dict(sorted(here.items()))
         self._edge_rules = {name: one.rule for name, one in at_edge.items()}
         self._edge_rules[FAILED_RULE_NAME] = FAILED_RULE
+        self._left_out = frozenset(left_out)
         self._runs: dict[str, Run] = {}
         self._told: list[AlertTransition] = []
         self._n_findings = 0
         self._n_failures = 0
+        self._n_left_out = 0
 
     def process(self, batches: Sequence[Batch]) -> EngineOutput:
         """Fold batches in the order in which the edge sent them."""
@@ -107,8 +114,10 @@ class Engine:
         self._runs = engine_state.load(data, self._detectors)
 
     def _output(self) -> EngineOutput:
-        output = EngineOutput(tuple(self._told), self._n_findings, self._n_failures)
-        self._told, self._n_findings, self._n_failures = [], 0, 0
+        output = EngineOutput(
+            tuple(self._told), self._n_findings, self._n_failures, self._n_left_out
+        )
+        self._told, self._n_findings, self._n_failures, self._n_left_out = [], 0, 0, 0
         return output
 
     def _run(self, run_id: str, origin: str) -> Run:
@@ -139,7 +148,9 @@ class Engine:
         self._n_findings += len(findings)
         for finding in findings:
             rule = self._edge_rules.get(finding.rule)
-            if rule is None:
+            if finding.rule in self._left_out:
+                self._n_left_out += 1
+            elif rule is None:
                 unknown = LookupError(f"{finding.rule!r} is no rule of an edge")
                 self._fail(run, batch.zone, "finding", finding.at_ns, unknown)
             else:

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +108,7 @@ class PipelineStats:
     store_faults: int
     full_answers: int
     detector_failures: int
+    findings_left_out: int
     checkpoints: int
 
 
@@ -130,6 +131,7 @@ class Pipeline:
         detectors: Mapping[str, Detector],
         *,
         database_url: str = "",
+        left_out: Collection[str] = frozenset(),
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._checkpoint_every_s = settings.cloud_checkpoint_every_s
@@ -139,6 +141,7 @@ class Pipeline:
             database_url or settings.database_url,
             detectors,
             chunk_days=settings.cloud_chunk_days,
+            left_out=left_out,
             policy=StorePolicy.of(settings),
             is_stopping=self._stopping.is_set,
             wall_clock_ns=wall_clock_ns,
@@ -244,6 +247,7 @@ class Pipeline:
             store_faults=tally["store_faults"],
             full_answers=tally["full"],
             detector_failures=self._committer.n_detector_failures,
+            findings_left_out=self._committer.n_findings_left_out,
             checkpoints=tally["checkpoints"],
         )
 

@@ -53,10 +53,11 @@ def run_cloud(settings: Settings, *, on_ready: OnReady | None = None) -> int:
     keys, page_key = keys_from(settings)
     if not settings.database_url:
         raise SettingsError("VRC_DATABASE_URL is empty, expected postgresql://...")
-    detectors = chosen(discover(DETECTORS), settings.cloud_detectors)
+    every = discover(DETECTORS)
+    detectors = chosen(every, settings.cloud_detectors)
     listener = _listen(settings.cloud_host, settings.cloud_port)
     address = _address(settings.cloud_host, listener.getsockname()[1], page_key)
-    pipeline = Pipeline(settings, detectors)
+    pipeline = Pipeline(settings, detectors, left_out=every.keys() - detectors.keys())
     pool = Pool(settings.database_url)
     app = create_app(settings, keys, pipeline, pool)
     config = uvicorn.Config(

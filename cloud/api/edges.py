@@ -24,7 +24,8 @@ async def report(
 ) -> dict[str, Any]:
     """Kept in memory until the next one; answered also while the database is away.
 
-    `down` is what the edge is to publish to senders, such as commands for a run's driver.
+    `down` is what the edge is to publish to senders, such as commands for a run's driver. Keys are
+    not bound to edges: any operator key may report as any edge, and then gets what waits for it.
     """
     now_ns = time.time_ns()
     parts.edges.hear(edge_id, status, now_ns)

@@ -68,6 +68,15 @@ def test_a_finding_of_an_unknown_rule_is_reported_and_stops_nothing() -> None:
     assert {a.rule for a in engine.open_alerts()} == {"platform.detector_failed", conflict.NAME}
 
 
+def test_findings_of_a_rule_that_was_not_chosen_are_left_out_and_counted() -> None:
+    chosen = {hard_braking.NAME: RULES[hard_braking.NAME]}
+    engine = Engine(chosen, left_out=RULES.keys() - chosen.keys())
+    output = engine.process([batch_of(FOUND, replace(FOUND, rule="traffic.unheard_of"))])
+    assert (output.n_left_out, output.n_failures) == (1, 1)
+    assert {a.rule for a in engine.open_alerts()} == {FAILED_RULE.name}
+    assert engine.process([batch_of(BARE)]).n_left_out == 1
+
+
 def test_evidence_that_is_no_object_is_reported_and_stops_nothing() -> None:
     engine = Engine(RULES)
     broken = batch_of(FOUND).with_columns({"evidence": ["[1]"]})
