@@ -86,7 +86,7 @@ def test_detector_findings_are_well_formed(name: str) -> None:
 
 @each_detector
 @few
-@given(shares=st.lists(st.floats(0.0, 1.0), max_size=60))
+@given(shares=st.lists(st.floats(0.0, 1.0), max_size=30))
 def test_detector_does_not_depend_on_batch_splits(name: str, shares: list[float]) -> None:
     detector = DETECTORS[name]
     for world in worlds_for(detector):
@@ -99,7 +99,7 @@ def test_detector_may_get_every_row_in_a_batch_of_its_own(name: str) -> None:
     detector = DETECTORS[name]
     for world in all_worlds_for(detector):
         middle = len(merged_times(world, detector.inputs)) // 2
-        plan = Plan(cuts=tuple(range(middle - 100, middle + 50)), every_nth_tick=5)
+        plan = Plan(cuts=tuple(range(middle - 40, middle + 20)), every_nth_tick=5)
         found = run(detector, world, plan)
         check_same(name, list(baseline(name, world.name)), found, "single-row batches")
 
@@ -147,7 +147,7 @@ def test_detector_goes_on_from_a_snapshot_as_if_never_stopped(name: str, share: 
     for world in worlds_for(detector):
         n_steps = len(merged_times(world, detector.inputs)) // 10 + 1
         plan = Plan(
-            cut_positions(detector, world, list(np.linspace(0, 1, 30))),
+            cut_positions(detector, world, list(np.linspace(0, 1, 16))),
             restart_after=1 + int(share * min(n_steps, 120)),
         )
         found = run(detector, world, plan)
