@@ -30,7 +30,7 @@ from tests.conformance.detector_checks import (
 DETECTORS: dict[str, Detector] = discover("openvrc.detectors")
 each_detector = pytest.mark.parametrize("name", DETECTORS)
 few = settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

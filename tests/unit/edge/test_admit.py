@@ -162,7 +162,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROW, max_size=12), st.lists(st.integers(1, 4), max_size=6))
 @example([("w", 0.0, 30000.0), ("w", 3.0, 0.0), ("w", 1.0, 30000.0), ("w", 2.0, 0.0)], [2, 1])
 def test_batch_splits_change_nothing(rows: list[Any], cuts: list[int]) -> None:

@@ -247,7 +247,7 @@ def in_batches(columns: list[np.ndarray], cuts: list[int]) -> tuple[MatchResult,
     return MatchResult(*(np.concatenate(column) for column in zip(*parts, strict=True))), state
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 80), max_size=6))
 def test_any_split_into_batches_gives_the_same_matches(seed: int, cuts: list[int]) -> None:
     columns = walk(seed, vehicles=5, samples=80)

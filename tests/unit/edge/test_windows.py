@@ -140,7 +140,7 @@ TRACE = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TRACE, st.integers(1, 10))
 def test_batch_splits_and_a_checkpoint_in_between_change_no_window(
     trace: list[tuple[int, int, int]], size: int

@@ -18,7 +18,7 @@ def made(seed: int) -> CrossroadsWorld:
     return PLUGIN.make(zone="z", run_id="r", seed=seed)
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_nobody_collides_or_crosses_on_red_for_five_minutes(seed: int) -> None:
     world = made(seed)
     traffic, network = world.traffic, world.roads.network
