@@ -180,6 +180,10 @@ def _collector(parts: CloudParts, counter: CommitCounter) -> CloudCollector:
             "Findings of edges by rules that VRC_CLOUD_DETECTORS leaves out",
             lambda: stats().findings_left_out,
         ),
+        "vrc_perceived_objects_left_out": (
+            "Sightings of road users that the page's map had no room for",
+            lambda: sum(run.objects.left_out for run in list(parts.latest.runs.values())),
+        ),
     }
     others = [] if parts.notifier is None else [parts.notifier.figures.families]
     return CloudCollector(counter, accounting, gauges, others)

@@ -161,7 +161,7 @@ class TrafficStates:
             begin = f"{place}/"
             parts = {n.removeprefix(begin): a for n, a in arrays.items() if n.startswith(begin)}
             completion = Completion.restore(maps[version], row["facts"], parts)
-            is_ended = row.get("is_ended", False)  # not yet told before 0.1.0
-            runs[(row["zone"], row["run_id"])] = _Run(completion, documents[version], is_ended)
+            run = _Run(completion, documents[version], row["is_ended"])
+            runs[(row["zone"], row["run_id"])] = run
         with self._lock:
             self._runs = runs

@@ -452,11 +452,14 @@ class Publisher:
 
 
 def _command_of(payload: bytes, run_id: str) -> str:
-    """The line of a command for this run; "" for anything else."""
+    """The line of a command for this run; "" for another run's, and, said so, for anything else."""
     try:
         said = json.loads(payload)
         line: str = str(said["line"])[:200] if said["run_id"] == run_id else ""
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        log.warning(
+            "command %r is none (%s), expected JSON with run_id and line", payload[:80], error
+        )
         return ""
     return line
 

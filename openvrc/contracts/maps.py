@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int32]
 BoolArray = NDArray[np.bool_]
 ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
+
+_HELD: WeakValueDictionary[str, RoadMap] = WeakValueDictionary()
+"""Maps that are in use, by document; a map never changes."""
 
 # A polyline may be this much shorter than the stated length before it counts as a mistake
 # (a source's length may follow a finer or a three-dimensional shape).
@@ -118,9 +122,15 @@ class RoadMap:
         return cls._assemble(*map_document.parse(json.loads(canonical)), canonical)
 
     @classmethod
-    def from_document(cls, document: str) -> Self:
-        """The map packed by `to_document`. Raises MapError for anything else."""
-        return cls.from_geojson(map_document.unpack(document))
+    def from_document(cls, document: str) -> RoadMap:
+        """The map packed by `to_document`. Raises MapError for anything else.
+
+        Who asks again while somebody holds it gets the same map: a town takes seconds to read.
+        """
+        known = _HELD.get(document)
+        if known is None:
+            known = _HELD[document] = cls.from_geojson(map_document.unpack(document))
+        return known
 
     @classmethod
     def _assemble(

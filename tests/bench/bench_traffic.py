@@ -291,6 +291,8 @@ def queue_rows_of(package: str) -> Iterator[Row]:
     if not road_map.segment_ends_at_signal.any():
         return
     truth = queue_rows.true_queues(read_fcd(package, "fcd"), road_map)
+    if not any((lengths_m >= queue_rows.MIN_QUEUE_M).any() for lengths_m in truth.values()):
+        return  # signals at its ramps, and nobody who waits long
     fcd = matched(package, "fcd")
     for share in (1.0, 0.5, 0.25, 0.1):
         got = []

@@ -169,6 +169,12 @@ def test_a_bad_document_says_what_was_wrong(
         RoadMap.from_geojson(broken(road_map, **changes))
 
 
+def test_a_document_is_read_once_while_its_map_is_held(road_map: RoadMap) -> None:
+    document = road_map.to_document()
+    held = RoadMap.from_document(document)
+    assert RoadMap.from_document(document) is held
+
+
 def test_a_packed_document_that_is_damaged_is_refused(
     road_map: RoadMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:

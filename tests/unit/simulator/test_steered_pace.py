@@ -128,3 +128,27 @@ def test_a_seek_ahead_is_a_jump_however_short() -> None:
 def test_a_number_that_is_none_is_an_error_and_not_the_end_of_the_thread(line: str) -> None:
     publisher = Publisher(Silence(1), load_settings(), make_link=AnsweringLink)
     assert answer(line.split(), publisher).startswith("error: " + line)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"no JSON", b"[1]", b"{}", b"[" * 100_000, b'{"run_id": "run-1"}']
+)
+def test_a_command_that_is_none_is_said_and_obeyed_by_nobody(
+    payload: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def obey(line: str) -> str:
+        told.append(line)
+        return "ok"
+
+    links: list[AnsweringLink] = []
+
+    def make_link(*args: Any, **options: Any) -> AnsweringLink:
+        links.append(AnsweringLink(*args, **options))
+        return links[0]
+
+    Publisher(Silence(1), load_settings(), make_link=make_link, on_line=obey)
+    links[0]._on_message("vrc/v1/z/zone/driver/down/run_control", payload)
+    assert told == []
+    assert "expected JSON with run_id and line" in caplog.text
