@@ -282,6 +282,79 @@ def test_the_desk_shows_evidence_and_history_and_takes_what_people_do(
     assert rows.count() == 1  # the one that says so
 
 
+def test_an_alert_that_changes_leaves_alone_what_somebody_types_and_presses(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    tab = open_page("/#zone=town&view=alerts")
+    tab.locator(".desk tbody tr", has_text=STOPPED).click()
+    note = tab.locator('.detail form[data-act="note"]')
+    note.wait_for()
+    alert = tab.evaluate("window.openvrc.app.alertId")
+    others = iter(f"said by somebody else, {i}" for i in range(9))
+
+    def let_it_change() -> None:
+        text = next(others)
+        driver.cloud.post(f"/v1/alerts/{alert}/note", {"text": text})
+        tab.locator(".detail .history", has_text=text).wait_for()
+
+    tab.evaluate("""() => {
+      const kept = '.detail form[data-act="note"] input, .detail select, .desk tr.chosen, '
+        + '.alert.open .title, .detail [data-act="place"]';
+      window.kept = [...document.querySelectorAll(kept)];
+    }""")
+    kept = "window.kept.filter((element) => element.isConnected).length"
+    assert tab.evaluate(kept) == 5
+    note.locator("input").click()
+    for word in ("tow ", "truck ", "ordered"):
+        tab.keyboard.type(word)
+        let_it_change()
+    tab.keyboard.press("Home")
+    let_it_change()
+    tab.keyboard.type("Big ")  # the cursor stayed where it was put
+    button = note.get_by_role("button").bounding_box()
+    tab.mouse.move(button["x"] + 5, button["y"] + 5)
+    tab.mouse.down()
+    let_it_change()
+    tab.mouse.up()
+    tab.locator(".detail .history", has_text="“Big tow truck ordered”").wait_for()
+    until(tab, """document.querySelector('.detail [data-act="note"] input').value === ''""", "sent")
+    assert tab.evaluate(kept) == 5
+
+
+def test_an_answer_that_comes_late_does_not_undo_a_newer_one(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    tab = open_page("/#zone=town&view=alerts")
+    tab.locator(".desk tbody tr", has_text=STOPPED).click()
+    tab.locator(".detail .history li").first.wait_for()
+    alert = tab.evaluate("window.openvrc.app.alertId")
+    held: list[Any] = []
+
+    def hold_the_first(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    def write(text: str) -> None:
+        driver.cloud.post(f"/v1/alerts/{alert}/note", {"text": text})
+
+    tab.route(f"**/v1/alerts/{alert}", hold_the_first)
+    write("the first note")
+    while not held:
+        tab.wait_for_timeout(20)
+    write("the second note")
+    tab.locator(".detail .history", has_text="the second note").wait_for()
+    route, answer = held[0]
+    assert "the second note" not in answer.text()
+    with tab.expect_event("requestfinished", lambda request: request.url == answer.url):
+        route.fulfill(response=answer)
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert "the second note" in tab.locator(".detail .history").inner_text()
+
+
 def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
     driver: Driver, open_page: Callable[..., Any]
 ) -> None:

@@ -1,9 +1,10 @@
 // The after-sales case of a battery emergency: contact, confirm, rescue plan, close.
 
 import { get, part, post } from "../lib/api";
-import { el } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { fieldValue, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Alert } from "../lib/types";
 
 export const STEPS = ["contact", "confirm", "rescue_plan", "close"] as const;
@@ -18,14 +19,29 @@ interface Case {
 /** The case of an alert, or the button that opens one. */
 export function caseSection(alert: Alert): HTMLElement {
   const body = el("div", {}, "…");
+  const problem = el("p", { class: "failed", role: "alert" });
   const path = `/v1/alerts/${part(alert.id)}/case`;
-  const problem = (error: unknown): void => body.replaceChildren(el("p", { class: "failed" }, error instanceof Error ? error.message : String(error)));
-  const show = (found: Case): void => body.replaceChildren(steps(found), next(found, (step, text) => post<Case>(`${path}/steps`, { step, text }).then(show, problem)));
-  const none = (): void => body.replaceChildren(el("button", {
-    type: "button", class: "small", "data-act": "case", onclick: () => void post<Case>(path).then(show, problem),
-  }, t("Open an after-sales case")));
-  get<{ case: Case | null }>(path).then((found) => (found.case ? show(found.case) : none()), problem);
-  return el("div", { class: "case" }, el("h3", {}, t("After-sales case")), body);
+  const order = new Order();
+  const fail = (error: unknown): void => setText(problem, error instanceof Error ? error.message : String(error));
+  const take = async (asked: Promise<Case | null>): Promise<void> => {
+    const isNewest = order.begin();
+    try {
+      const found = await asked;
+      if (!isNewest()) return;
+      setText(problem, "");
+      sync(body, ...(found ? [steps(found), next(found, send)] : [none()]));
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const read = (): Promise<void> => take(get<{ case: Case | null }>(path).then((answer) => answer.case));
+  // Refused is a step that somebody else has taken meanwhile: what there is now is shown, and why.
+  const send = (step: string, text: string): void => {
+    post<Case>(`${path}/steps`, { step, text }).then((found) => take(Promise.resolve(found)), (error: unknown) => read().then(() => fail(error)));
+  };
+  const none = (): HTMLElement => el("button", { type: "button", class: "small", "data-act": "case", onclick: () => void take(post<Case>(path)) }, t("Open an after-sales case"));
+  void read();
+  return el("div", { class: "case" }, el("h3", {}, t("After-sales case")), body, problem);
 }
 
 function steps(found: Case): HTMLElement {
@@ -39,7 +55,7 @@ function next(found: Case, onSend: (step: string, text: string) => void): HTMLEl
   const step = found.next_step;
   if (!step) return el("p", { class: "good" }, t("This case is closed."));
   const input = el("input", { placeholder: t(`what came of it: ${step}`), "aria-label": t(step), maxlength: 2000, required: true });
-  const form = el("form", { class: "ask", "data-act": "case-step" }, input, el("button", { type: "submit", class: "small" }, t(step)));
+  const form = el("form", { class: "ask", "data-act": "case-step", "data-key": step }, input, el("button", { type: "submit", class: "small" }, t(step)));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     onSend(step, input.value);

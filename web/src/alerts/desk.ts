@@ -2,10 +2,11 @@
 
 import type { App, View } from "../app";
 import { get, query } from "../lib/api";
-import { el, setText } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { throttled } from "../lib/events";
 import { timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import { SEVERITIES, type Alert, type Page } from "../lib/types";
 import { AlertDetail } from "./detail";
 import { byUrgency, originBadge, whatText } from "./words";
@@ -29,6 +30,7 @@ export class AlertDesk implements View {
   private readonly more = el("button", { type: "button", class: "small", hidden: true, onclick: () => void this.read(this.cursor) }, t("Older"));
   private cursor: string | null = null;
   private found: Alert[] = [];
+  private readonly order = new Order();
   private isShown = false;
   private hasRead = false;
   private readonly state = this.select("state", STATES, "open");
@@ -52,8 +54,8 @@ export class AlertDesk implements View {
     app.live.on("alerts", this.reread);
     app.on("select", () => this.select_());
     app.on("run", () => {
-      this.detail.showNothing();
-      this.select_(); // the link may name one
+      this.order.forget();
+      this.select_(); // the link may name one; who works on it keeps it
       this.reread();
     });
   }
@@ -88,8 +90,10 @@ export class AlertDesk implements View {
     const where = query({
       zone, run: runId, state: this.state.value, kind: this.kind.value, severity: this.severity.value, limit: PAGE, cursor,
     });
+    const isNewest = this.order.begin();
     try {
       const page = await get<Page<Alert>>(`/v1/alerts${where}`);
+      if (!isNewest()) return;
       this.hasRead = true;
       this.found = cursor ? [...this.found, ...page.items] : page.items;
       this.cursor = page.next_cursor;
@@ -111,15 +115,15 @@ export class AlertDesk implements View {
     });
     if (this.state.value === "open") shown.sort(byUrgency(Date.now()));
     if (this.hasRead) setText(this.status, t("{n} alerts", { n: shown.length }));
-    this.rows.replaceChildren(...shown.map((alert) => this.row(alert)));
-    if (!shown.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, this.hasRead ? t("No alert fits these filters.") : "…")));
+    const none = el("tr", { "data-key": "none" }, el("td", { colspan: 6, class: "none" }, this.hasRead ? t("No alert fits these filters.") : "…"));
+    sync(this.rows, ...(shown.length ? shown.map((alert) => this.row(alert)) : [none]));
   }
 
   private row(alert: Alert): HTMLElement {
     const open = (): void => this.app.selectAlert(alert.id);
     const folded = alert.folded_into ? ` ${t("(in a storm)")}` : "";
     return el("tr", {
-      "data-severity": alert.severity, "data-alert": alert.id, class: alert.id === this.app.alertId ? "chosen" : "", tabindex: 0,
+      "data-severity": alert.severity, "data-alert": alert.id, "data-key": alert.id, class: alert.id === this.app.alertId ? "chosen" : "", tabindex: 0,
       onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(),
     },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))),

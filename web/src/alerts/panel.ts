@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { post, part } from "../lib/api";
-import { el, setText } from "../lib/dom";
+import { el, morph, setText, sync } from "../lib/dom";
 import { throttled } from "../lib/events";
 import { timeText } from "../lib/format";
 import { t } from "../lib/i18n";
@@ -20,6 +20,7 @@ export class AlertPanel {
   private readonly count = el("span", { id: "alert-count", class: "count" }, "0");
   private readonly more = el("p", { class: "none", hidden: true });
   private readonly errors = new Map<string, string>();
+  private readonly asked = new Set<string>(); // acknowledged, not yet answered
   private readonly arrived = new Map<string, number>();
   private readonly rows = new Map<string, { text: string; element: HTMLElement }>();
   private readonly render = throttled(RENDER_MS, () => this.draw());
@@ -52,29 +53,30 @@ export class AlertPanel {
     const all = this.app.live.speaking.sort(byUrgency(nowMs));
     const shown = all.slice(0, MOST_SHOWN);
     setText(this.count, String(all.length));
-    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.focus : undefined;
     const elements = shown.map((alert) => this.row(alert, nowMs));
     const known = new Set(shown.map((alert) => alert.id));
     for (const id of this.rows.keys()) if (!known.has(id)) this.rows.delete(id);
-    this.list.replaceChildren(...elements);
     // Before the service has said anything, nobody may read that all is well.
-    if (!all.length) this.list.append(el("li", { class: "none" }, this.app.runId ? t("Nothing is wrong right now.") : t("connecting")));
+    const none = el("li", { class: "none", "data-key": "none" }, this.app.runId ? t("Nothing is wrong right now.") : t("connecting"));
+    sync(this.list, ...(all.length ? elements : [none]));
     this.more.hidden = all.length <= MOST_SHOWN;
     setText(this.more, t("{n} more in the alert desk", { n: all.length - MOST_SHOWN }));
-    if (focused) this.list.querySelector<HTMLElement>(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  // A row is built anew only when something in it changed: a wall shows this list for weeks.
+  // A row is changed only when something in it did, and stays the same element: whoever has pressed a
+  // button in it still hits it.
   private row(alert: Alert, nowMs: number): HTMLElement {
     const isNew = nowMs - (this.arrived.get(alert.id) ?? 0) < NEW_MS;
     const selected = alert.id === this.app.alertId;
-    const text = JSON.stringify([alert, selected, this.errors.get(alert.id), isOverdue(alert, this.app.live.zoneTimeMs, nowMs), isSnoozed(alert, nowMs)]);
+    const text = JSON.stringify([alert, selected, this.errors.get(alert.id), this.asked.has(alert.id), isOverdue(alert, this.app.live.zoneTimeMs, nowMs), isSnoozed(alert, nowMs)]);
     const known = this.rows.get(alert.id);
     if (known && known.text === text) {
       known.element.classList.toggle("is-new", isNew);
       return known.element;
     }
-    const element = this.item(alert, nowMs, selected, isNew);
+    const fresh = this.item(alert, nowMs, selected, isNew);
+    if (known) morph(known.element, fresh);
+    const element = known?.element ?? fresh;
     this.rows.set(alert.id, { text, element });
     return element;
   }
@@ -84,9 +86,9 @@ export class AlertPanel {
     const text = typeof alert.evidence.text === "string" ? alert.evidence.text : "";
     const classes = ["alert", selected && "open", isNew && "is-new", overdue && "overdue", isSnoozed(alert, nowMs) && "snoozed"];
     const title = el("button", {
-      type: "button", class: "title", "data-focus": `title ${alert.id}`, "aria-pressed": String(selected), onclick: () => this.onOpen(alert),
+      type: "button", class: "title", "aria-pressed": String(selected), onclick: () => this.onOpen(this.app.live.alerts.get(alert.id) ?? alert),
     }, t(alert.title));
-    return el("li", { class: classes.filter(Boolean).join(" "), "data-severity": alert.severity, "data-alert": alert.id },
+    return el("li", { class: classes.filter(Boolean).join(" "), "data-severity": alert.severity, "data-alert": alert.id, "data-key": alert.id },
       el("div", { class: "top" }, title, el("span", { class: "severity" }, overdue ? `${t(alert.severity)} · ${t("nobody acts")}` : t(alert.severity))),
       el("div", { class: "what" }, el("span", {}, whatText(alert)), originBadge(alert.origin)),
       el("div", { class: "where" }, whereText(alert)),
@@ -104,20 +106,22 @@ export class AlertPanel {
       return el("span", { class: "acked", title: `${t("Acknowledged")} ${timeText(alert.acknowledged_at)} UTC` }, `✓ ${alert.acknowledged_by}`);
     }
     return el("button", {
-      type: "button", class: "ack", "data-focus": `ack ${alert.id}`, "aria-label": `${t("Acknowledge")} ${t(alert.title)}`,
-      onclick: (event: Event) => void this.acknowledge(alert.id, event.currentTarget as HTMLButtonElement),
+      type: "button", class: "ack", disabled: this.asked.has(alert.id), "aria-label": `${t("Acknowledge")} ${t(alert.title)}`,
+      onclick: () => void this.acknowledge(alert.id),
     }, t("Acknowledge"));
   }
 
-  private async acknowledge(id: string, button: HTMLButtonElement): Promise<void> {
-    button.disabled = true;
+  private async acknowledge(id: string): Promise<void> {
+    this.asked.add(id);
     this.errors.delete(id);
+    this.draw();
     try {
       this.take(await post<Alert>(`/v1/alerts/${part(id)}/ack`));
     } catch (error) {
       this.errors.set(id, error instanceof Error ? error.message : String(error));
-      this.render();
     }
+    this.asked.delete(id);
+    this.render();
   }
 
   private overdueText = "";

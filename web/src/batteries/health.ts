@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { get, part } from "../lib/api";
-import { el } from "../lib/dom";
+import { el, sync } from "../lib/dom";
 import { count, decimal, percent } from "../lib/format";
 import { t } from "../lib/i18n";
 import type { HealthAnswer } from "./types";
@@ -41,7 +41,7 @@ export class HealthPanel {
     const row = (name: string, value: string): HTMLElement => el("div", {}, el("dt", {}, t(name)), el("dd", {}, value));
     const { usage, remaining } = health;
     const km = (metres: number | null): string => (metres === null ? "?" : count(metres / 1000));
-    this.body.replaceChildren(
+    sync(this.body,
       ...sohBar(health),
       el("dl", { class: "facts" },
         row("rests on", METHODS[health.soh_method] ?? health.soh_method),

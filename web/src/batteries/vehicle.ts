@@ -3,9 +3,10 @@
 import type { App } from "../app";
 import { get, part } from "../lib/api";
 import { Chart, type ChartSpec } from "../lib/chart";
-import { el } from "../lib/dom";
+import { el, sync } from "../lib/dom";
 import { decimal, fixed, ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Alert } from "../lib/types";
 import { CellChart } from "./cells";
 import { HealthPanel } from "./health";
@@ -34,6 +35,7 @@ export class BatteryDetail {
   private readonly head = el("div", { class: "panel w12" });
   private readonly faults = el("div", { class: "panel w6" });
   private readonly cohort = el("div", { class: "panel w6" });
+  private readonly order = new Order();
   private answer: Answer | null = null;
   shownId = "";
 
@@ -55,8 +57,9 @@ export class BatteryDetail {
     this.shownId = id;
     if (!id) return;
     void this.health.load(id);
+    const isNewest = this.order.begin();
     const answer = await get<Answer>(`/v1/vehicles/${part(id)}/battery${this.app.where({ limit: FRAMES })}`).catch(() => null);
-    if (!answer || id !== this.shownId) return;
+    if (!answer || id !== this.shownId || !isNewest()) return;
     this.answer = answer;
     this.answer.items.sort((a, b) => (a.sampled_at < b.sampled_at ? -1 : 1));
     this.draw(id, fleet);
@@ -66,7 +69,7 @@ export class BatteryDetail {
     if (!this.answer) return;
     const { items, profile, alerts } = this.answer;
     const facts = profile ? `${profile.model ?? ""} · ${String(profile.chemistry ?? "").toUpperCase()} · ${decimal(profile.rated_capacity_ah as number, 0)} Ah · ${profile.cells_in_series ?? "?"} ${t("cells")} · ${profile.probe_count ?? "?"} ${t("probes")}` : t("no profile was sent");
-    this.head.replaceChildren(el("h3", {}, id, el("small", {}, facts), el("span", { class: "grow" }),
+    sync(this.head, el("h3", {}, id, el("small", {}, facts), el("span", { class: "grow" }),
       el("button", { type: "button", class: "small", onclick: () => this.app.showView("map") }, t("Show on map"))));
     this.drawCharts(items);
     this.cells.draw(items);
@@ -113,10 +116,10 @@ export class BatteryDetail {
   }
 
   private drawFaults(alerts: Alert[]): void {
-    const rows = alerts.map((alert) => el("tr", { tabindex: 0, "data-severity": alert.severity, onclick: () => this.openAlert(alert), onkeydown: (e: KeyboardEvent) => e.key === "Enter" && this.openAlert(alert) },
+    const rows = alerts.map((alert) => el("tr", { tabindex: 0, "data-key": alert.id, "data-severity": alert.severity, onclick: () => this.openAlert(alert), onkeydown: (e: KeyboardEvent) => e.key === "Enter" && this.openAlert(alert) },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))), el("td", {}, t(alert.title)), el("td", {}, alert.component ?? ""),
       el("td", { class: "number" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
-    this.faults.replaceChildren(el("h3", {}, t("Fault history")),
+    sync(this.faults, el("h3", {}, t("Fault history")),
       rows.length ? el("table", { class: "grid" }, el("tbody", {}, ...rows)) : el("p", { class: "none" }, t("No battery alert so far.")));
   }
 
@@ -139,7 +142,7 @@ export class BatteryDetail {
         el("div", { class: `bar ${bad > 0.75 ? "bad" : bad > 0.4 ? "care" : ""}` }, bar),
         el("span", {}, `${fixed(value, measure.digits)} ${measure.unit}, ${t("median")} ${fixed(values[Math.floor(values.length / 2)], measure.digits)}`))];
     });
-    this.cohort.replaceChildren(el("h3", {}, t("Beside packs of the same model"), el("small", {}, t("share of {n} packs that are no worse", { n: mates.length }))),
+    sync(this.cohort, el("h3", {}, t("Beside packs of the same model"), el("small", {}, t("share of {n} packs that are no worse", { n: mates.length }))),
       el("div", { class: "stages" }, ...rows));
   }
 }

@@ -2,9 +2,10 @@
 
 import type { App, View } from "../app";
 import { get } from "../lib/api";
-import { el, setText } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { fixed, percent } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import { RANK, type Page } from "../lib/types";
 import { HeatGrid } from "./heat_grid";
 import { BatteryDetail } from "./vehicle";
@@ -24,6 +25,7 @@ export class BatteriesView implements View {
   private batteries: Battery[] = [];
   private measure: Measure = MEASURES[1]!;
   private isChosenByHand = false;
+  private readonly order = new Order();
   private isShown = false;
 
   constructor(private readonly app: App) {
@@ -39,6 +41,7 @@ export class BatteriesView implements View {
     app.on("theme", () => this.isShown && this.draw(true));
     app.on("run", () => {
       this.batteries = [];
+      this.order.forget();
       if (this.isShown) void this.read();
     });
   }
@@ -62,8 +65,11 @@ export class BatteriesView implements View {
   private async read(): Promise<void> {
     if (!this.app.runId) return;
     try {
+      const isNewest = this.order.begin();
+      const page = await get<Page<Battery>>(`/v1/batteries${this.app.where()}`);
+      if (!isNewest()) return;
       const isFirst = !this.batteries.length;
-      this.batteries = (await get<Page<Battery>>(`/v1/batteries${this.app.where()}`)).items;
+      this.batteries = page.items;
       const hasHealth = this.batteries.some((battery) => battery.soh_ratio !== null);
       if (!this.isChosenByHand) this.measure = MEASURES[hasHealth ? 0 : 1]!;
       this.choice.value = this.measure.id;
@@ -87,8 +93,8 @@ export class BatteriesView implements View {
     const worst = this.worstFirst();
     setText(this.status, t("{n} batteries", { n: worst.length }));
     this.grid.draw(this.batteries, this.measure, this.app.theme, this.app.vehicleId);
-    this.rows.replaceChildren(...worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)));
-    if (!worst.length) this.rows.append(el("tr", {}, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet."))));
+    const none = el("tr", { "data-key": "none" }, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet.")));
+    sync(this.rows, ...(worst.length ? worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)) : [none]));
     // With nobody chosen the worst is shown: on a wall, and when the view is opened.
     if (withDetail) void this.detail.load(this.app.vehicleId || (worst[0]?.vehicle_id ?? ""), this.batteries);
   }
@@ -96,7 +102,7 @@ export class BatteriesView implements View {
   private row(battery: Battery): HTMLElement {
     const open = (): void => this.app.selectVehicle(battery.vehicle_id);
     const [spread, heat] = [MEASURES[1]!.of(battery), battery.probe_temperature_max_degc];
-    return el("tr", { tabindex: 0, class: battery.vehicle_id === (this.app.vehicleId || this.detail.shownId) ? "chosen" : "", "data-severity": battery.severity ?? "info", onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open() },
+    return el("tr", { tabindex: 0, "data-key": battery.vehicle_id, class: battery.vehicle_id === (this.app.vehicleId || this.detail.shownId) ? "chosen" : "", "data-severity": battery.severity ?? "info", onclick: open, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open() },
       el("td", { title: battery.model }, el("b", {}, battery.vehicle_id)),
       el("td", { class: "number" }, percent(battery.soh_ratio, 1)), el("td", { class: "number" }, fixed(spread, 0)), el("td", { class: "number" }, fixed(heat, 1)),
       el("td", { class: "number" }, percent(battery.soc_ratio)), el("td", {}, battery.severity ? el("span", { class: "severity" }, t(battery.severity)) : ""));

@@ -2,9 +2,10 @@
 
 import type { App, View } from "../app";
 import { get, query } from "../lib/api";
-import { el, setText } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { bytes, count, decimal, duration, percent, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Account, Page } from "../lib/types";
 import { inspector, type DeadLetter } from "./inspector";
 import { TraceForm } from "./trace";
@@ -50,6 +51,7 @@ export class HealthView implements View {
   private readonly status = el("small");
   private readonly find = el("input", { type: "search", placeholder: t("sender"), "aria-label": t("Filter senders"), oninput: () => void this.read() });
   private readonly trace: TraceForm;
+  private readonly order = new Order();
   private isShown = false;
 
   constructor(private readonly app: App) {
@@ -81,13 +83,17 @@ export class HealthView implements View {
 
   private async read(): Promise<void> {
     if (!this.app.runId) return;
+    const isNewest = this.order.begin();
     try {
       const source = this.find.value.trim();
-      const figures = await get<Figures>(`/v1/accounting${this.app.where({ limit: 200, source: source || null })}`);
+      const [figures, page] = await Promise.all([
+        get<Figures>(`/v1/accounting${this.app.where({ limit: 200, source: source || null })}`),
+        get<Page<DeadLetter>>(`/v1/dead-letters${query({ zone: this.app.zone, run: this.app.runId, limit: 60 })}`),
+      ]);
+      if (!isNewest()) return;
       this.drawSum(figures.totals);
       this.drawStages(figures);
       this.drawSources(figures.sources);
-      const page = await get<Page<DeadLetter>>(`/v1/dead-letters${query({ zone: this.app.zone, run: this.app.runId, limit: 60 })}`);
       this.drawLetters(page.items);
       setText(this.status, figures.totals.is_closed ? t("the sum closes") : t("the sum does not close"));
       this.status.className = figures.totals.is_closed ? "good" : "failed";
@@ -115,7 +121,7 @@ export class HealthView implements View {
         return el("div", {}, el("b", {}, count(n)), mark);
       }));
     const reasons = Object.entries(totals.rejected).map(([reason, n]) => `${t(reason)}: ${count(n)}`).join(" · ");
-    this.sum.replaceChildren(words, bar, reasons ? el("p", { class: "status" }, `${t("rejected")}: ${reasons}`) : "");
+    sync(this.sum, words, bar, reasons ? el("p", { class: "status" }, `${t("rejected")}: ${reasons}`) : null);
   }
 
   private drawStages({ stages, latency_ms: latency }: Figures): void {
@@ -126,32 +132,33 @@ export class HealthView implements View {
     ]);
     const { cloud } = stages;
     rows.push(stage(t("cloud · queue"), cloud.queued_bodies / cloud.queue_limit, `${cloud.queued_bodies} / ${cloud.queue_limit}, ${t("sent away")}: ${count(cloud.full_answers)}${cloud.is_database_connected ? "" : `, ${t("database away")}`}`, !cloud.is_database_connected));
-    this.stages.replaceChildren(...rows);
+    sync(this.stages, ...rows);
     const tile = (value: string, name: string): HTMLElement => el("div", {}, el("b", {}, value), el("span", {}, name));
     const figure = (which: "stored" | "alert"): HTMLElement[] => [
       tile(`${decimal(latency[which].p50_ms, 0)} ms`, `${t(which === "stored" ? "to stored" : "to alert")}, p50`),
       tile(`${decimal(latency[which].p99_ms, 0)} ms`, "p99"),
     ];
-    this.latency.replaceChildren(...figure("stored"), ...figure("alert"));
+    sync(this.latency, ...figure("stored"), ...figure("alert"));
   }
 
   private drawSources(sources: Source[]): void {
-    this.sources.replaceChildren(...sources.map((source) => {
+    const none = el("tr", { "data-key": "none of that name" }, el("td", { colspan: 8, class: "none" }, t("No sender of that name.")));
+    sync(this.sources, ...(sources.length ? sources : [null]).map((source) => {
+      if (!source) return none;
       const rejected = Object.values(source.rejected).reduce((sum, n) => sum + n, 0);
       const gaps = source.gaps.slice(0, 3).map(([from, to]) => `${from}–${to}`).join(" ");
       const number = (n: number, isBad = false): HTMLElement => el("td", { class: `number ${isBad && n ? "failed" : ""}` }, count(n));
-      return el("tr", {}, el("td", { class: "id" }, source.source_id, source.is_sequenced ? "" : ` (${t("unsequenced")})`),
+      return el("tr", { "data-key": source.source_id }, el("td", { class: "id" }, source.source_id, source.is_sequenced ? "" : ` (${t("unsequenced")})`),
         number(source.sent), number(source.stored), number(source.pending), number(rejected, true), number(source.missing, true), number(source.duplicates), el("td", { class: "number" }, gaps));
     }));
-    if (!sources.length) this.sources.append(el("tr", {}, el("td", { colspan: 8, class: "none" }, t("No sender of that name."))));
   }
 
   private drawLetters(letters: DeadLetter[]): void {
     const open = (letter: DeadLetter): void => this.shown.replaceChildren(inspector(letter, (source, session, seq) => this.trace.look(source, session, seq)));
-    this.letters.replaceChildren(...letters.map((letter) => el("tr", { tabindex: 0, onclick: () => open(letter), onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(letter) },
+    const rows = letters.map((letter) => el("tr", { tabindex: 0, "data-key": `${letter.edge_received_at} ${letter.source_id} ${letter.topic} ${letter.reason}`, onclick: () => open(letter), onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(letter) },
       el("td", {}, el("b", {}, t(letter.reason)), el("div", { class: "status id" }, letter.detail)), el("td", { class: "number id" }, letter.source_id),
-      el("td", { class: "number" }, timeText(letter.edge_received_at)), el("td", { class: "number" }, `${count(letter.payload_bytes)} B`))));
-    if (!letters.length) this.letters.append(el("tr", {}, el("td", { colspan: 4, class: "none" }, t("Nothing was refused."))));
+      el("td", { class: "number" }, timeText(letter.edge_received_at)), el("td", { class: "number" }, `${count(letter.payload_bytes)} B`)));
+    sync(this.letters, ...(rows.length ? rows : [el("tr", { "data-key": "none" }, el("td", { colspan: 4, class: "none" }, t("Nothing was refused.")))]));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { el } from "./dom";
+import { el, sync } from "./dom";
 import { timeOfDay } from "./format";
 import { SERIES, SEVERITY_COLOURS, type Theme } from "./palette";
 
@@ -33,21 +33,29 @@ export interface ChartSpec {
 export class Chart {
   readonly element = el("div", { class: "chart" });
   private plot: uPlot | null = null;
+  private spec: ChartSpec | null = null;
+  private shape = "";
   private readonly watcher = new ResizeObserver(() => this.resize());
 
   constructor() {
     this.watcher.observe(this.element);
   }
 
+  /** Show what the spec says. While only its numbers change, the chart under the pointer stays. */
   draw(spec: ChartSpec): void {
+    const shape = shapeOf(spec);
+    this.spec = spec;
+    if (this.plot && shape === this.shape) return this.plot.setData(data(spec));
     this.plot?.destroy();
-    this.plot = new uPlot(options(spec, this.element.clientWidth || 400), data(spec), this.element);
+    this.element.replaceChildren();
+    this.shape = shape;
+    this.plot = new uPlot(options(spec, this.element.clientWidth || 400, () => this.spec ?? spec), data(spec), this.element);
   }
 
   clear(text: string): void {
     this.plot?.destroy();
     this.plot = null;
-    this.element.replaceChildren(el("p", { class: "none" }, text));
+    sync(this.element, el("p", { class: "none" }, text));
   }
 
   destroy(): void {
@@ -67,13 +75,19 @@ function data(spec: ChartSpec): uPlot.AlignedData {
   return [xs, ...spec.lines.map((line) => line.values)] as uPlot.AlignedData;
 }
 
-function options(spec: ChartSpec, width: number): uPlot.Options {
+// What a chart cannot change once it is made.
+function shapeOf(spec: ChartSpec): string {
+  const { timesMs, lines, limits: _limits, span: _span, ...rest } = spec;
+  return JSON.stringify([rest, timesMs.length < 3, lines.map(({ values: _values, ...line }) => line)]);
+}
+
+function options(spec: ChartSpec, width: number, now: () => ChartSpec): uPlot.Options {
   const isDark = spec.theme === "dark";
   const ink = isDark ? "#9fb2c6" : "#4a5866";
   const grid = { stroke: isDark ? "#26364a" : "#d7dee5", width: 1 };
   const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
   const hasSecond = spec.lines.some((line) => line.axis === "y2");
-  const scales: uPlot.Scales = { x: { time: !spec.xName }, y: yScale(spec) };
+  const scales: uPlot.Scales = { x: { time: !spec.xName }, y: yScale(spec, now) };
   const clockAxis = { space: 70, size: 30, values: (_plot: uPlot, at: number[]) => at.map((seconds) => timeOfDay(seconds * 1000)) };
   const axes: uPlot.Axis[] = [{ ...axis, ...(spec.xName ? { label: spec.xName, labelSize: 18 } : clockAxis) }, { ...axis, label: spec.unit, labelSize: 18, size: 54 }];
   if (hasSecond) {
@@ -89,15 +103,15 @@ function options(spec: ChartSpec, width: number): uPlot.Options {
     scales,
     axes,
     series: [{ label: spec.xName ?? "UTC", ...(spec.xName ? {} : { value: "{HH}:{mm}:{ss}" }) }, ...spec.lines.map((line, i) => series(spec, line, i))],
-    hooks: { drawAxes: [(plot) => shade(plot, spec)], draw: [(plot) => limits(plot, spec)] },
+    hooks: { drawAxes: [(plot) => shade(plot, now())], draw: [(plot) => limits(plot, now())] },
   };
 }
 
-function yScale(spec: ChartSpec): uPlot.Scale {
+function yScale(spec: ChartSpec, now: () => ChartSpec): uPlot.Scale {
   if (spec.isLog) return { distr: 3 };
-  const marks = (spec.limits ?? []).map((limit) => limit.value);
   return {
     range: (_plot, low, high) => {
+      const marks = (now().limits ?? []).map((limit) => limit.value);
       const [from, to] = [Math.min(low ?? 0, ...marks), Math.max(high ?? 1, ...marks)];
       const room = (to - from || Math.abs(to) || 1) * 0.08;
       return [from - room, to + room];

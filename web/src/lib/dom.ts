@@ -39,12 +39,60 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Options of a select, rebuilt only where they change. */
+/** Options of a select, changed only where they differ: an open list stays open. */
 export function fillSelect(select: HTMLSelectElement, options: [string, string][], chosen: string): void {
-  const wanted = JSON.stringify(options);
-  if (select.dataset.options !== wanted) {
-    select.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
-    select.dataset.options = wanted;
+  sync(select, ...options.map(([value, text]) => el("option", { value, "data-key": value }, text)));
+  if (select.value !== chosen) select.value = chosen;
+}
+
+/**
+ * Make a parent's children like the wanted ones by changing those that stand there, so that what is
+ * being clicked, typed into or read stays the same element however often the data changes. Children
+ * are known by tag and `data-key`, without a key by their order. An element keeps the handlers it
+ * was made with: they may know its key, nothing that changes under it.
+ */
+export function sync(parent: Element, ...wanted: Child[]): void {
+  const nodes = wanted.flatMap((child) => (child === null || child === undefined || child === false ? [] : [child instanceof Node ? child : document.createTextNode(String(child))]));
+  const given = new Set<Node>(nodes);
+  const known = new Map<string, ChildNode[]>();
+  for (const node of parent.childNodes) {
+    if (!given.has(node)) known.set(identity(node), [...(known.get(identity(node)) ?? []), node]);
   }
-  select.value = chosen;
+  const kept = nodes.map((fresh) => {
+    const old = fresh.parentNode === parent ? undefined : known.get(identity(fresh))?.shift();
+    if (old) morph(old, fresh);
+    return old ?? fresh;
+  });
+  for (const gone of [...known.values()].flat()) gone.remove();
+  let at: Node | null = parent.firstChild;
+  for (const node of kept) {
+    if (node === at) at = at.nextSibling;
+    else place(parent, node, at);
+  }
+}
+
+const identity = (node: Node): string => (node instanceof Element ? `${node.nodeName} ${node.getAttribute("data-key") ?? ""}` : node.nodeName);
+
+/** Make one element like another of its tag; see `sync`. */
+export function morph(old: Node, fresh: Node): void {
+  if (!(old instanceof Element) || !(fresh instanceof Element)) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) === value) continue;
+    if (name === "style") (old as HTMLElement).style.cssText = value; // the page's policy refuses the attribute
+    else old.setAttribute(name, value);
+  }
+  sync(old, ...fresh.childNodes);
+}
+
+// A move takes the focus from what is moved, unless the browser can do better.
+function place(parent: Element, node: Node, before: Node | null): void {
+  const focused = document.activeElement;
+  const moveBefore = (parent as { moveBefore?: (node: Node, before: Node | null) => void }).moveBefore;
+  if (moveBefore && node.parentNode === parent) moveBefore.call(parent, node, before);
+  else parent.insertBefore(node, before);
+  if (focused instanceof HTMLElement && focused !== document.activeElement && node.contains(focused)) focused.focus({ preventScroll: true });
 }

@@ -1,10 +1,11 @@
 // What is known of the selected vehicle, in a card on the map; follow it, or open its battery.
 
 import type { App } from "../app";
-import { el, setText } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { decimal, percent, timeOfDay } from "../lib/format";
 import { icon } from "../lib/icons";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Vehicle } from "../lib/types";
 
 const EVERY_MS = 1000;
@@ -19,6 +20,7 @@ export class VehicleCard {
   readonly element = el("section", { class: "card", hidden: true, "aria-label": t("Vehicle") });
   private vehicle: Vehicle | null = null;
   private isFollowed = false;
+  private readonly order = new Order();
   private readonly title = el("h3");
   private readonly facts = el("dl");
   private readonly problem = el("p", { class: "failed" });
@@ -44,11 +46,12 @@ export class VehicleCard {
     this.element.hidden = !id || !this.app.runId;
     if (this.element.hidden) return this.take(null);
     if (this.vehicle?.vehicle_id !== id) setText(this.title, id);
+    const isNewest = this.order.begin();
     try {
       const vehicle = await this.app.vehicle(id);
-      if (id === this.app.vehicleId) this.take(vehicle);
+      if (id === this.app.vehicleId && isNewest()) this.take(vehicle);
     } catch (error) {
-      setText(this.problem, error instanceof Error ? error.message : String(error));
+      if (id === this.app.vehicleId && isNewest()) setText(this.problem, error instanceof Error ? error.message : String(error));
     }
   }
 
@@ -73,7 +76,7 @@ export class VehicleCard {
     if (vehicle.pack_voltage_v !== null) rows.push([t("pack"), `${decimal(vehicle.pack_voltage_v, 0)} V · ${decimal(vehicle.pack_current_a, 0)} A`]);
     if (vehicle.probe_temperature_max_degc !== null) rows.push([t("hottest probe"), `${vehicle.probe_temperature_max_degc} °C`]);
     for (const alert of vehicle.alerts ?? []) rows.push([t("alert"), `${t(alert.title)} (${t(alert.severity)})`]);
-    this.facts.replaceChildren(...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+    sync(this.facts, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     if (this.isFollowed) this.doing.onFollow(vehicle, true);
   }
 

@@ -2,8 +2,9 @@
 
 import type { App } from "../app";
 import { get } from "../lib/api";
-import { el } from "../lib/dom";
+import { el, sync } from "../lib/dom";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Page, Vehicle } from "../lib/types";
 
 const MOST = 8;
@@ -17,6 +18,7 @@ export class Search {
     "aria-label": t("Find by id"), oninput: () => this.wait(), onkeydown: (event: KeyboardEvent) => this.key(event),
   });
   private readonly list = el("ul", { hidden: true });
+  private readonly order = new Order();
   private timer = 0;
   private found: Found[] = [];
 
@@ -48,7 +50,9 @@ export class Search {
     const text = this.input.value.trim();
     this.list.hidden = !text;
     if (!text) return;
+    const isNewest = this.order.begin();
     const page = await get<Page<Vehicle>>(`/v1/vehicles${this.app.where({ contains: text, limit: MOST })}`).catch(() => null);
+    if (!isNewest()) return;
     const vehicles = (page?.items ?? []).map((v): Found => ({
       kind: "vehicle", id: v.vehicle_id, name: v.vehicle_id,
       place: v.lon_deg === null || v.lat_deg === null ? null : [v.lon_deg, v.lat_deg],
@@ -74,9 +78,9 @@ export class Search {
 
   private render(): void {
     const items = this.found.map((found) =>
-      el("li", {}, el("button", { type: "button", onmousedown: () => this.choose(found) },
+      el("li", { "data-key": `${found.kind} ${found.id}` }, el("button", { type: "button", onmousedown: () => this.choose(found) },
         el("b", {}, found.name), el("span", {}, t(found.kind)))));
-    this.list.replaceChildren(...(items.length ? items : [el("li", { class: "none" }, t("nothing of that name"))]));
+    sync(this.list, ...(items.length ? items : [el("li", { class: "none", "data-key": "none" }, t("nothing of that name"))]));
   }
 
   private choose(found: Found): void {

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { get } from "../lib/api";
-import { el, setText } from "../lib/dom";
+import { el, setText, sync } from "../lib/dom";
 import { ms, timeOfDay } from "../lib/format";
 import { icon } from "../lib/icons";
 import { t } from "../lib/i18n";
@@ -138,7 +138,7 @@ export class TimeBar {
     const isPast = this.app.isPast;
     this.element.classList.toggle("past", isPast);
     this.liveButton.setAttribute("aria-pressed", String(!isPast));
-    this.playButton.replaceChildren(icon(this.isPlaying ? "pause" : "play"));
+    sync(this.playButton, icon(this.isPlaying ? "pause" : "play"));
     this.showSpan();
   }
 

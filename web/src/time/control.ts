@@ -2,9 +2,10 @@
 
 import type { App } from "../app";
 import { get, part, post } from "../lib/api";
-import { el, fillSelect, setText } from "../lib/dom";
+import { el, fillSelect, setText, sync } from "../lib/dom";
 import { icon } from "../lib/icons";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 
 const EVERY_MS = 2000;
 const SPEEDS = [0.5, 1, 2, 5, 10, 20];
@@ -23,6 +24,7 @@ export class RunControl {
   private readonly speed = el("select", { title: t("Speed of the run"), "aria-label": t("Speed of the run"), onchange: () => void this.send({ action: "speed", speed: Number(this.speed.value) }) });
   private readonly jump = el("button", { type: "button", class: "small", title: t("Wind a minute ahead"), onclick: () => void this.send({ action: "seek", by_s: JUMP_S }) }, "+1 min");
   private readonly problem = el("span", { class: "failed", role: "alert" });
+  private readonly order = new Order();
   private isPaused = false;
 
   constructor(private readonly app: App) {
@@ -41,15 +43,16 @@ export class RunControl {
     const { app } = this;
     if (!app.runId || app.isWall || !app.kpi?.is_controllable) return void (this.element.hidden = true);
     const run = app.runId;
+    const isNewest = this.order.begin();
     const state = await get<State>(this.path).catch(() => null);
-    if (run === app.runId) this.show(state);
+    if (run === app.runId && isNewest()) this.show(state);
   }
 
   private show(state: State | null): void {
     this.element.hidden = !state?.is_controllable;
     if (!state) return;
     this.isPaused = state.state === "paused";
-    this.pause.replaceChildren(icon(this.isPaused ? "play" : "pause"));
+    sync(this.pause, icon(this.isPaused ? "play" : "pause"));
     const name = this.isPaused ? t("Let the run go on") : t("Pause the run");
     this.pause.title = name;
     this.pause.setAttribute("aria-label", name);

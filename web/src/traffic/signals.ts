@@ -30,7 +30,7 @@ export function signalStrips(changes: Change[], fromMs: number, toMs: number): H
   const rows = [...groups].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([group, found]) => {
     const strip = el("div", { class: "strip" });
     found.forEach((change, i) => {
-      const mark = el("i", { title: `${t(change.phase.replace("_", " "))} ${change.at.slice(11, 19)}` });
+      const mark = el("i", { "data-key": change.at, title: `${t(change.phase.replace("_", " "))} ${change.at.slice(11, 19)}` });
       const end = i + 1 < found.length ? ms(found[i + 1]!.at) : toMs;
       mark.style.left = `${(100 * (ms(change.at) - fromMs)) / (toMs - fromMs)}%`;
       mark.style.width = `${(100 * (end - ms(change.at))) / (toMs - fromMs)}%`;
@@ -38,7 +38,7 @@ export function signalStrips(changes: Change[], fromMs: number, toMs: number): H
       strip.append(mark);
     });
     const { cycleS, green } = performanceOf(found, toMs);
-    return el("div", { class: "strip-row" }, el("b", {}, group), strip,
+    return el("div", { class: "strip-row", "data-key": group }, el("b", {}, group), strip,
       el("span", { class: "number" }, `${t("cycle")} ${cycleS === null ? "–" : clock(cycleS)} · ${t("green")} ${percent(green)}`));
   });
   return el("div", { class: "strips" }, ...(rows.length ? rows : [el("p", { class: "none" }, t("No signal has reported."))]));

@@ -3,9 +3,10 @@
 import type { App, View } from "../app";
 import { get, part } from "../lib/api";
 import { Chart } from "../lib/chart";
-import { el, fillSelect, setText } from "../lib/dom";
+import { el, fillSelect, setText, sync } from "../lib/dom";
 import { count, decimal, ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import type { Alert, Page } from "../lib/types";
 import { whatText } from "../alerts/words";
 import { corridorFrom, SpaceTime, starts, type Window } from "./corridor";
@@ -28,6 +29,7 @@ export class TrafficView implements View {
   private readonly incidents = el("tbody");
   private readonly slowest = el("tbody");
   private readonly status = el("small");
+  private readonly orders = { corridor: new Order(), segment: new Order(), signals: new Order(), incidents: new Order() };
   private isShown = false;
 
   constructor(private readonly app: App) {
@@ -87,9 +89,11 @@ export class TrafficView implements View {
     const toMs = this.nowMs;
     const fromMs = Math.max(toMs - Number(this.span.value) * 60_000, Math.min(Number.isFinite(firstMs) ? firstMs : 0, toMs - 60_000));
     const ids = corridor.map(({ segment_id: id }) => `&segment=${part(id)}`).join("");
+    const isNewest = this.orders.corridor.begin();
     try {
       const where = this.app.where({ from: iso(fromMs), to: iso(toMs), window_s: WINDOW_S });
       const page = await get<Page<Window>>(`/v1/traffic/windows${where}${ids}`);
+      if (!isNewest()) return;
       this.diagram.draw(corridor, page.items, fromMs, toMs, WINDOW_S, this.app.theme);
       setText(this.status, `${count(corridor.reduce((sum, s) => sum + s.length_m, 0))} m`);
     } catch (error) {
@@ -103,7 +107,9 @@ export class TrafficView implements View {
     if (!segment) return;
     interface Row { sampled_at: string; window_s: number; speed_mps?: number; flow_vph?: number }
     const from = iso(this.nowMs - Number(this.span.value) * 60_000);
+    const isNewest = this.orders.segment.begin();
     const page = await get<Page<Row>>(`/v1/traffic/segments/${part(id)}/history${this.app.where({ from, limit: 1000 })}`).catch(() => null);
+    if (!isNewest()) return;
     const rows = (page?.items ?? []).filter((row) => row.window_s === 60 || row.window_s === 10).sort((a, b) => (a.sampled_at < b.sampled_at ? -1 : 1));
     const shown = rows.filter((row) => row.window_s === 10);
     if (!shown.length) return this.chart.clear(t("No window of this segment is stored."));
@@ -120,23 +126,25 @@ export class TrafficView implements View {
   private async readSignals(): Promise<void> {
     const groups = [...this.app.live.signals.keys()].sort().slice(0, 24);
     const [fromMs, toMs] = [this.nowMs - SIGNAL_SPAN_MS, this.nowMs];
-    if (!groups.length) return this.signals.replaceChildren(signalStrips([], fromMs, toMs));
+    if (!groups.length) return sync(this.signals, signalStrips([], fromMs, toMs));
     const ids = groups.map((id) => `&group=${part(id)}`).join("");
+    const isNewest = this.orders.signals.begin();
     const page = await get<Page<Change>>(`/v1/signals/history${this.app.where({ from: iso(fromMs), to: iso(toMs) })}${ids}`).catch(() => null);
-    if (page) this.signals.replaceChildren(signalStrips(page.items, fromMs, toMs));
+    if (page && isNewest()) sync(this.signals, signalStrips(page.items, fromMs, toMs));
   }
 
   private async readIncidents(): Promise<void> {
+    const isNewest = this.orders.incidents.begin();
     const page = await get<Page<Alert>>(`/v1/alerts${this.app.where({ kind: "traffic", limit: 60 })}`).catch(() => null);
-    if (!page) return;
+    if (!page || !isNewest()) return;
     const open = (alert: Alert): void => {
       this.app.selectAlert(alert.id);
       this.app.showView("alerts");
     };
-    const rows = page.items.map((alert) => el("tr", { tabindex: 0, "data-severity": alert.severity, onclick: () => open(alert), onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(alert) },
+    const rows = page.items.map((alert) => el("tr", { tabindex: 0, "data-key": alert.id, "data-severity": alert.severity, onclick: () => open(alert), onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(alert) },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))), el("td", {}, el("b", {}, t(alert.title)), el("div", { class: "status id" }, whatText(alert))),
       el("td", { class: "number" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
-    this.incidents.replaceChildren(...(rows.length ? rows : [el("tr", {}, el("td", { colspan: 4, class: "none" }, t("No incident so far.")))]));
+    sync(this.incidents, ...(rows.length ? rows : [el("tr", { "data-key": "none" }, el("td", { colspan: 4, class: "none" }, t("No incident so far.")))]));
   }
 
   private drawSlowest(): void {
@@ -145,13 +153,13 @@ export class TrafficView implements View {
       .filter((state) => state.speed_mps != null && !live.isStaleSegment(state) && roads.segments.get(state.subject_id)?.is_internal === false)
       .map((state) => ({ state, share: state.speed_mps! / roads.segments.get(state.subject_id)!.speed_limit_mps }))
       .sort((a, b) => a.share - b.share).slice(0, 20);
-    this.slowest.replaceChildren(...found.map(({ state }) => {
+    sync(this.slowest, ...found.map(({ state }) => {
       const id = state.subject_id;
       const choose = (): void => {
         this.road.value = id;
         void this.readSegment();
       };
-      return el("tr", { tabindex: 0, onclick: choose, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && choose() },
+      return el("tr", { tabindex: 0, "data-key": id, onclick: choose, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && choose() },
         el("td", { class: "id" }, roads.segments.get(id)?.name || id), el("td", { class: "number" }, decimal(state.speed_mps! * 3.6, 0)),
         el("td", { class: "number" }, decimal(state.density_vpkm, 1)), el("td", { class: "number" }, count(state.flow_vph)));
     }));
