@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -28,6 +30,7 @@ from simulator.steering import Steering
 from simulator.world import World
 
 TRUTH_FILE = "ground_truth.json"
+SIGHTINGS_FILE = "sightings.parquet"
 REPORT_EVERY_S = 1.0
 
 
@@ -97,11 +100,15 @@ def run_worlds(
 
 
 def write_ground_truth(out_dir: Path, world: World) -> Path:
-    """What truly happened, as a JSON array; the file's path."""
+    """What truly happened, as a JSON array, and who was seen by whom; the former's path."""
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / TRUTH_FILE
     events = [event.to_json() for event in world.ground_truth()]
     path.write_text(json.dumps(events, indent=1) + "\n", encoding="utf-8")
+    of_units: Callable[[], pa.Table | None] = getattr(world, "sightings", lambda: None)
+    sightings = of_units()
+    if sightings is not None and sightings.num_rows:
+        pq.write_table(sightings, out_dir / SIGHTINGS_FILE)
     return path
 
 

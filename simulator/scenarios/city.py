@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.faults.kind import Parameter
+from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios import ScenarioError
 from simulator.scenarios.roads import share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
@@ -41,6 +42,7 @@ class CityScenario:
         Parameter("rows", 3.0, "of the grid", low=2.0, high=40.0),
         Parameter("breakdown_s", 20.0, "when a vehicle breaks down"),
         Parameter("breakdown_for_s", 180.0, "how long it stands"),
+        *EQUIPMENT,
     )
 
     def make(
@@ -76,7 +78,7 @@ class CityScenario:
             )
         return traffic_world(
             f"City {Path(path).name}" if path else "City", network, flows, events, zone=zone,
-            run_id=run_id, seed=seed, duration_s=duration_s, start_ns=start_ns,
+            run_id=run_id, seed=seed, duration_s=duration_s, start_ns=start_ns, flags=values,
         )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.faults.kind import Parameter
-from simulator.scenarios.roads import share_of_usual, traffic_world, values_of
+from simulator.roadside.equipment import EQUIPMENT
+from simulator.scenarios.roads import crossings, share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.demand import TOWN_MIX, Flow
 from simulator.traffic.events import Event, HardBrake, StoppedVehicle
@@ -28,6 +29,8 @@ class CorridorScenario:
         Parameter("wave_mps", 13.0, "speed of the green wave eastwards, 0 none", high=40.0),
         Parameter("breakdown_s", 60.0, "when a vehicle breaks down in the third block"),
         Parameter("breakdown_for_s", 120.0, "how long it stands"),
+        Parameter("crossing_every_s", 0.0, "people cross in the second block, 0 nobody"),
+        *EQUIPMENT,
     )
 
     def make(
@@ -67,7 +70,8 @@ class CorridorScenario:
         ]
         return traffic_world(
             "Corridor", network, flows, events, zone=zone, run_id=run_id, seed=seed,
-            duration_s=duration_s, start_ns=start_ns,
+            duration_s=duration_s, start_ns=start_ns, flags=values,
+            walkers=crossings(("n1_0-n2_0", "n2_0-n1_0"), float(values["crossing_every_s"])),
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.faults.kind import Parameter
+from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios.roads import share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.demand import Flow
@@ -26,6 +27,7 @@ class FreewayIncidentScenario:
         Parameter("incident_s", 5.0, "when a vehicle breaks down"),
         Parameter("incident_for_s", 300.0, "how long it stands"),
         Parameter("incident_lane", 1.0, "in which lane, 0 is the right one", high=1.0),
+        *EQUIPMENT,
     )
 
     def make(
@@ -61,7 +63,7 @@ class FreewayIncidentScenario:
         ]
         return traffic_world(
             "Freeway incident", network, flows, events, zone=zone, run_id=run_id, seed=seed,
-            duration_s=duration_s, start_ns=start_ns, warm_up_s=60.0,
+            duration_s=duration_s, start_ns=start_ns, warm_up_s=60.0, flags=values,
         )  # fmt: skip
 
 

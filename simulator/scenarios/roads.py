@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from simulator.faults.kind import Parameter, Value
 from simulator.replay.options import DEFAULT_EPOCH_NS
+from simulator.roadside.crossing import Crossing
+from simulator.roadside.equipment import equipment_of, weather_of
+from simulator.roadside.weather import KINDS
+from simulator.rsus import place_rsus, rsus_at
 from simulator.scenarios import ScenarioError
 from simulator.traffic.demand import Flow, flows_to_demand
-from simulator.traffic.events import Event
+from simulator.traffic.events import Event, Weather
 from simulator.traffic.network import TrafficNetwork
 from simulator.traffic.plans import Plans
 from simulator.traffic.world import TrafficOptions, TrafficWorld
@@ -67,17 +73,40 @@ def traffic_world(
     duration_s: float | None,
     start_ns: int | None,
     warm_up_s: float = WARM_UP_S,
+    flags: Mapping[str, Any] | None = None,
+    walkers: Sequence[Crossing] = (),
     **more: Any,
 ) -> TrafficWorld:
     """The world of a scenario; `more` are other fields of `TrafficWorld`.
 
-    Raises ScenarioError for a duration that is none.
+    `flags` are values of `EQUIPMENT`: who is connected, what roadside units see, the weather (for
+    the units alone where the events bring their own). `walkers` are told of by a camera, or seen
+    by a sensor at their crossing. Raises ScenarioError for a duration that is none, and for flags
+    out of range.
     """
-    options = TrafficOptions(seed=seed, duration_s=duration_s, warm_up_s=warm_up_s)
+    options = TrafficOptions(
+        seed=seed,
+        duration_s=duration_s,
+        warm_up_s=warm_up_s,
+        connected_share=1.0 if flags is None else float(flags["connected_ratio"]),
+    )
     plans = Plans(network)
     until_s = ENDLESS_S if duration_s is None else duration_s
     demand = flows_to_demand(network, plans, flows, until_s, seed, warm_up_s=warm_up_s)
+    weather = KINDS["clear"] if flags is None else weather_of(flags)
+    if weather != KINDS["clear"] and not any(isinstance(event, Weather) for event in events):
+        events = [*events, weather.event(0.0, ENDLESS_S)]
+    rsus = place_rsus(network.road_map)
+    has_sensors = flags is not None and float(flags["rsu_range_m"]) > 0
+    if has_sensors and walkers:
+        places = [rsus.xy_m, *(crossing.place_xy_m(network) for crossing in walkers)]
+        rsus = rsus_at(network.road_map, np.vstack(places))
+    roadside = None if flags is None else equipment_of(flags, rsus, seed, walkers)
     return TrafficWorld(
+        rsus=rsus,
+        roadside=roadside,
+        also=walkers,
+        extras=[*more.pop("extras", ()), *(() if has_sensors else walkers)],
         zone=zone,
         run_id=run_id,
         title=title,
@@ -89,3 +118,16 @@ def traffic_world(
         start_ns=DEFAULT_EPOCH_NS if start_ns is None else start_ns,
         **more,
     )
+
+
+CROSSING_GROUP = 4
+"""People who wait and cross together."""
+
+
+def crossings(
+    streets: tuple[str, str], every_s: float, at_m: float = 150.0
+) -> tuple[Crossing, ...]:
+    """People who cross a street and the one back, this far from its start; nobody for 0 s."""
+    if every_s <= 0:
+        return ()
+    return (Crossing(streets, at_m, every_s, CROSSING_GROUP, name="walker", source_id="rsu-001"),)

@@ -11,6 +11,7 @@ from typing import Any
 from simulator.faults.faulty_world import FaultyWorld
 from simulator.faults.kind import Parameter
 from simulator.faults.spec import parse_all
+from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios.roads import ENDLESS_S, share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.demand import TOWN_MIX, Flow
@@ -39,6 +40,7 @@ class StormScenario:
         Parameter("storm_s", 3.0, "when it begins"),
         Parameter("storm_for_s", ENDLESS_S, "how long it lasts", low=1.0),
         Parameter("friction_ratio", 0.5, "of dry asphalt", low=0.1, high=1.0),
+        *(flag for flag in EQUIPMENT if flag.name != "weather"),
     )
 
     def make(
@@ -54,6 +56,7 @@ class StormScenario:
     ) -> FaultyWorld:
         """See Scenario; `vehicles` are those of an hour."""
         values = {name: float(value) for name, value in values_of(self.parameters, more).items()}
+        flags = values | {"weather": "heavy-rain"}
         per_h = USUAL_PER_H * share_of_usual(vehicles, USUAL_PER_H)
         from_s, for_s = values["storm_s"], values["storm_for_s"]
         network = generators.grid(columns=3, rows=2, spacing_m=300.0)
@@ -68,7 +71,7 @@ class StormScenario:
         ]
         world = traffic_world(
             "Storm", network, flows, events, zone=zone, run_id=run_id, seed=seed,
-            duration_s=duration_s, start_ns=start_ns,
+            duration_s=duration_s, start_ns=start_ns, flags=flags,
         )  # fmt: skip
         window = f",from_s={from_s},for_s={for_s}"
         return FaultyWorld(world, parse_all([text + window for text in CHAOS]), seed)

@@ -10,6 +10,7 @@ import numpy as np
 from openvrc.contracts.units import NS_PER_S
 from simulator.emission import Emitter
 from simulator.faults.kind import Parameter
+from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios.roads import ENDLESS_S, share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.demand import TOWN_MIX, Flow
@@ -65,6 +66,7 @@ class WorkZoneScenario:
         Parameter("works_s", 4.0, "when the lane is shut"),
         Parameter("works_for_s", ENDLESS_S, "for how long"),
         Parameter("limit_mps", 8.33, "limit before and beside the works", low=2.0, high=40.0),
+        *EQUIPMENT,
     )
 
     def make(
@@ -79,9 +81,11 @@ class WorkZoneScenario:
         **more: Any,
     ) -> TrafficWorld:
         """See Scenario; `vehicles` are those of an hour."""
-        values = {name: float(value) for name, value in values_of(self.parameters, more).items()}
+        values = values_of(self.parameters, more)
         per_h = USUAL_PER_H * share_of_usual(vehicles, USUAL_PER_H)
-        from_s, for_s, limit_mps = values["works_s"], values["works_for_s"], values["limit_mps"]
+        from_s, for_s, limit_mps = (
+            float(values[name]) for name in ("works_s", "works_for_s", "limit_mps")
+        )
         network = generators.arterial(junctions=3, spacing_m=400.0)
         flows = [
             Flow("in_w0", "out_e0", per_h * 0.6, mix=TOWN_MIX),
@@ -96,7 +100,7 @@ class WorkZoneScenario:
         unit = WorksUnit(200.0, from_s, for_s, limit_mps)
         return traffic_world(
             "Work zone", network, flows, events, zone=zone, run_id=run_id, seed=seed,
-            duration_s=duration_s, start_ns=start_ns, extras=[unit],
+            duration_s=duration_s, start_ns=start_ns, extras=[unit], flags=values,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from openvrc.contracts.columns import column_of
@@ -74,6 +75,34 @@ class Extra(Protocol):
         ...
 
 
+class Roadside(Runner, Protocol):
+    """What units perceive and loops count; it acts on nobody."""
+
+    def begin(self, world: TrafficWorld) -> None:
+        """Set up, before the first step."""
+        ...
+
+    def is_up(self, now_s: float) -> NDArray[np.bool_]:
+        """Which units work, (n_rsus,)."""
+        ...
+
+    def messages(
+        self, emitter: Emitter, world: TrafficWorld, second: int, now_ns: int
+    ) -> list[Outgoing]:
+        """What was perceived and counted since the last call."""
+        ...
+
+    def heartbeats(
+        self, emitter: Emitter, now_ns: int, now_s: float, relayed: IntArray
+    ) -> list[Outgoing]:
+        """`rsu_status` of the units that are up."""
+        ...
+
+    def sightings(self, world: TrafficWorld) -> pa.Table:
+        """Truth of who was seen."""
+        ...
+
+
 @dataclass
 class TrafficWorld:
     """See `simulator.world.World`. Times of demand and events count from the warm-up's end."""
@@ -93,6 +122,8 @@ class TrafficWorld:
     """What else acts on the traffic, beside the events."""
     extras: Sequence[Extra] = ()
     """Who else says something each second."""
+    roadside: Roadside | None = None
+    """Sensors and loops, at the units of `rsus`."""
     origin: Origin = "simulated"
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -110,6 +141,9 @@ class TrafficWorld:
         words = column_of("vehicle_state", "vehicle_class").values
         codes = [words.index(kind.vehicle_class) for kind in self.demand.kinds]
         self._class = np.array(codes, np.int8)[self.demand.kind]
+        if self.roadside is not None:
+            self.roadside.begin(self)
+            self._runners.append(self.roadside)
 
     @property
     def time_zone(self) -> str:
@@ -128,6 +162,14 @@ class TrafficWorld:
     def ground_truth(self) -> list[TruthEvent]:
         """See World."""
         return sorted(self.truth.events, key=lambda event: (event.from_ns, event.rule))
+
+    def is_connected(self, number: int) -> bool:
+        """Whether a road user of that number reports itself."""
+        return 0 <= number < len(self.ids) and bool(self._is_connected[number])
+
+    def sightings(self) -> pa.Table | None:
+        """Truth of who was seen by roadside units; None without any."""
+        return None if self.roadside is None else self.roadside.sightings(self)
 
     def frames(self) -> Iterator[Frame]:
         """See World: one frame a second."""
@@ -162,10 +204,16 @@ class TrafficWorld:
         messages += self._signal_messages(emitter, second, now_ns)
         for extra in self.extras:
             messages += extra(emitter, self, second, now_ns)
+        if self.roadside is not None:
+            messages += self.roadside.messages(emitter, self, second, now_ns)
         if second % MAP_EVERY_S == 0:
             messages += self._map_messages(emitter, now_ns)
         if second % RSU_STATUS_EVERY_S == 0 and self._rsus.ids:
-            messages += rsu_status(emitter, self._rsus, now_ns, relayed)
+            messages += (
+                rsu_status(emitter, self._rsus, now_ns, relayed)
+                if self.roadside is None
+                else self.roadside.heartbeats(emitter, now_ns, float(second), relayed)
+            )
         if second % SOURCE_STATUS_EVERY_S == 0:
             messages += emitter.status(now_ns)
         return messages
@@ -178,6 +226,8 @@ class TrafficWorld:
         vehicle = rows.vehicle[shown]
         relay = self._rsus.nearest(x_m[shown], y_m[shown])
         relay[~self._is_relayed[vehicle]] = -1
+        if self.roadside is not None and len(self._rsus.ids):
+            relay[(relay >= 0) & ~self.roadside.is_up(self.traffic.now_s)[relay]] = -1
         relayed = np.bincount(relay[relay >= 0], minlength=len(self._rsus.ids))
         sources = np.array(
             [

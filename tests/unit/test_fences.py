@@ -19,6 +19,7 @@ CORES = (
     "cloud/engine",
     "cloud/notify/routing",
     "simulator/physics",
+    "simulator/roadside",
     "simulator/energy",
 )
 IMPURE_CALLS = {"open", "print", "input"}
