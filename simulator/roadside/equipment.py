@@ -265,7 +265,7 @@ class Equipment:
             "segment_id": [network.edge_ids[edge] for edge in network.lane_edge[lanes].tolist()],
             "lane_index": network.lane_index[lanes],
             "period_s": np.full(n, self.loop_period_s),
-            "count": found.count,
+            "count": found.vehicles,
             "speed_mps": found.speed_mps,
             "occupancy_ratio": found.occupancy_ratio,
         }

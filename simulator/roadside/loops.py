@@ -30,7 +30,7 @@ class LoopPeriod(NamedTuple):
     """What all loops counted over one period; every array (n_loops,)."""
 
     lane: IntArray
-    count: IntArray
+    vehicles: IntArray
     speed_mps: FloatArray  # NaN where nobody came
     occupancy_ratio: FloatArray
 

@@ -64,7 +64,7 @@ class Perception:
         pair = mixed(sensors.hashes[seen.unit], users.number[seen.user])
         draw = uniform(mixed(pair, np.full(len(pair), now_ns, np.int64)))
         found = np.flatnonzero((draw < seen.chance) & is_up[seen.unit])
-        seen = Seen(*(values[found] for values in seen))
+        seen = Seen(seen.unit[found], seen.user[found], seen.away_m[found], seen.chance[found])
         lag_s = sensors.latency_s[seen.unit]
         then = users.take(seen.user).back_by(lag_s)
         values = measured(sensors, then, seen, now_ns)

@@ -98,4 +98,4 @@ def _along_roads(xy_m: FloatArray, road_map: RoadMap | None) -> FloatArray:
     steps, middles = steps[is_step], (points[:-1] + steps / 2)[is_step]
     away_m = np.hypot(*(xy_m[:, None, :] - middles[None, :, :]).transpose(2, 0, 1))
     nearest = np.argmin(away_m, axis=1)
-    return np.degrees(np.arctan2(steps[nearest, 0], steps[nearest, 1])) % 360.0
+    return np.asarray(np.degrees(np.arctan2(steps[nearest, 0], steps[nearest, 1])) % 360.0)

@@ -167,13 +167,14 @@ def test_a_track_keeps_its_number_until_it_is_lost_for_long() -> None:
 
 def test_tracks_break_and_neighbours_swap_as_often_as_stated() -> None:
     n, zero = 1000, np.zeros(1000, np.int64)
-    book, alone = TrackBook(1), (np.arange(n) * 10.0, np.zeros(n))
+    book, alone = TrackBook(1), (10.0 * np.arange(n, dtype=np.float64), np.zeros(n))
     unit = sensors(replace(SURE, break_per_s=0.05))
     first = book.fold(unit, zero, np.arange(n), alone, T0_NS)
     second = book.fold(unit, zero, np.arange(n), alone, T0_NS + NS_PER_S)
     assert np.count_nonzero(first != second) == pytest.approx(50, abs=20)
     assert min(second[first != second]) > n
-    book, pairs = TrackBook(1), (np.repeat(np.arange(n / 2) * 20.0, 2), np.arange(n) % 2 * 3.0)
+    book, even = TrackBook(1), np.arange(n) // 2 * 2
+    pairs = (10.0 * even.astype(np.float64), 3.0 * (np.arange(n) - even).astype(np.float64))
     unit = sensors(replace(SURE, swap_per_s=0.2))
     first = book.fold(unit, zero, np.arange(n), pairs, T0_NS)
     second = book.fold(unit, zero, np.arange(n), pairs, T0_NS + NS_PER_S)
@@ -218,11 +219,11 @@ def test_a_loop_counts_who_crosses_it_and_is_covered_as_long_as_the_body_is_over
     assert len(crossed) == 1
     found = loops.take()
     place = int(np.flatnonzero(found.lane == traffic.network.lane("in_w0", 0))[0])
-    assert found.count[place] == 1
+    assert found.vehicles[place] == 1
     assert found.speed_mps[place] == pytest.approx(crossed[0])
     covered_s = found.occupancy_ratio[place] * 60 * traffic.dt_s
     assert covered_s == pytest.approx((CAR.length_m + LOOP_M) / crossed[0], rel=0.1)
-    assert loops.take().count.sum() == 0
+    assert loops.take().vehicles.sum() == 0
 
 
 FLAGS: dict[str, Any] = {
