@@ -30,6 +30,7 @@ from cloud.api import (
     traces,
     traffic,
     travel_times,
+    typical_days,
     vehicles,
     zones,
 )
@@ -66,7 +67,8 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times, traffic,
+    ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times,
+    typical_days, traffic,
     zones, runs, accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 

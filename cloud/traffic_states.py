@@ -18,7 +18,7 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.traffic.completion import Completion, States
 from openvrc.traffic.routes import RoadGraph
-from openvrc.traffic.segment_model import Floats
+from openvrc.traffic.segment_model import Floats, Speeds
 
 RunKey = tuple[str, str]
 """(zone, run_id)"""
@@ -74,6 +74,15 @@ class TrafficStates:
                     return None
                 run.states[window_s] = run.completion.version, found
             return run.completion.road_map, found
+
+    def recent(self, zone: str, run_id: str) -> tuple[RoadMap, Speeds, int] | None:
+        """Map, what was seen in the last ten minutes, and their end; None without map or window."""
+        with self._lock:
+            run = self._runs.get((zone, run_id))
+            found = run.completion.recent() if run else None
+            if run is None or found is None:
+                return None
+            return run.completion.road_map, found, run.completion.closed_ns or 0
 
     def steady(self, zone: str, run_id: str) -> tuple[RoadGraph, Floats, int] | None:
         """Graph, seconds of a pass of each segment (n_segments,), and what moment they are of."""

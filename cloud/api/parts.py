@@ -24,6 +24,7 @@ from cloud.pipeline import Pipeline
 from cloud.store.reads import Connection
 from cloud.stream import StreamHub
 from cloud.traffic_states import TrafficStates
+from cloud.typical_days import TypicalNow
 from openvrc.contracts.zone import Zone
 from openvrc.settings import Settings
 
@@ -50,6 +51,7 @@ class CloudParts:
     maps: ZoneMaps
     edges: Edges = field(default_factory=Edges)
     traffic: TrafficStates = field(default_factory=TrafficStates)
+    typical: TypicalNow = field(default_factory=TypicalNow)
     mailbox: Mailbox = field(default_factory=Mailbox)
     live_clients: set[Any] = field(default_factory=set)
     notifier: Notifier | None = None

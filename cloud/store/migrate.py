@@ -29,9 +29,13 @@ US_PER_MINUTE = 60_000_000
 MINUTES_PER_DAY = 1440
 
 Partitioning = Literal["native", "timescale"]
-MINUTE_TABLES = ("vehicle_minute_kept", "segment_minute_kept")
-"""Tables of minutes that are cut by time as messages are."""
 MINUTE_TIME = "minute_start"
+SUM_TABLES = {
+    "vehicle_minute_kept": MINUTE_TIME,
+    "segment_minute_kept": MINUTE_TIME,
+    "segment_quarter": "quarter_start",
+}
+"""Tables of minutes and quarters that are cut by time as messages are, and by which."""
 CONTINUOUS = ("vehicle_minute_fresh", "segment_minute_fresh")
 _PARTITION_BY = re.compile(r"\) PARTITION BY RANGE \(\w+\);")
 _SECTION = re.compile(r"^-- only: (own|continuous|any)$", re.MULTILINE)
@@ -177,7 +181,7 @@ def _make_hypertables(connection: psycopg.Connection[Any], layout: StoreLayout) 
     made = connection.execute("SELECT hypertable_name FROM timescaledb_information.hypertables")
     names = {name for (name,) in made.fetchall()}
     wanted = [(message, time_column(message)) for message in stored_messages()]
-    wanted += [(table, MINUTE_TIME) for table in MINUTE_TABLES]
+    wanted += SUM_TABLES.items()
     for table, time in wanted:
         found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
         if table not in names and found == (True,):

@@ -5,6 +5,9 @@ the last time, found by block ranges of `stored_at`, so that each row is read on
 is of: vehicle states are never changed and their sums are added to the minute; windows are revised,
 and a minute that one of them lies in is summed up anew.
 
+Quarters of an hour of segments, which typical days are read from, are summed up from the minutes,
+those that new windows lie in.
+
 Dropped rows leave their minutes behind. Ours are there already; a continuous aggregate would lose
 them at its next refresh, so those of a part are kept apart as it is dropped (`keep`).
 """
@@ -25,6 +28,8 @@ Connection = psycopg.Connection[Any]
 
 MINUTES: Mapping[str, str] = {"vehicle_state": "vehicle", "segment_state": "segment"}
 """Messages that are summed up, and what the minutes are of."""
+QUARTERS = "segment_quarter"
+"""The table of quarters of an hour of segments, summed up from their minutes on both layouts."""
 SLICE = timedelta(minutes=10)
 """Of storing: one transaction. At 50,000 records/s it sums up 30 million rows."""
 _NEW = sql.SQL("t.stored_at >= %(after)s AND t.stored_at < %(before)s")
@@ -42,24 +47,30 @@ def refresh(connection: Connection, layout: StoreLayout) -> int:
             connection.execute(statement("refresh_aggregate"), {"view": f"{kind}_minute_fresh"})
             facts = {"message": message, "before": row[0]}
             connection.execute(statement("move_minute_position"), facts)
-        return len(MINUTES)
-    n_slices = 0
-    for message in MINUTES:
+    sums = () if layout.has_aggregates else (*MINUTES,)
+    n_slices = len(MINUTES) - len(sums)
+    for message in (*sums, QUARTERS):  # quarters are made of minutes, and so come last
         while _add_slice(connection, layout, message, row[0]):
             n_slices += 1
     return n_slices
 
 
-def _add_slice(connection: Connection, layout: StoreLayout, message: str, until: datetime) -> bool:
-    """Sum up the next rows stored before `until`; False when there is no such time left."""
+def _add_slice(connection: Connection, layout: StoreLayout, sums: str, until: datetime) -> bool:
+    """Sum up the next rows stored before `until`; False when there is no such time left.
+
+    `sums` are the minutes of a message, or the quarters of segments.
+    """
+    message, sum_up = (
+        ("segment_state", _sum_up_quarters) if sums == QUARTERS else (sums, _sum_up_minutes)
+    )
     with connection.transaction():
-        after = _position(connection, message, "minute_position")
+        after = _position(connection, sums, "minute_position")
         if after is not None and after >= until:
             return False
         before = until if after is None else min(until, after + SLICE)
-        facts = {"message": message, "after": after, "before": before, "until": until}
+        facts = {"message": sums, "after": after, "before": before, "until": until}
         if after is not None and _ask(connection, "is_any_row", message, facts):
-            _sum_up(connection, layout, message, _NEW, facts)
+            sum_up(connection, layout, message, facts)
         else:  # on to the next row, however long nothing was stored
             facts["before"] = _ask(connection, "first_stored", message, facts) or until
         connection.execute(statement("move_minute_position"), facts)
@@ -76,6 +87,34 @@ def _ask(connection: Connection, name: str, message: str, facts: dict[str, Any])
 def _position(connection: Connection, message: str, name: str) -> datetime | None:
     row = connection.execute(statement(name), {"message": message}).fetchone()
     return None if row is None else row[0]
+
+
+def _sum_up_minutes(
+    connection: Connection, layout: StoreLayout, message: str, facts: dict[str, Any]
+) -> None:
+    _sum_up(connection, layout, message, _NEW, facts)
+
+
+def _sum_up_quarters(
+    connection: Connection, layout: StoreLayout, message: str, facts: dict[str, Any]
+) -> None:
+    """Quarters that new windows lie in, whole; within the caller's transaction."""
+    del message
+    make = sql.SQL(statements()["make_summed"]).format(table=sql.Identifier(QUARTERS))
+    connection.execute(make)
+    changed = sql.SQL(statements()["changed_quarters"]).format(where=_NEW)
+    if connection.execute(changed, facts).rowcount:
+        _make_parts(connection, layout, QUARTERS, "summed_quarter_parts")
+        connection.execute(statement("merge_segment_quarters"))
+    connection.execute("DROP TABLE summed")
+
+
+def _make_parts(connection: Connection, layout: StoreLayout, table: str, ask: str) -> None:
+    """The time partitions that what is summed up will need."""
+    if layout.partitioning != "native":
+        return
+    for (number,) in connection.execute(statement(ask), {"chunk_us": layout.chunk_us}).fetchall():
+        make_partition(connection, table, number, layout)
 
 
 def _sum_up(
@@ -96,10 +135,7 @@ def _sum_up(
     source = f"copy_{kind}_minutes" if layout.has_aggregates else f"sum_{kind}_minutes"
     total = sql.SQL(statements()[source]).format(where=where)
     if connection.execute(total, facts).rowcount:
-        if layout.partitioning == "native":
-            parts = connection.execute(statement("summed_parts"), {"chunk_us": layout.chunk_us})
-            for (number,) in parts.fetchall():
-                make_partition(connection, table, number, layout)
+        _make_parts(connection, layout, table, "summed_parts")
         connection.execute(statement(f"merge_{kind}_minutes"))
     connection.execute("DROP TABLE summed")
 
@@ -125,8 +161,9 @@ def are_behind(connection: Connection, message: str, moment: datetime) -> bool:
     """Whether rows stored before `moment` may be missing in the minutes."""
     if message not in MINUTES:
         return False
-    position = _position(connection, message, "read_minute_position")
-    return position is None or position < moment
+    all_sums = (message, QUARTERS) if message == "segment_state" else (message,)
+    positions = [_position(connection, sums, "read_minute_position") for sums in all_sums]
+    return any(position is None or position < moment for position in positions)
 
 
 class BlockRanges:

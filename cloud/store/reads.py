@@ -10,6 +10,7 @@ from cloud.store.read_accounts import accounting, most_rejected, zone_sums
 from cloud.store.read_alerts import add_action, alert, alerts
 from cloud.store.read_export import export
 from cloud.store.read_past import newest_at, past_positions, records_between
+from cloud.store.read_quarters import SeenQuarter, quarters_are_of, quarters_at, quarters_of_segment
 from cloud.store.read_records import history
 from cloud.store.read_steps import steps
 from cloud.store.read_trace import SessionAccount, dead_letters, session_accounts, trace
@@ -42,6 +43,7 @@ __all__ = [
     "Page",
     "Row",
     "RunRow",
+    "SeenQuarter",
     "SessionAccount",
     "SourceAccount",
     "ZoneRow",
@@ -55,6 +57,9 @@ __all__ = [
     "most_rejected",
     "newest_at",
     "past_positions",
+    "quarters_are_of",
+    "quarters_at",
+    "quarters_of_segment",
     "records_between",
     "runs",
     "session_accounts",

@@ -21,8 +21,8 @@ from cloud.store import minutes
 from cloud.store.columns import sql_columns, stored_messages, time_column, unique_columns
 from cloud.store.migrate import (
     CONTINUOUS,
-    MINUTE_TABLES,
     MINUTE_TIME,
+    SUM_TABLES,
     MigrationError,
     StoreLayout,
 )
@@ -199,7 +199,9 @@ class _Ageing:
 def _ageing(layout: StoreLayout) -> Iterator[_Ageing]:
     for message in stored_messages():
         yield _Ageing(message, time_column(message), DATA_CLASS[message])
-    for table in MINUTE_TABLES + (CONTINUOUS if layout.has_aggregates else ()):
+    for table, time in SUM_TABLES.items():
+        yield _Ageing(table, time, MINUTES_CLASS)
+    for table in CONTINUOUS if layout.has_aggregates else ():
         yield _Ageing(table, MINUTE_TIME, MINUTES_CLASS)
 
 

@@ -20,7 +20,15 @@ from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.traffic.loops import LoopBook
 from openvrc.traffic.penetration import MEMORY_S, Penetration, of_queues
 from openvrc.traffic.queues import LaneQueues, Queues
-from openvrc.traffic.segment_model import Beliefs, Floats, Seen, roads_of, speeds
+from openvrc.traffic.segment_model import (
+    Beliefs,
+    Floats,
+    Seen,
+    Speeds,
+    own_speeds,
+    roads_of,
+    speeds,
+)
 from openvrc.traffic.service_level import levels
 
 CELL_S = 10
@@ -29,6 +37,7 @@ MINUTE_CELLS = 6
 WINDOWS_S = (10, 60)
 FADE_S = 450.0
 """Signal programs and demand last longer, incidents shorter; 300 to 600 s differ by 2 %."""
+RECENT_CELLS = 60
 KEPT_CELLS = 66
 """The edge revises windows of the last 600 s."""
 MAX_GAP_CELLS = 3600
@@ -223,6 +232,16 @@ class Completion:
         found = speeds(self.roads, Seen(*window), Seen(*self._past), 1.0, STEADY)
         steady_s: Floats = self.roads.length_m / np.maximum(found.speed_mps, 0.3)
         return steady_s
+
+    def recent(self) -> Speeds | None:
+        """What was seen in the last ten minutes, by itself; None before the first window.
+
+        Long enough for several cycles of a signal, and for a speed to be held against typical days.
+        """
+        if self._closed is None:
+            return None
+        seen = self._sum(self._closed - RECENT_CELLS + 1, self._closed, 1.0)
+        return own_speeds(self.roads, Seen(*seen), 1.0 if self.share is None else 1.0 - self.share)
 
     def _minute(self) -> range:
         last = self._closed or 0

@@ -120,6 +120,16 @@ def speeds(roads: Roads, window: Seen, past: Seen, unseen_share: float, beliefs:
     return Speeds(speed_mps, sd_mps, passes, weight)
 
 
+def own_speeds(roads: Roads, seen: Seen, unseen_share: float) -> Speeds:
+    """Speeds by what was seen alone, NaN where nobody was; with the error of so few passes."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        speed_mps = np.where(seen.time_s > 0.0, seen.distance_m / seen.time_s, np.nan)
+    pass_s = roads.length_m / np.maximum(speed_mps, MIN_SPEED_MPS)
+    passes = np.where(seen.time_s > 0.0, seen.time_s / pass_s, 0.0)
+    sd_mps = _sd_mps(roads, speed_mps, passes, unseen_share)
+    return Speeds(speed_mps, sd_mps, passes, np.zeros_like(passes))
+
+
 def _model_time_s(roads: Roads, window: Seen, past: Seen, beliefs: Beliefs) -> Floats:
     """Time of a pass that the map's model expects, per segment."""
     at_signal = roads.at_signal.astype(np.float64)

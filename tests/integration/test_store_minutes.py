@@ -22,6 +22,7 @@ from tests.support.aged_rows import day
 from tests.support.store_world import DAY_NS, START_NS, one_row, vehicle_states
 
 MINUTE_NS = 60 * NS_PER_S
+START_S = START_NS // NS_PER_S
 CAR = "car-0"
 
 
@@ -57,6 +58,14 @@ class MinuteStore:
     def steps(self, subject: str = CAR, *, step_s: int = 60, **facts: Any) -> list[Row]:
         message = "segment_state" if subject.startswith("edge") else "vehicle_state"
         return reads.steps(self.connection, message, subject, step_s=step_s, **facts).items
+
+    def quarters(self) -> list[tuple[float, float, float]]:
+        """Seconds behind START, vehicle seconds and metres of each quarter of the segment."""
+        found = reads.quarters_of_segment(
+            self.connection, "edge-1", zone="west", origin="simulated",
+            from_ns=START_NS - DAY_NS, to_ns=START_NS + 99 * DAY_NS,
+        )  # fmt: skip
+        return [(q.quarter_start.timestamp() - START_S, q.vehicle_s, q.distance_m) for q in found]
 
     def counts(self) -> dict[int, int]:
         """Records by day and minute of the car: minutes since START."""
@@ -211,6 +220,42 @@ def test_rows_of_a_transaction_that_was_slow_to_commit_are_not_skipped(
     store.refresh()
     assert store.counts()[0] >= 3
     assert store.counts() == {0: 3 if store.layout.has_aggregates else 4}
+
+
+def test_a_quarter_of_an_hour_holds_its_minutes_and_is_corrected_with_them(
+    store: MinuteStore,
+) -> None:
+    store.write(window(0), window(890), window(900, vehicle_s=7.0))
+    store.refresh()
+    assert store.quarters() == [(0, 10.0, 100.0), (900, 7.0, 50.0)]
+    store.write(window(300), window(890, revision=1, vehicle_s=20.0))
+    store.refresh()
+    store.refresh()
+    assert store.quarters() == [(0, 30.0, 150.0), (900, 7.0, 50.0)]
+
+
+def test_windows_of_another_length_are_not_in_a_quarter_twice(store: MinuteStore) -> None:
+    store.write(window(0), window(0, window_s=60.0))
+    store.refresh()
+    assert store.quarters() == [(0, 5.0, 50.0)]
+
+
+def test_quarters_outlive_windows_and_a_late_one_does_not_empty_them(store: MinuteStore) -> None:
+    store.write(window(0), window(10))
+    store.refresh()
+    store.drop(50, traffic=10.0)
+    store.write(window(10, revision=2, vehicle_s=1.0))
+    store.refresh()
+    assert store.quarters() == [(0, 10.0, 100.0)]
+
+
+def test_windows_that_are_in_no_quarter_yet_are_not_dropped(store: MinuteStore) -> None:
+    store.write(window(0))
+    store.refresh()
+    store.connection.execute(
+        "UPDATE minute_position SET stored_before = '-infinity' WHERE message = 'segment_quarter'"
+    )
+    assert store.drop(50, traffic=10.0) == []
 
 
 def test_steps_are_summed_up_from_minutes_and_begin_at_whole_multiples(store: MinuteStore) -> None:

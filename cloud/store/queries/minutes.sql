@@ -112,3 +112,35 @@ WHERE a.amname = 'brin' AND c.relkind = 'i';
 -- name: summarize
 -- Notes what new block ranges hold. %(index)s.
 SELECT brin_summarize_new_values(%(index)s::regclass);
+
+-- name: changed_quarters
+-- Quarters of an hour of segments that hold a window under a condition, into `summed`. {where}.
+INSERT INTO summed (zone, quarter_start, run, subject, minute_count, vehicle_s, distance_m, stored_at)
+SELECT DISTINCT zone, date_bin('15 minutes', window_start, to_timestamp(0)), run, subject,
+       0, 0, 0, now()
+FROM segment_state t WHERE t.window_s = 10 AND {where};
+
+-- name: merge_segment_quarters
+-- Sums up anew, from their minutes, the quarters in `summed`; never from fewer minutes than before:
+-- the others have been dropped since.
+INSERT INTO segment_quarter AS q
+SELECT s.zone, s.quarter_start, s.run, s.subject, a.*
+FROM summed s
+CROSS JOIN LATERAL (
+    SELECT count(*)::smallint AS minute_count, sum(m.vehicle_s) AS vehicle_s,
+           sum(m.distance_m) AS distance_m, max(m.stored_at) AS stored_at
+    FROM segment_minute m
+    WHERE m.run = s.run AND m.zone = s.zone AND m.subject = s.subject AND m.window_s = 10
+      AND m.minute_start >= s.quarter_start
+      AND m.minute_start < s.quarter_start + interval '15 minutes'
+) AS a
+WHERE a.minute_count > 0
+ON CONFLICT (zone, quarter_start, run, subject) DO UPDATE SET
+    minute_count = EXCLUDED.minute_count, vehicle_s = EXCLUDED.vehicle_s,
+    distance_m = EXCLUDED.distance_m, stored_at = EXCLUDED.stored_at
+WHERE EXCLUDED.minute_count >= q.minute_count;
+
+-- name: summed_quarter_parts
+-- The numbers of the time partitions that quarters in `summed` lie in. %(chunk_us)s.
+SELECT DISTINCT floor(extract(epoch FROM quarter_start) * 1000000 / %(chunk_us)s)::bigint
+FROM summed;

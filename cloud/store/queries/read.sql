@@ -177,3 +177,19 @@ WHERE %(after_0)s::timestamptz IS NULL
       < (%(after_0)s, %(after_1)s::integer, %(after_2)s::integer, %(after_3)s::real)
 ORDER BY s.step_start DESC, s.run DESC, s.zone DESC, s.window_s DESC
 LIMIT %(limit)s;
+
+-- name: segment_quarters
+-- What segments did in quarters of an hour, of all runs of one origin. %(zone)s, %(origin)s;
+-- %(run_id)s may be NULL. {which}: of which segment or of which quarters.
+SELECT k.name AS subject_id, q.quarter_start, sum(q.vehicle_s) AS vehicle_s,
+       sum(q.distance_m) AS distance_m
+FROM segment_quarter q
+JOIN subject k ON k.id = q.subject
+WHERE {which}
+  AND q.zone = (SELECT id FROM zone WHERE name = %(zone)s)
+  AND q.run = ANY (ARRAY(
+      SELECT id FROM run
+      WHERE origin = %(origin)s AND (%(run_id)s::text IS NULL OR run_id = %(run_id)s)
+  ))
+GROUP BY 1, 2
+ORDER BY 1, 2;

@@ -11,7 +11,7 @@ import pytest
 
 from cloud.store.columns import stored_messages, time_column, unique_columns
 from cloud.store.identities import Identities
-from cloud.store.migrate import MINUTE_TABLES, MINUTE_TIME, migrate, migrations
+from cloud.store.migrate import MINUTE_TIME, SUM_TABLES, migrate, migrations
 from cloud.store.read_types import Connection
 from cloud.store.writer import Writer
 from tests.support.store_world import DAY_NS, START_NS, vehicle_states
@@ -29,7 +29,7 @@ def test_every_time_series_is_a_hypertable_cut_by_its_own_time(migrated: Connect
     ).fetchall()
     day = timedelta(days=1)
     ours = [(m, time_column(m), day) for m in stored_messages()]
-    ours += [(table, MINUTE_TIME, day) for table in MINUTE_TABLES]
+    ours += [(table, time, day) for table, time in SUM_TABLES.items()]
     aggregates = [row for row in found if row[0].startswith("_materialized")]
     assert sorted(set(found) - set(aggregates)) == sorted(ours)
     assert {row[1:] for row in aggregates} == {(MINUTE_TIME, day)}

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 
 from cloud.store import minutes, reads
 from cloud.store.columns import stored_messages
+from cloud.store.facts import moment
 from cloud.store.identities import Identities
 from cloud.store.migrate import layout_of, migrate
 from cloud.store.read_types import Connection, Page
@@ -178,6 +179,13 @@ QUESTIONS: dict[str, Question] = {
     "steps of a segment": steps_of("segment_state", "edge-1", step_s=60, **SPAN),
     "minutes of vehicles": rows_of("v_vehicle_minute"),
     "minutes of segments": rows_of("v_segment_minute"),
+    "quarters of segments": rows_of("v_segment_quarter"),
+    "quarters of a segment": lambda c: reads.quarters_of_segment(
+        c, "edge-1", zone="west", origin="simulated", from_ns=0, to_ns=START_NS + 9 * DAY_NS
+    ),
+    "quarters at moments": lambda c: reads.quarters_at(
+        c, [moment(START_NS), moment(START_NS + DAY_NS)], zone="west", origin="simulated"
+    ),
     "dead letters": lambda c: sorted(map(str, known(reads.dead_letters(c, limit=100).items))),
     "dead letters of a reason": lambda c: reads.dead_letters(c, reason="refused_by_store").items,
     "trace of a sender": lambda c: reads.trace(c, "rsu-1", 7, 710),
@@ -247,8 +255,9 @@ def test_every_function_of_reads_is_asked() -> None:
     functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
     assert functions == {
         "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
-        "most_rejected", "newest_at", "past_positions", "records_between", "runs",
-        "session_accounts", "steps", "trace", "zone_sums", "zones",
+        "most_rejected", "newest_at", "past_positions", "quarters_are_of", "quarters_at",
+        "quarters_of_segment", "records_between", "runs", "session_accounts", "steps", "trace",
+        "zone_sums", "zones",
     }  # fmt: skip
 
 
