@@ -311,6 +311,7 @@ class EdgeCore:
                 edge_id=self._edge_id,
                 edge_epoch=self._edge_epoch,
                 now_ns=now_ns,
+                skew=self._runs.skew_of(zone, run_id),
             )
             if sum(b.n_rows for b in batches) >= limit:
                 break

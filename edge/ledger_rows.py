@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge.admit.skew import Skew
 from edge.ledger import Ledger
 from openvrc.contracts.batch import Batch, from_columns
 
@@ -21,6 +22,7 @@ def ledger_batches(
     edge_id: str,
     edge_epoch: int,
     now_ns: int,
+    skew: Skew | None = None,
 ) -> list[Batch]:
     """`source_ledger` rows of these accounts of one zone and run, one Batch per origin."""
     by_origin: dict[str, list[int]] = {}
@@ -41,14 +43,14 @@ def ledger_batches(
             zone=zone,
             run_id=run_id,
             origin=origin,
-            columns=shared | _columns(ledger, members),
+            columns=shared | _columns(ledger, members, skew),
             n_rows=len(members),
         )
         for origin, members in by_origin.items()
     ]
 
 
-def _columns(ledger: Ledger, slots: list[int]) -> dict[str, Any]:
+def _columns(ledger: Ledger, slots: list[int], skew: Skew | None) -> dict[str, Any]:
     sources = [ledger.keys[slot][0] for slot in slots]
     counts = ("version", "forwarded", "dropped", "expired", "duplicates")
     missing = ledger.missing[slots]
@@ -56,6 +58,7 @@ def _columns(ledger: Ledger, slots: list[int]) -> dict[str, Any]:
         "source_id": sources,
         "subject_id": sources,
         "session": np.array([ledger.keys[slot][1] for slot in slots], np.int64),
+        "clock_offset_ms": skew.offsets_ms(sources) if skew else np.nan,
         "is_sequenced": ledger.is_sequenced[slots],
         "sent": ledger.sent[slots],
         "received": ledger.received[slots],

@@ -146,7 +146,7 @@ class Run:
             receipt.reject(row, reason)
             at_ns, topic = int(received_ns[row]), arrivals.topic(row)
             out.letters.append(row_letter(batch, row, reason, refusal.detail, at_ns, topic))
-        if len(admitted.rows) < batch.n_rows:
+        if len(admitted.rows) < batch.n_rows or admitted.is_moved:
             arrivals.doubt()
         if len(admitted.rows):
             receipt.forward(admitted.rows)

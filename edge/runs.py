@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edge.admit.skew import Skew
 from edge.control import OF_DRIVERS, RunFacts, announcement, tick_batch
 from edge.ledger import Ledger
 from edge.rules import NO_RULES
@@ -55,6 +56,11 @@ class Runs:
     def has(self, zone: str, run_id: str) -> bool:
         """Whether this run is under way, or over but still kept."""
         return (zone, run_id) in self._runs
+
+    def skew_of(self, zone: str, run_id: str) -> Skew | None:
+        """What is known of the clocks of a run's senders; None without such a run."""
+        run = self._runs.get((zone, run_id))
+        return run.admit.skew if run else None
 
     def find(
         self, zone: str, run_id: str, origin: str, received_at_ns: int, out: Output

@@ -104,7 +104,7 @@ class Slots:
         state = cls(spec)
         state._index = TextIndex.restore(tree["index"])
         state._reserve(state._index.end)
-        for name in spec:
+        for name in spec.keys() & tree["fields"].keys():  # a field may be younger than the snapshot
             state[name][:] = tree["fields"][name]
         return state
 

@@ -183,6 +183,7 @@ def source_account(s: SourceAccount) -> Json:
         "is_sequenced": s.is_sequenced,
         "sessions": s.sessions,
         "gaps": [list(gap) for gap in s.gaps],
+        "clock_offset_s": None if s.clock_offset_ms is None else s.clock_offset_ms / 1000,
     } | account(s.account)
 
 

@@ -114,6 +114,7 @@ def write_ledgers(connection: Connection, batches: Iterable[Batch], identities: 
             row = where | {name: record[name] for name in _LEDGER_COUNTS}
             row["source"] = source
             row["session"] = record.get("session", -1)
+            row["clock_offset_ms"] = record.get("clock_offset_ms")
             row["rejected"] = Jsonb(json.loads(record.get("rejected") or "{}"))
             row["gaps"] = Jsonb(json.loads(record.get("gaps") or "[]"))
             rows.append(row)

@@ -297,7 +297,17 @@ def _source_account(named: Row, sessions: list[_Session]) -> SourceAccount:
         sessions=len(sessions),
         gaps=gaps[:MAX_GAPS],
         account=_sum(accounts),
+        clock_offset_ms=_newest_offset_ms(ledgers),
     )
+
+
+def _newest_offset_ms(ledgers: list[Row]) -> float | None:
+    """Of the newest session; sessions are start times."""
+    if not ledgers:
+        return None
+    newest = max(ledgers, key=lambda ledger: (ledger["session"], ledger["version"]))
+    offset_ms: float | None = newest["clock_offset_ms"]
+    return offset_ms
 
 
 Gap = tuple[int, int]

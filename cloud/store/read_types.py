@@ -125,6 +125,8 @@ class SourceAccount:
     sessions: int
     gaps: list[tuple[int, int]]
     account: Account
+    clock_offset_ms: float | None = None
+    """Its clock less true time, as the edge moves its times by now; None while it is right."""
 
 
 @dataclass(frozen=True)

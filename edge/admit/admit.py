@@ -1,9 +1,10 @@
 """Admit: which records of a batch are let through, and the marks they carry from then on.
 
 A fold over the batches of one (zone, run), in order of arrival; the result does not depend on how
-records are split into batches. Checks, each with its own reason, in this order: the time window
-around zone time, repeats of (source, subject, sampled_at), and for vehicles the distance from
-their last position. What passes gets `edge_received_at_ns` and `lateness`.
+records are split into batches. Times of a clock that is steadily off are put right first
+(`skew.py`). Checks, each with its own reason, in this order: the time window around zone time,
+repeats of (source, subject, sampled_at), and for vehicles the distance from their last position.
+What passes gets `edge_received_at_ns` and `lateness`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge.admit.repeats import first_times, sample_marks
 from edge.admit.skew import Skew
 from edge.slots import Grouped, Slots, not_before
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.messages.record import CLOCK_CORRECTED, LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import NS_PER_S
 
@@ -65,6 +66,8 @@ class Admitted:
     batch: Batch
     rows: npt.NDArray[np.int64]
     refusals: list[Refusal]
+    is_moved: bool = False
+    """Whether times were put right: the batch tells no longer what was sent."""
 
 
 class Admit:
@@ -78,8 +81,10 @@ class Admit:
         """Judge the given `rows` of a batch; the others are left out without a word."""
         refusals: list[Refusal] = []
         sources = self.skew.sources.of_batch(batch, "source_id")
+        moved = None
         if clock.is_wall and rows.size:
             self.skew.observe(sources, batch.column("sampled_at_ns"), clock.received_at_ns)
+            batch, moved = self.skew.put_right(batch, sources, clock.received_at_ns)
         rows = self._in_time(batch, rows, clock, refusals)
         subjects = self._subjects.get(batch.message)
         if subjects is None:
@@ -90,11 +95,11 @@ class Admit:
             rows, grouped = _drivable(batch, rows, subjects, grouped, refusals)
         refusals.sort(key=lambda refusal: refusal.row)
         good = batch if len(rows) == batch.n_rows else batch.take(rows)
-        marks = {
-            "edge_received_at_ns": clock.received_at_ns[rows],
-            "lateness": _lateness(good, subjects, grouped, clock.watermark_ns),
-        }
-        return Admitted(good.with_columns(marks), rows, refusals)
+        lateness = _lateness(good, subjects, grouped, clock.watermark_ns)
+        if moved is not None:
+            lateness += np.where(moved[rows], CLOCK_CORRECTED, 0)
+        marks = {"edge_received_at_ns": clock.received_at_ns[rows], "lateness": lateness}
+        return Admitted(good.with_columns(marks), rows, refusals, moved is not None)
 
     def _in_time(
         self,

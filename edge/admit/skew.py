@@ -1,8 +1,16 @@
-"""How far a source's clock is off: the least of (received - sampled) over its recent records.
+"""How far a source's clock is off, and times put right by it.
 
-The least, because delay only ever adds: a late burst does not move it, a wrong clock moves all of
-it. Kept as the least of the current and of the previous `SPAN_S`. Negative is a clock that runs
-ahead. Runs on the wall clock only; a driven run has no receipt time to compare with.
+The estimate is the least of (received - sampled) over the recent records of a source. The least,
+because delay only ever adds: a late burst does not move it, a wrong clock moves all of it. It is
+kept for spans of `SPAN_NS`. Two spans one behind the other that agree are a steady offset, and
+from then on the source's times are moved by it; a burst, a backlog or a jumping clock agree with
+nothing.
+
+A clock that runs ahead shows beyond doubt: no record arrives before it was sampled. One that lags
+looks like a long way to the edge. So what the quickest source of the same time needs is taken as
+the way of all, and what lags by more than `MOST_BEHIND_NS` is history that somebody sends again.
+
+Runs on the wall clock only; a driven run has no receipt time to compare with.
 """
 
 from __future__ import annotations
@@ -15,9 +23,27 @@ import numpy.typing as npt
 
 from edge.admit.repeats import NEVER_NS, text_mark
 from edge.slots import Slots
+from openvrc.contracts.batch import Batch
+from openvrc.contracts.columns import columns_of
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 
-SPAN_NS = 60 * 1_000_000_000
-"""Long enough to see one record without queueing, short enough to notice a clock that was set."""
+NS_PER_MS = NS_PER_S // 1000
+
+SPAN_NS = 30 * NS_PER_S
+"""Long enough to hear a battery's frames, which come each 10 to 30 s, without queueing; short
+enough to notice a clock that was set."""
+STEADY_NS = NS_PER_S // 2
+"""Two spans agree within it: the way to the edge varies by less from one best case to another."""
+LEAST_AHEAD_NS = NS_PER_S // 5
+"""Less is what clocks kept by NTP differ by, and what nobody would notice."""
+LEAST_BEHIND_NS = 2 * NS_PER_S
+"""Less is not told from a slow way, and nothing is late by it."""
+MOST_BEHIND_NS = 60 * NS_PER_S
+MOST_AHEAD_NS = 24 * 3600 * NS_PER_S
+"""A wrong time zone is 14 h; a clock that nobody ever set is not steady, it is unknown."""
+FITS_NS = 2 * NS_PER_S
+"""A record that is so close to its receipt as it came needs no large correction: the clock was
+put right meanwhile."""
 NO_DELAY = np.iinfo(np.int64).max
 
 SPEC = {
@@ -26,7 +52,10 @@ SPEC = {
     "span": (np.int64, -1, 0),
     "least_ns": (np.int64, NO_DELAY, 0),
     "least_before_ns": (np.int64, NO_DELAY, 0),
+    "offset_ns": (np.int64, 0, 0),  # own clock less true time, as times are moved by it
 }
+
+Times = npt.NDArray[np.int64]
 
 
 class Skew:
@@ -34,23 +63,86 @@ class Skew:
 
     def __init__(self) -> None:
         self.sources = Slots(SPEC)
+        self._is_any_off = False
 
-    def observe(
-        self,
-        slots: npt.NDArray[np.int64],
-        at_ns: npt.NDArray[np.int64],
-        received_at_ns: npt.NDArray[np.int64],
-    ) -> None:
+    def observe(self, slots: Times, at_ns: Times, received_at_ns: Times) -> None:
         """Fold in records, arrays (n,), received in order."""
+        spans = received_at_ns // SPAN_NS
+        ends = [*(np.flatnonzero(np.diff(spans)) + 1).tolist(), len(spans)]
+        start = 0
+        for end in ends:
+            part = slice(start, end)
+            used = np.unique(slots[part])
+            self._roll(used, int(spans[start]))
+            # Also of a sender none of whose records is admitted: its clock may be why.
+            heard = self.sources["heard_ns"]
+            heard[used] = np.maximum(heard[used], received_at_ns[end - 1])
+            np.minimum.at(self.sources["least_ns"], slots[part], received_at_ns[part] - at_ns[part])
+            start = end
+
+    def _roll(self, used: Times, span: int) -> None:
         state = self.sources
-        span = int(received_at_ns[-1]) // SPAN_NS
-        used = np.unique(slots)
         older = used[state["span"][used] < span]
+        if not older.size:
+            return
         is_next = state["span"][older] == span - 1
+        is_known = is_next & (state["least_before_ns"][older] != NO_DELAY)
+        if is_known.any():
+            self._judge(older[is_known], span)
         state["least_before_ns"][older] = np.where(is_next, state["least_ns"][older], NO_DELAY)
         state["least_ns"][older] = NO_DELAY
         state["span"][older] = span
-        np.minimum.at(state["least_ns"], slots, received_at_ns - at_ns)
+
+    def _judge(self, slots: Times, span: int) -> None:
+        """Whether the clocks of sources that were heard in two spans running are off."""
+        state = self.sources
+        least, before = state["least_ns"][slots], state["least_before_ns"][slots]
+        is_steady = np.abs(least - before) <= STEADY_NS
+        best = np.minimum(least, before)
+        is_ahead, lags = (best < -LEAST_AHEAD_NS) & (best >= -MOST_AHEAD_NS), best > LEAST_BEHIND_NS
+        way_ns = self._common_way_ns(span) if (lags & is_steady).any() else 0
+        is_behind = (best - way_ns > LEAST_BEHIND_NS) & (best - way_ns <= MOST_BEHIND_NS)
+        offset = np.where(is_ahead, -best, np.where(is_behind, way_ns - best, 0))
+        offset = offset // NS_PER_MS * NS_PER_MS
+        known = state["offset_ns"][slots]
+        is_new = is_steady & (
+            (np.abs(offset - known) > STEADY_NS / 2) | ((offset == 0) != (known == 0))
+        )
+        state["offset_ns"][slots[is_new]] = offset[is_new]
+        self._is_any_off = bool(state["offset_ns"].any())
+
+    def _common_way_ns(self, span: int) -> int:
+        """What the quickest source needed in the span before this one, at least 0."""
+        state = self.sources
+        closed = state["least_ns"][state["span"] == span - 1]
+        rolled = state["least_before_ns"][state["span"] == span]
+        known = np.concatenate([closed, rolled])
+        known = known[known != NO_DELAY]
+        return max(int(known.min()), 0) if known.size else 0
+
+    def put_right(
+        self, batch: Batch, slots: Times, received_at_ns: Times
+    ) -> tuple[Batch, npt.NDArray[np.bool_] | None]:
+        """The batch with true times, and which rows were moved (n,); None if none was."""
+        if not self._is_any_off:
+            return batch, None
+        offset_ns = self.sources["offset_ns"][slots]
+        delay_ns = np.abs(received_at_ns - batch.column("sampled_at_ns"))
+        is_set_right = (delay_ns <= FITS_NS) & (np.abs(offset_ns) > 2 * FITS_NS)
+        is_moved = (offset_ns != 0) & ~is_set_right
+        if not is_moved.any():
+            return batch, None
+        offset_ns = np.where(is_moved, offset_ns, 0)
+        return batch.with_columns(_moved(batch, offset_ns)), is_moved
+
+    def offsets_ms(self, source_ids: list[str]) -> npt.NDArray[np.float32]:
+        """Own clock less true time as times are moved by it now; NaN for one that is right."""
+        found = np.full(len(source_ids), np.nan, np.float32)
+        if self._is_any_off:
+            offset_ns = self.sources["offset_ns"][self.sources.of(source_ids)]
+            is_off = offset_ns != 0
+            found[is_off] = offset_ns[is_off] / NS_PER_MS
+        return found
 
     def marks(
         self, slots: npt.NDArray[np.int64], at_ns: npt.NDArray[np.int64]
@@ -79,4 +171,18 @@ class Skew:
         """What `snapshot` wrote."""
         skew = cls()
         skew.sources = Slots.restore(SPEC, tree)
+        skew._is_any_off = bool(skew.sources["offset_ns"].any())
         return skew
+
+
+def _moved(batch: Batch, offset_ns: Times) -> dict[str, Times]:
+    """Every time that the sender took from its own clock, less its offset."""
+    moved = {}
+    for column in columns_of(batch.message):
+        if column.kind != "i64" or column.unit != "ns" or column.is_mark:
+            continue
+        times = batch.column(column.name)
+        if column.name in batch.absent:
+            continue
+        moved[column.name] = np.where(times == ABSENT_I64, times, times - offset_ns)
+    return moved

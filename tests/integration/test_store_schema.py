@@ -80,6 +80,7 @@ RELEASED = {
     "0006_alert_desk.sql": "69893699440ed08c",
     "0007_gbt32960_drive.sql": "64e38e259c0333b0",
     "0008_quarters.sql": "8692ff6849af650d",
+    "0009_clock_offset.sql": "0b74ae4c1303d1db",
 }
 """The first digits of their SHA-256. There are databases that have applied these files and would
 refuse changed ones: add a migration, and a line here."""

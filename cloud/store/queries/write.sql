@@ -98,17 +98,18 @@ ON CONFLICT DO NOTHING;
 -- An edge's account of one session; an older version than the stored one changes nothing.
 INSERT INTO ledger AS l (
     run, zone, source, session, edge_id, edge_epoch, version, is_sequenced, sent, received,
-    forwarded, rejected, dropped, expired, thinned, missing, duplicates, gaps
+    forwarded, rejected, dropped, expired, thinned, missing, duplicates, gaps, clock_offset_ms
 ) VALUES (
     %(run)s, %(zone)s, %(source)s, %(session)s, %(edge_id)s, %(edge_epoch)s, %(version)s,
     %(is_sequenced)s, %(sent)s, %(received)s, %(forwarded)s, %(rejected)s, %(dropped)s,
-    %(expired)s, %(thinned)s, %(missing)s, %(duplicates)s, %(gaps)s
+    %(expired)s, %(thinned)s, %(missing)s, %(duplicates)s, %(gaps)s, %(clock_offset_ms)s
 )
 ON CONFLICT (run, zone, source, session, edge_id, edge_epoch) DO UPDATE SET
     version = EXCLUDED.version, is_sequenced = EXCLUDED.is_sequenced, sent = EXCLUDED.sent,
     received = EXCLUDED.received, forwarded = EXCLUDED.forwarded, rejected = EXCLUDED.rejected,
     dropped = EXCLUDED.dropped, expired = EXCLUDED.expired, thinned = EXCLUDED.thinned,
-    missing = EXCLUDED.missing, duplicates = EXCLUDED.duplicates, gaps = EXCLUDED.gaps
+    missing = EXCLUDED.missing, duplicates = EXCLUDED.duplicates, gaps = EXCLUDED.gaps,
+    clock_offset_ms = EXCLUDED.clock_offset_ms
 WHERE EXCLUDED.version > l.version;
 
 -- name: add_to_ledger

@@ -200,3 +200,11 @@ class SourceLedger(Record):
     missing: int = quantity("Numbers never received", low=0)
     duplicates: int = quantity("Records received again (not part of the sum)", low=0)
     gaps: str = quantity("First missing number ranges, a JSON array of [from, to]", max_length=4000)
+    clock_offset_ms: float | None = quantity(
+        "Sender's clock less true time, as its times are moved by now; absent while it is right",
+        unit="ms",
+        low=-1e8,
+        high=1e8,
+        decimals=0,
+        default=None,
+    )

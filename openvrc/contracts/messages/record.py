@@ -76,11 +76,13 @@ class EdgeMarks(Frozen):
         "Wall clock of the edge at receipt, UTC epoch", unit="ns", low=0
     )
     lateness: int = quantity(
-        "Bit 0: behind the zone's watermark; bit 1: older than the newest admitted of its subject",
+        "Bit 0: behind the zone's watermark; bit 1: older than the newest admitted of its subject; "
+        "bit 2: the sender's clock was steadily off, its times were moved by as much",
         low=0,
-        high=3,
+        high=7,
     )
 
 
 LATE_IN_ZONE = 1
 LATE_IN_SUBJECT = 2
+CLOCK_CORRECTED = 4

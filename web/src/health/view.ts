@@ -15,6 +15,7 @@ const EVERY_MS = 2500;
 interface Source extends Account {
   source_id: string;
   is_sequenced: boolean;
+  clock_offset_s: number | null;
   sessions: number;
   gaps: [number, number][];
   duplicates: number;
@@ -148,7 +149,8 @@ export class HealthView implements View {
       const rejected = Object.values(source.rejected).reduce((sum, n) => sum + n, 0);
       const gaps = source.gaps.slice(0, 3).map(([from, to]) => `${from}–${to}`).join(" ");
       const number = (n: number, isBad = false): HTMLElement => el("td", { class: `number ${isBad && n ? "failed" : ""}` }, count(n));
-      return el("tr", { "data-key": source.source_id }, el("td", { class: "id" }, source.source_id, source.is_sequenced ? "" : ` (${t("unsequenced")})`),
+      return el("tr", { "data-key": source.source_id }, el("td", { class: "id" }, source.source_id, source.is_sequenced ? "" : ` (${t("unsequenced")})`,
+          source.clock_offset_s ? el("div", { class: "status" }, `${t("its clock is off by")} ${decimal(source.clock_offset_s, 1)} s, ${t("put right")}`) : ""),
         number(source.sent), number(source.stored), number(source.pending), number(rejected, true), number(source.missing, true), number(source.duplicates), el("td", { class: "number" }, gaps));
     }));
   }

@@ -81,7 +81,7 @@ export const ZH: Record<string, string> = {
   "What became of every record": "每条记录的去向", "the sum closes": "收支平衡", "the sum does not close": "收支不平衡", sent: "已发送", stored: "已入库", pending: "待处理", rejected: "已拒绝",
   dropped: "已丢弃", expired: "已过期", thinned: "已抽稀", missing: "缺失", Latency: "时延", "to stored": "至入库", "to alert": "至告警", "What waits where": "各环节积压",
   intake: "接收", messages: "条消息", silent: "无上报", "oldest {age}": "最旧 {age}", "cloud · queue": "云端 · 队列", "sent away": "已拒收", "database away": "数据库不可用",
-  Senders: "发送方", Sender: "发送方", sender: "发送方", "Filter senders": "筛选发送方", Repeated: "重复", Gaps: "缺口", unsequenced: "无序号", "No sender of that name.": "没有此发送方。",
+  Senders: "发送方", Sender: "发送方", sender: "发送方", "Filter senders": "筛选发送方", Repeated: "重复", Gaps: "缺口", unsequenced: "无序号", "its clock is off by": "时钟偏差", "put right": "已校正", "No sender of that name.": "没有此发送方。",
   "Dead letters": "死信", Reason: "原因", "Came at (UTC)": "到达（UTC）", Length: "长度", "Nothing was refused.": "没有被拒绝的数据。",
   "Frame inspector": "报文解析", "Choose a dead letter to see its bytes and fields.": "请选择一条死信以查看字节与字段。", Bytes: "字节", "first {n} of {all}": "前 {n} / {all}",
   "Trace this record": "追踪该记录", "One record's way": "单条记录的路径", Trace: "追踪", session: "会话", "Newest of the selected vehicle": "所选车辆的最新记录", outcome: "结果",
