@@ -24,3 +24,4 @@ if ! cmp -s package-lock.json node_modules/.openvrc-lock; then
 fi
 node node_modules/vite/bin/vite.js build --logLevel error >&2
 node scripts/licences.mjs ../cloud/static/licences.txt
+node scripts/compress.mjs ../cloud/static

@@ -6,11 +6,13 @@ address bar; the page's own form does the same by POST.
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -33,14 +35,28 @@ _KEY_LENGTH = 500
 
 
 class PageFiles(StaticFiles):
-    """The page's files; what has its content's hash in its name is never asked for again."""
+    """The page's files; what has its content's hash in its name is never asked for again.
+
+    The build packs them (`web/scripts/compress.mjs`): whoever takes gzip gets that.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """As Starlette's, with a cache header."""
-        response = await super().get_response(path, scope)
+        """As Starlette's, packed where that is possible, with cache headers."""
+        is_packed = _takes_gzip(scope) and self.lookup_path(f"{path}.gz")[1] is not None
+        response = await super().get_response(f"{path}.gz" if is_packed else path, scope)
+        if is_packed:
+            kind, _ = mimetypes.guess_type(path)
+            response.headers["Content-Type"] = kind or "application/octet-stream"
+            response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
         is_hashed = path.startswith("assets/") and response.status_code in (200, 304)
         response.headers["Cache-Control"] = IMMUTABLE if is_hashed else "no-cache"
         return response
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    named = Headers(scope=scope).get("accept-encoding", "").split(",")
+    return any(part.strip().lower() == "gzip" for part in named)
 
 
 def static_files() -> StaticFiles:

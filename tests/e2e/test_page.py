@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -31,7 +32,7 @@ ARGUMENTS = [
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",  # WebGL, no card
 ]  # fmt: skip
 WIDTH_PX, HEIGHT_PX = 1024, 560  # small: every pixel of the map is drawn by the processor here
-WAIT_MS = 20_000
+WAIT_MS = 45_000  # patience on a crowded machine; nothing that works takes a tenth of it
 XSS = "<img src=x onerror=alert(1)>"
 ALL_HERE = "window.openvrc.map.vehicles.n === 49"
 PEOPLE = f"{LON_DEG},{LAT_DEG},16"
@@ -156,6 +157,8 @@ def open_page(
         if key is not None:
             path = path.replace("/#", f"/?key={key}#")  # the redirect keeps what the link shows
         tab.goto(f"{cloud.url}{path}")
+        if "#" in path and "view=" not in path:  # each view is loaded when it is first shown
+            until(tab, "window.openvrc?.map", "the map")
         return tab
 
     yield open_tab
@@ -226,6 +229,7 @@ def test_the_page_shows_a_town_alive(
     until(tab, ALL_HERE, "the vehicles")
     tab.get_by_text("live", exact=True).wait_for()
     assert tab.locator("#origin").inner_text() == "simulated"
+    until(tab, "window.openvrc.map.map.getLayer('lanes')?.id", "a style with lanes")
     until(tab, "window.openvrc.map.map.queryRenderedFeatures({layers: ['lanes']}).length", "lanes")
     assert vehicle_colours(tab) > 3  # classes of vehicles, their edges, brake lights
 
@@ -464,6 +468,28 @@ def test_the_slider_shows_the_past_in_the_same_map(
     assert "08:00:02" in tab.locator("#zone-time").inner_text()
     tab.get_by_role("button", name="Live", exact=True).click()
     until(tab, f"!window.openvrc.app.isPast && {ALL_HERE}", "the present again")
+
+
+def test_what_is_unusual_stands_beside_what_is_slow_and_signals_say_what_they_cost(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    slow = {
+        "segment_id": "west_in", "speed_mps": 2.5, "speed_ratio": 0.25, "score": -6.0,
+        "is_unusual": True, "typical_speed_mps": 10.0, "typical_days": 5,
+    }  # fmt: skip
+    usual = slow | {"segment_id": "east_in", "speed_ratio": 1.0, "score": 0.1, "is_unusual": False}
+    answer = json.dumps({"items": [slow, usual], "next_cursor": None})
+    tab = open_page("/#zone=town&view=health")
+    tab.route("**/v1/traffic/unusual?*", lambda route: route.fulfill(body=answer))
+    tab.locator('[data-view="traffic"]').click()
+    row = tab.locator('section.traffic tr[data-key="west_in"]', has_text="36")
+    row.wait_for()
+    assert "25 %" in row.inner_text()
+    tab.locator("section.traffic", has_text="2 segments compared").wait_for()
+    row.click()
+    assert tab.locator('section.traffic select[aria-label="Segment"]').input_value() == "west_in"
+    tab.locator(".strip-row", has_text="market:1").get_by_text("delay").wait_for()
 
 
 @pytest.mark.slow

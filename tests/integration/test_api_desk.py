@@ -166,7 +166,7 @@ def test_the_page_carries_its_policy_and_its_hashed_files_never_age(cloud: Runni
     policy = index.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
-    names = [p.name for p in (page.FOLDER / "assets").iterdir()]
+    names = [p.name for p in (page.FOLDER / "assets").iterdir() if p.suffix != ".gz"]
     assert any("worker" in name for name in names)
     for name in names:
         assert f"/static/assets/{name}" in index.text or "index" not in name
@@ -175,6 +175,21 @@ def test_the_page_carries_its_policy_and_its_hashed_files_never_age(cloud: Runni
         kind = answer.headers["content-type"].split(";")[0]
         assert kind == {"js": "text/javascript", "css": "text/css"}[name.rsplit(".", 1)[-1]]
     assert "MapLibre" in cloud.client.get("/static/licences.txt").text
+
+
+def test_the_page_comes_packed_to_who_takes_it(cloud: RunningCloud) -> None:
+    if not (page.FOLDER / "index.html").is_file():
+        pytest.skip("the live page is not built: make web")
+    largest = max((page.FOLDER / "assets").glob("*.js"), key=lambda file: file.stat().st_size)
+    for taken, packed in (("gzip, br", "gzip"), ("identity", None), ("gzip;q=0", None)):
+        path = f"/static/assets/{largest.name}"
+        answer = cloud.client.get(path, headers={"Accept-Encoding": taken})
+        assert answer.headers.get("content-encoding") == packed
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.content == largest.read_bytes()  # the client has unpacked it
+        wanted = {"Accept-Encoding": taken, "If-None-Match": answer.headers["etag"]}
+        assert cloud.client.get(path, headers=wanted).status_code == 304
 
 
 def test_without_a_built_page_the_service_says_how_to_build_it(

@@ -44,6 +44,7 @@ export class App extends Emitter<AppEvents> {
   title = "";
   kpi: Kpi | null = null;
   roads = new Roads(null);
+  isMapKnown = false; // the run's map has come, or there is none
   alertId = this.link.get("alert");
   vehicleId = this.link.get("vehicle");
   role = "";

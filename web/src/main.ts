@@ -1,31 +1,26 @@
 // The live page: what comes from the service goes to the scene, and the views show it.
 
 import "./styles/page.css";
-import { App, VIEW_IDS, type View, type ViewId } from "./app";
-import { AlertDesk } from "./alerts/desk";
+import { App, VIEW_IDS, type ViewId } from "./app";
 import { AlertPanel } from "./alerts/panel";
-import { BatteriesView } from "./batteries/view";
-import { HealthView } from "./health/view";
 import { ApiError, get, part } from "./lib/api";
 import { byId, el, setText } from "./lib/dom";
 import { ms } from "./lib/format";
-import { icon } from "./lib/icons";
 import { language, t } from "./lib/i18n";
-import type { Alert, Kpi, Page, Perceived, RunSnapshot, Snapshot, Vehicle, ZoneMap, ZoneRow } from "./lib/types";
+import { Order } from "./lib/order";
+import type { Alert, Kpi, Page, RunSnapshot, Snapshot, ZoneMap, ZoneRow } from "./lib/types";
 import { EventFeed, PositionFeed, type EventName, type LinkState } from "./live/feed";
-import { VehicleCard } from "./map/card";
-import { MapView, Roads } from "./map/map_view";
-import { Search } from "./map/search";
-import { thingLines, Tip, vehicleLines, type Thing } from "./map/tip";
+import { Roads } from "./map/roads";
+import type { MapTab } from "./map/tab";
 import { Header } from "./shell/header";
 import { Kpis } from "./shell/kpis";
 import { showTheme } from "./shell/settings";
 import { signIn } from "./shell/sign_in";
+import { Views } from "./shell/views";
 import { startWall } from "./shell/wall";
-import { TimeBar } from "./time/bar";
-import { TrafficView } from "./traffic/view";
 
 const RETRY_MS = 2000;
+const FETCH_REST_MS = 4000; // by then the first view stands; the others' code is fetched in quiet
 
 document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
 const app = new App();
@@ -39,56 +34,48 @@ const header = new Header(byId("header"), app, (zone, run) => {
 new Kpis(byId("kpis"), app);
 const panel = new AlertPanel(byId("aside"), app, openAlert);
 const empty = el("div", { id: "empty", class: "empty", hidden: true });
+byId("stage").append(empty);
 
-let hovered: { px: number; py: number; slot: number; lines: (facts: Vehicle | null, seen?: Perceived | null) => (string | null)[] } | null = null;
-const tip = new Tip();
+let map: MapTab | null = null;
 let mapVersion: string | null | undefined;
+const maps = new Order();
 
-const map = new MapView(app, { onView: sendView, onHover: hover, onClick: click, onAlert: openAlertById });
-const card = new VehicleCard(app, {
-  onFollow: (vehicle, isFollowed) => map.follow(isFollowed ? vehicle.slot : null),
-  onBattery: (id) => { app.selectVehicle(id); app.showView("batteries"); },
-  onShown: (vehicle) => map.vehicles.setMarked(vehicle ? vehicle.slot : -1),
+const positions = new PositionFeed({
+  onState: (state) => setLink("positions", state),
+  onWho: (slot, vehicle, seen) => map?.takeWho(slot, vehicle, seen),
+  onFrame: (frame) => map?.takeFrame(frame),
 });
-const search = new Search(app, (found) => {
-  app.showView("map");
-  if (found.place) map.centreOn(found.place);
-  if (found.kind === "vehicle") app.selectVehicle(found.id);
+const views = new Views(byId("stage"), {
+  map: async () => {
+    const { MapTab } = await import("./map/tab");
+    return () => (map = new MapTab(app, byId("stage"), positions));
+  },
+  alerts: async () => {
+    const { AlertDesk } = await import("./alerts/desk");
+    return () => new AlertDesk(app, { onChanged: (alert) => panel.take(alert), onPlace: showPlace, onVehicle: openVehicle });
+  },
+  batteries: async () => {
+    const { BatteriesView } = await import("./batteries/view");
+    return () => new BatteriesView(app);
+  },
+  traffic: async () => {
+    const { TrafficView } = await import("./traffic/view");
+    return () => new TrafficView(app);
+  },
+  health: async () => {
+    const { HealthView } = await import("./health/view");
+    return () => new HealthView(app);
+  },
 });
-const bar = new TimeBar(app, (frame) => map.takeFrame(frame, performance.now()), () => {
-  map.clear();
-  map.sendView();
-});
-map.element.append(search.element, mapButtons(), card.element, tip.element, empty, bar.element);
-map.map.on("dragstart", () => card.letGo());
-
-const views: Record<ViewId, View> = {
-  map,
-  alerts: new AlertDesk(app, { onChanged: (alert) => panel.take(alert), onPlace: showPlace, onVehicle: openVehicle }),
-  batteries: new BatteriesView(app),
-  traffic: new TrafficView(app),
-  health: new HealthView(app),
-};
-for (const view of Object.values(views)) {
-  view.element.classList.add("view");
-  byId("stage").append(view.element);
-}
 
 const events = new EventFeed({
   onState: (state) => setLink("events", state),
   onRefused: () => signIn(() => void start()),
   on: (name, data) => handlers[name](data as never),
 });
-const positions = new PositionFeed({
-  onState: (state) => setLink("positions", state),
-  onWho: who,
-  onFrame: (frame) => {
-    if (!app.isPast) map.takeFrame(frame, performance.now());
-  },
-});
 
 const handlers: { [name in EventName]: (data: never) => void } = {
-  snapshot: (data: Snapshot) => void takeSnapshot(data),
+  snapshot: takeSnapshot,
   alert: (alert: Alert) => panel.take(alert),
   segments: ({ items }: Pick<Page<never>, "items">) => app.live.take("segments", items),
   signals: ({ items }: Pick<Page<never>, "items">) => app.live.take("signals", items),
@@ -103,18 +90,19 @@ function choose(zone: string, run: string): void {
   app.zone = zone;
   app.wantedRun = run;
   app.runId = "";
+  app.isMapKnown = false;
   app.link.set({ zone, run, t: "" });
-  map.clear();
+  map?.map.clear();
   app.live.clear();
   mapVersion = undefined;
   app.emit("zones", null);
   events.open(zone, run);
 }
 
-async function takeSnapshot({ runs, alerts }: Snapshot): Promise<void> {
+// At once, for what the stream says next builds on it; the roads come when they come.
+function takeSnapshot({ runs, alerts }: Snapshot): void {
   const run = runs[0];
   setEmpty("");
-  if (run && (run.map_version ?? null) !== mapVersion) await loadMap(run);
   const { live } = app;
   if (run) setRun(run);
   live.take("segments", run?.segments ?? [], true);
@@ -125,7 +113,8 @@ async function takeSnapshot({ runs, alerts }: Snapshot): Promise<void> {
   live.replaceAlerts(alerts);
   if (!run) return;
   takeKpi(run.kpi);
-  map.sendView();
+  if ((run.map_version ?? null) !== mapVersion) void loadMap(run);
+  else map?.map.sendView();
 }
 
 function setRun(run: RunSnapshot): void {
@@ -138,9 +127,16 @@ function setRun(run: RunSnapshot): void {
 
 async function loadMap(run: RunSnapshot): Promise<void> {
   mapVersion = run.map_version ?? null;
-  const found = await get<ZoneMap>(`/v1/zones/${part(run.zone)}/map`).catch(() => null);
+  const isNewest = maps.begin();
+  const found = await get<ZoneMap>(`/v1/zones/${part(run.zone)}/map`).catch((error: unknown) => {
+    if (!(error instanceof ApiError && error.status === 404)) mapVersion = undefined; // asked again with the next snapshot
+    return null;
+  });
+  if (!isNewest() || run.zone !== app.zone) return;
   app.roads = new Roads(found);
+  app.isMapKnown = true;
   app.emit("roads", null);
+  map?.map.sendView();
 }
 
 function takeKpi(kpi: Kpi): void {
@@ -152,112 +148,35 @@ function takeKpi(kpi: Kpi): void {
 
 function setLink(which: string, state: LinkState): void {
   links[which] = state;
-  const needsPositions = map.isShown && !app.isPast;
+  const needsPositions = views.current === "map" && !app.isPast;
   const isLive = links.events === "live" && (!needsPositions || links.positions === "live");
   header.setLink(isLive ? "live" : "lost");
 }
 
-function sendView(bounds: number[]): void {
-  if (app.runId && !app.isPast) positions.show(app.zone, app.runId, bounds);
-}
-
 function showView(id: ViewId): void {
-  for (const name of VIEW_IDS) {
-    const isShown = name === id;
-    const view = views[name];
-    if (view.element.hidden === isShown || isShown) view.element.hidden = !isShown;
-    if (isShown) view.show();
-    else view.hide();
-  }
+  views.show(id);
   positions.pause(id !== "map");
   if (id !== "map") setLink("positions", links.positions!);
 }
 
-function openAlert(alert: Alert): void {
-  app.selectAlert(alert.id);
-  if (map.isShown) void showPlaceOf(alert);
+/** Do something with the map's tab, which may have to be loaded for it. */
+function withMap(run: (map: MapTab) => void): void {
+  void views.load("map").then(() => map && run(map), () => {}); // the view itself says that it failed
 }
 
-function openAlertById(id: string): void {
-  const alert = app.scene.alerts.get(id);
-  if (!alert) return;
-  app.selectAlert(id);
-  app.showView("alerts");
+function openAlert(alert: Alert): void {
+  app.selectAlert(alert.id);
+  if (views.current === "map") withMap((tab) => void tab.showPlaceOf(alert));
 }
 
 function showPlace(alert: Alert): void {
   app.showView("map");
-  void showPlaceOf(alert);
-}
-
-async function showPlaceOf(alert: Alert): Promise<void> {
-  if (alert.subject_type === "vehicle") app.selectVehicle(alert.subject_id);
-  const place = await app.placeOf(alert);
-  if (place && app.alertId === alert.id) map.centreOn(place);
+  withMap((tab) => void tab.showPlaceOf(alert));
 }
 
 function openVehicle(id: string): void {
   app.selectVehicle(id);
   app.showView("batteries");
-}
-
-function hover(px: number | null, py: number): void {
-  hovered = null;
-  if (px === null) return tip.hide();
-  const item = map.vehicles.at(map.view(), px, py, performance.now());
-  if (item) {
-    const lines = (facts: Vehicle | null, seen: Perceived | null = null): (string | null)[] => vehicleLines(item, facts, seen);
-    hovered = { px, py, slot: item.slot, lines };
-    if (app.isPast) return tip.show([bar.nameOf(item.slot), ...lines(null).slice(1)], px, py);
-    positions.ask(item.slot);
-    return tip.show(lines(null), px, py);
-  }
-  const thing = thingAt(px, py);
-  if (thing) tip.show(thingLines(thing, app), px, py);
-  else tip.hide();
-}
-
-function who(slot: number, vehicle: Vehicle | null, seen: Perceived | null): void {
-  if (pendingClick === slot && vehicle) {
-    pendingClick = -1;
-    app.selectVehicle(vehicle.vehicle_id);
-  }
-  if (hovered?.slot === slot) tip.show(hovered.lines(vehicle, seen), hovered.px, hovered.py);
-}
-
-function thingAt(px: number, py: number): Thing | null {
-  const near = (lon: number, lat: number, reach: number): boolean => {
-    const { x, y } = map.toScreen(lon, lat);
-    return Math.hypot(x - px, y - py) < reach;
-  };
-  for (const rsu of app.scene.rsus.values()) if (near(rsu.lon_deg, rsu.lat_deg, 11)) return { kind: "rsu", rsu };
-  const event = app.scene.eventsNow.find(({ lon_deg, lat_deg }) => near(lon_deg, lat_deg, 12));
-  if (event) return { kind: "event", event };
-  for (const charger of app.scene.chargers.values()) if (near(charger.lon_deg, charger.lat_deg, 10)) return { kind: "charger", charger };
-  const head = app.roads.heads.find(({ lon, lat }) => near(lon, lat, 7));
-  if (head) return { kind: "head", head };
-  const { lng, lat } = map.toLonLat(px, py);
-  const perPx = (156_543 * Math.cos((lat * Math.PI) / 180)) / 2 ** (map.map.getZoom() + 1);
-  const segment = app.roads.nearest(lng, lat, 9 * perPx);
-  return segment ? { kind: "segment", segment } : null;
-}
-
-let pendingClick = -1;
-function click(px: number, py: number): void {
-  const item = map.vehicles.at(map.view(), px, py, performance.now());
-  if (!item || item.isPerceived) return void app.selectVehicle("");
-  if (app.isPast) return void app.selectVehicle(bar.nameOf(item.slot) ?? "");
-  pendingClick = item.slot;
-  positions.ask(item.slot);
-}
-
-function mapButtons(): HTMLElement {
-  const button = (text: Node | string, name: string, run: () => void): HTMLElement =>
-    el("button", { type: "button", title: name, "aria-label": name, onclick: run }, text);
-  return el("div", { class: "map-buttons" },
-    button("+", t("Zoom in"), () => map.map.zoomIn()),
-    button("−", t("Zoom out"), () => map.map.zoomOut()),
-    button(icon("fit"), t("Fit to zone"), () => map.fit()));
 }
 
 function setEmpty(text: string): void {
@@ -302,11 +221,11 @@ function keys(event: KeyboardEvent): void {
   const digit = VIEW_IDS[Number(event.key) - 1];
   if (digit) return app.showView(digit);
   const actions: Record<string, () => void> = {
-    "/": () => { app.showView("map"); search.focus(); },
-    " ": () => bar.play(app.isPast ? !(event.shiftKey) : true),
-    l: () => bar.goLive(),
-    ",": () => bar.jump(-1),
-    ".": () => bar.jump(1),
+    "/": () => { app.showView("map"); withMap((tab) => tab.search.focus()); },
+    " ": () => withMap(({ bar }) => bar.play(app.isPast ? !(event.shiftKey) : true)),
+    l: () => withMap(({ bar }) => bar.goLive()),
+    ",": () => withMap(({ bar }) => bar.jump(-1)),
+    ".": () => withMap(({ bar }) => bar.jump(1)),
     Escape: () => { app.selectVehicle(""); app.selectAlert(""); },
   };
   const action = actions[event.key];
@@ -315,17 +234,25 @@ function keys(event: KeyboardEvent): void {
   action();
 }
 
+// A view that is opened later has its code by then, also where the service is away.
+function fetchRest(): void {
+  const quietly = (asked: Promise<unknown>): void => void asked.catch(() => {});
+  quietly(import("./map/tab"));
+  quietly(import("./alerts/desk"));
+  quietly(import("./batteries/view"));
+  quietly(import("./traffic/view"));
+  quietly(import("./health/view"));
+}
+
 document.addEventListener("keydown", keys);
 app.on("view", showView);
-app.on("past", () => {
-  if (!app.isPast) map.sendView();
-  setLink("positions", links.positions!);
-});
+app.on("past", () => setLink("positions", links.positions!));
 const wanted = app.link.get("view") as ViewId;
 app.emit("view", VIEW_IDS.includes(wanted) ? wanted : "map");
 app.link.onChange(() => location.reload());
 if (app.isWall) startWall(app, () => links.events === "live");
 void start();
+setTimeout(() => requestIdleCallback(fetchRest), FETCH_REST_MS);
 
 // For tests and for people with a console: what the page shows right now.
 declare global {
@@ -333,4 +260,9 @@ declare global {
     openvrc: unknown;
   }
 }
-window.openvrc = { app, map, panel, bar, links, drop: () => [events, positions].forEach((feed) => feed.drop()) };
+window.openvrc = {
+  app, panel, links,
+  get map() { return map?.map ?? null; },
+  get bar() { return map?.bar ?? null; },
+  drop: () => [events, positions].forEach((feed) => feed.drop()),
+};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -40,6 +41,26 @@ def test_every_rules_title_has_its_chinese() -> None:
     titles = {one.rule.title for one in discover("openvrc.detectors").values()}
     assert len(titles) > 30
     assert titles | {FAILED_RULE.title, STORM_RULE.title} <= translated()
+
+
+def test_every_rules_advice_has_its_chinese() -> None:
+    rules = [one.rule for one in discover("openvrc.detectors").values()]
+    assert {rule.advice for rule in [*rules, FAILED_RULE, STORM_RULE]} <= translated()
+
+
+def test_what_every_rule_says_has_a_chinese_sentence_of_its_own_values() -> None:
+    source = (WEB / "src" / "alerts" / "texts_zh.ts").read_text(encoding="utf-8")
+    told = dict(re.findall(r'^  "([a-z0-9_.]+)": \{(.*?)\},$', source, re.MULTILINE | re.DOTALL))
+    plugins = discover("openvrc.detectors")
+    assert set(told) == {*plugins, FAILED_RULE.name, STORM_RULE.name}
+    for name, sentences in told.items():
+        used = set(re.findall(r"\{(\w+)(?:\*-?[\d.]+)?(?::\d)?\}", sentences))
+        if name not in plugins:
+            continue
+        package = Path(inspect.getfile(type(plugins[name]))).parent
+        texts = [path.read_text(encoding="utf-8") for path in package.glob("*.py")]
+        given = set(re.findall(r'"(\w+)"', " ".join(texts))) | {"part", "component"}
+        assert used <= given, (name, used - given)
 
 
 def theme(name: str) -> dict[str, str]:

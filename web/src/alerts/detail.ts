@@ -5,15 +5,17 @@ import { get, part } from "../lib/api";
 import { Chart } from "../lib/chart";
 import { el, setText, sync, type Child } from "../lib/dom";
 import { duration, fieldName, fieldValue, ms, timeText } from "../lib/format";
-import { t } from "../lib/i18n";
+import { language, t } from "../lib/i18n";
 import { Order } from "../lib/order";
 import type { Action, Alert } from "../lib/types";
 import { AlertActions } from "./actions";
 import { caseSection } from "./case";
 import { evidenceOf } from "./evidence";
+import { saidText } from "./said";
 import { originBadge, whatText, whereText } from "./words";
 
 const CHART_PX = 230;
+const CHART_EVERY_MS = 10_000; // of zone time, while the alert is open
 
 interface Doing {
   onChanged: (alert: Alert) => void;
@@ -80,8 +82,8 @@ export class AlertDetail {
         el("span", { class: "state" }, t(alert.state)), originBadge(alert.origin)),
       el("p", { class: "what" }, whatText(alert), " · ", alert.zone, whereText(alert) ? ` · ${whereText(alert)}` : ""));
     this.header.dataset.severity = alert.severity;
-    setText(this.advice, t(alert.advice));
-    setText(this.said, typeof alert.evidence.text === "string" ? alert.evidence.text : "");
+    sync(this.advice, t(alert.advice), actionAsked(alert));
+    setText(this.said, saidText(alert));
     sync(this.facts, ...facts(alert));
     sync(this.history, ...timeline(alert));
     this.drawChart(false);
@@ -106,12 +108,14 @@ export class AlertDetail {
       el("div", { class: "history" }, el("h3", {}, t("History")), this.history));
     this.element.scrollTop = 0;
     this.chart.clear("…");
+    this.chartKey = "";
   }
 
   private drawChart(isForced: boolean): void {
     const alert = this.alert;
     if (!alert) return;
-    const key = `${alert.id} ${alert.state} ${alert.severity}`;
+    const since = alert.is_open ? Math.floor(this.app.live.zoneTimeMs / CHART_EVERY_MS) : 0;
+    const key = `${alert.id} ${alert.state} ${alert.severity} ${since}`;
     if (key === this.chartKey && !isForced) return;
     this.chartKey = key;
     evidenceOf(alert, this.app).then(
@@ -126,7 +130,7 @@ export class AlertDetail {
 }
 
 function facts(alert: Alert): Child[] {
-  const { text: _text, ...values } = alert.evidence;
+  const { text: _text, action_text: _action, action_within_days: _days, ...values } = alert.evidence;
   const row = (key: string, name: string, value: string): HTMLElement => el("div", { "data-key": key }, el("dt", {}, name), el("dd", {}, value));
   const known = Object.entries(values).filter(([, value]) => value !== null);
   return [
@@ -137,6 +141,14 @@ function facts(alert: Alert): Child[] {
     row("of detection", t("detected (UTC)"), timeText(alert.detected_at)),
     alert.cleared_at ? row("of end", t("lasted"), duration((ms(alert.cleared_at) - ms(alert.started_at)) / 1000)) : null,
   ];
+}
+
+/** What a battery rule asks for, and by when. */
+function actionAsked({ evidence }: Alert): HTMLElement | null {
+  const { action_text: text, action_within_days: days } = evidence;
+  if (typeof text !== "string") return null;
+  if (language !== "zh" || typeof days !== "number") return el("strong", { class: "asked" }, text);
+  return el("strong", { class: "asked" }, days ? t("Workshop within {n} days.", { n: days }) : t("Stop, leave the car. Keep 15 m away and call the fire brigade."));
 }
 
 interface Entry {

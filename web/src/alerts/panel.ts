@@ -8,6 +8,7 @@ import { timeText } from "../lib/format";
 import { t } from "../lib/i18n";
 import type { Alert } from "../lib/types";
 import { Notice } from "./notice";
+import { saidText } from "./said";
 import { byUrgency, isOverdue, isSnoozed, originBadge, sinceText, whatText, whereText } from "./words";
 
 const NEW_MS = 1600;
@@ -83,7 +84,7 @@ export class AlertPanel {
 
   private item(alert: Alert, nowMs: number, selected: boolean, isNew: boolean): HTMLElement {
     const overdue = isOverdue(alert, this.app.live.zoneTimeMs, nowMs);
-    const text = typeof alert.evidence.text === "string" ? alert.evidence.text : "";
+    const text = saidText(alert);
     const classes = ["alert", selected && "open", isNew && "is-new", overdue && "overdue", isSnoozed(alert, nowMs) && "snoozed"];
     const title = el("button", {
       type: "button", class: "title", "aria-pressed": String(selected), onclick: () => this.onOpen(this.app.live.alerts.get(alert.id) ?? alert),

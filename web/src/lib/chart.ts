@@ -13,6 +13,7 @@ export interface Line {
   width?: number;
   axis?: "y" | "y2";
   digits?: number;
+  dash?: number[];
 }
 export interface ChartSpec {
   theme: Theme;
@@ -125,6 +126,7 @@ function series(spec: ChartSpec, line: Line, i: number): uPlot.Series {
     label: line.name,
     stroke: line.colour ?? palette[i % palette.length]!,
     width: line.width ?? 1.6,
+    ...(line.dash ? { dash: line.dash } : {}),
     scale: line.axis ?? "y",
     spanGaps: true,
     value: (_plot, value) => (value == null ? "–" : value.toFixed(line.digits ?? 2)),

@@ -1,5 +1,7 @@
 // Numbers and times as text. The page shows UTC everywhere; zone time may lie in 2019.
 
+import { t } from "./i18n";
+
 const DASH = "–";
 const NUMBER = new Intl.NumberFormat("en-GB");
 
@@ -83,8 +85,8 @@ const UNITS: Record<string, string> = {
 export function fieldName(name: string): string {
   const words = name.split("_");
   const unit = words.length > 1 ? UNITS[words.at(-1) ?? ""] : undefined;
-  if (unit === undefined) return words.join(" ");
-  return words.slice(0, -1).join(" ") + (unit ? ` (${unit})` : "");
+  if (unit === undefined) return t(words.join(" "));
+  return t(words.slice(0, -1).join(" ")) + (unit ? ` (${unit})` : "");
 }
 
 /** Any JSON value as text. */

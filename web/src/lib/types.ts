@@ -70,6 +70,17 @@ export interface SegmentState {
 export interface Completed {
   segment_id: string;
   level_of_service: string;
+  speed_mps: number | null;
+  speed_low_mps: number | null;
+  speed_high_mps: number | null;
+  delay_s: number | null;
+  flow_vph: number | null;
+  basis: "observed" | "estimated";
+  /** The longest queue of the last minute before a signal, stop line to the last one's front; null elsewhere. */
+  queue_m: number | null;
+  queue_low_m: number | null;
+  queue_high_m: number | null;
+  is_spillback: boolean;
 }
 export interface SignalState {
   subject_id: string;
@@ -243,6 +254,7 @@ export interface HeadProperties {
   kind: "signal_head";
   intersection_id: string;
   signal_group: number;
+  segment_id?: string;
 }
 export interface ZoneMap {
   features: (

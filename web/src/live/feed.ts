@@ -106,7 +106,8 @@ export class PositionFeed {
     if (isPaused) {
       const socket = this.socket;
       this.socket = null;
-      socket?.close();
+      if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(); // before that it is an error
+      else socket?.close();
     } else if (this.view) this.connect();
   }
 

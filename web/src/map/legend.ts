@@ -11,7 +11,7 @@ const ROOM_PX = 850; // on a lower window it would hide the roads: it opens when
 
 const NAMES: Record<Switch, string> = {
   vehicles: "Vehicles", perceived: "Perceived, not connected", roads: "Traffic", signals: "Signals", rsus: "Roadside units",
-  chargers: "Chargers", events: "Road events", alerts: "Alerts", background: "Background map",
+  chargers: "Chargers", events: "Road events", queues: "Queues", alerts: "Alerts", background: "Background map",
 };
 
 /** The panel in the map's corner. */
@@ -72,6 +72,7 @@ function classes(): HTMLElement {
 function roadside(): HTMLElement {
   const item = (kind: string, text: string): HTMLElement =>
     el("span", { class: "item" }, el("i", { class: `dot ${kind}` }), text);
+  const queue = el("span", { class: "item" }, el("i", { class: "queue-mark" }), t("queue"));
   return el("div", { class: "row" }, item("rsu", t("RSU and range")), item("red", t("signal")),
-    item("stale", t("signal, stale")), item("charger", t("charger")), item("event", t("road event")), item("warn", t("alert")));
+    item("stale", t("signal, stale")), item("charger", t("charger")), item("event", t("road event")), queue, item("warn", t("alert")));
 }

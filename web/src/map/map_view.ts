@@ -9,6 +9,7 @@ import { get } from "../lib/api";
 import { el } from "../lib/dom";
 import { throttled } from "../lib/events";
 import { t } from "../lib/i18n";
+import { Order } from "../lib/order";
 import { circle, toLonLat, toWorld } from "../lib/geo";
 import { RANK } from "../lib/types";
 import { LOS_STEPS } from "../lib/palette";
@@ -18,7 +19,6 @@ import { Background } from "./background";
 import { drawLegend } from "./legend";
 import { Overlay } from "./overlay";
 import { alertPin, countdownPin, eventPin, namePin, stationPin, updateCountdown, updateStation } from "./pins";
-import { Roads } from "./roads";
 import { laneColour, styleOf, SWITCHES, type Colouring, type Switch } from "./style";
 import { VehicleLayer, type View } from "./vehicle_layer";
 
@@ -29,7 +29,8 @@ const SLOW_FRAME_MS = 120; // where drawing itself is slow, leave the processor 
 const VIEW_EVERY_MS = 250;
 const COUNTDOWN_ZOOM = 16.2;
 const NAMES_ZOOM = 14.5;
-const LEVELS_EVERY_MS = 5000;
+const COMPLETED_EVERY_MS = 5000;
+const LEAST_QUEUE_M = 5; // one vehicle that waits is no queue
 const MOST_PINS = 120;
 const SEVERITY_NUMBER = { info: 1, warning: 2, serious: 3, critical: 4 } as const;
 
@@ -65,9 +66,12 @@ export class MapView implements Tab {
 
   constructor(
     readonly app: App,
+    host: HTMLElement,
     private readonly listeners: Listeners,
   ) {
     const holder = el("div", { class: "gl" });
+    this.element.classList.add("view");
+    host.append(this.element); // with its size from the start its canvases are made once
     this.colouring = app.link.get("by") === "los" ? "los" : "speed";
     this.hidden = new Set(app.link.get("off").split(",").filter((name): name is Switch => name in SWITCHES));
     this.element.append(holder, this.canvas, this.pins);
@@ -78,8 +82,10 @@ export class MapView implements Tab {
     this.element.prepend(this.background.element);
     this.element.append(drawLegend(this), this.background.credit);
     this.listen();
+    if (app.zones.length) void this.takeBackground();
+    if (app.roads.box) this.takeRoads();
     requestAnimationFrame((nowMs) => this.frame(nowMs));
-    setInterval(() => void this.readLevels(), LEVELS_EVERY_MS);
+    setInterval(() => void this.readCompleted(), COMPLETED_EVERY_MS);
   }
 
   private makeMap(holder: HTMLElement): GlMap {
@@ -106,6 +112,7 @@ export class MapView implements Tab {
     return map;
   }
   private hasPlace = false;
+  private isToFit = false;
 
   private listen(): void {
     const { app, map } = this;
@@ -125,6 +132,7 @@ export class MapView implements Tab {
       if (event.key === "0") this.fit();
     });
     app.on("roads", () => this.takeRoads());
+    app.on("run", () => void this.readCompleted());
     app.on("zones", () => void this.takeBackground());
     app.on("theme", () => this.restyle());
     app.on("past", () => this.takeScene());
@@ -144,9 +152,12 @@ export class MapView implements Tab {
 
   show(): void {
     this.isShown = true;
-    this.map.resize();
+    const { clientWidth, clientHeight } = this.map.getCanvas();
+    if (clientWidth !== this.element.clientWidth || clientHeight !== this.element.clientHeight) this.map.resize();
+    if (this.isToFit) this.fit();
     if (this.isReady) this.takeScene();
     this.sendView();
+    void this.readCompleted();
   }
 
   hide(): void {
@@ -170,6 +181,8 @@ export class MapView implements Tab {
   clear(): void {
     this.vehicles.clear();
     this.follow(null);
+    this.completed.clear();
+    if (this.isReady) this.takeQueues();
     this.isDirty = true;
   }
 
@@ -177,6 +190,7 @@ export class MapView implements Tab {
   fit(): void {
     const box = this.app.roads.box;
     if (!box) return;
+    this.isToFit = !this.isShown; // unseen it has no size to fit to
     this.follow(null);
     const foot = 5 * parseFloat(getComputedStyle(document.documentElement).fontSize); // the time bar
     this.map.fitBounds(box, { padding: { top: 56, left: 40, right: 40, bottom: foot + 12 }, animate: false, maxZoom: 17.5 });
@@ -228,7 +242,7 @@ export class MapView implements Tab {
   setColouring(colouring: Colouring): void {
     this.colouring = colouring;
     this.app.link.set({ by: colouring === "los" ? "los" : "" });
-    void this.readLevels();
+    void this.readCompleted();
     for (const layer of ["lanes", "junctions"]) {
       this.map.setPaintProperty(layer, "line-color", laneColour(colouring, this.app.theme));
     }
@@ -284,7 +298,7 @@ export class MapView implements Tab {
   private takeScene(): void {
     this.styled.segments.clear();
     this.styled.alerts.clear();
-    this.rsuText = this.eventsText = "";
+    this.rsuText = this.eventsText = this.queuesText = "";
     if (!this.isReady) return;
     this.takeSegments();
     this.takeSignals();
@@ -292,19 +306,39 @@ export class MapView implements Tab {
     this.takeChargers();
     this.takeEvents();
     this.takeAlerts();
+    this.takeQueues();
   }
 
-  // Levels of service are of all vehicles, also of those that are not connected: the service estimates
-  // them. Where it gives none, and in the past, the density of connected ones stands in.
-  private levels = new Map<string, number>();
-  private async readLevels(): Promise<void> {
+  // Levels of service and queues are of all vehicles, also of those that are not connected: the service
+  // estimates them. Where it gives none, and in the past, the density of connected ones stands in.
+  private completed = new Map<string, Completed>();
+  private readonly completing = new Order();
+  private async readCompleted(): Promise<void> {
     const { app } = this;
-    if (this.colouring !== "los" || !this.isShown || !app.runId || document.hidden) return;
+    if (!this.isShown || !app.runId || document.hidden) return;
     const run = app.runId;
+    const isNewest = this.completing.begin();
     const page = await get<Page<Completed>>(`/v1/traffic/segments${app.where({ completed: "true" })}`).catch(() => null);
-    if (run !== app.runId) return;
-    this.levels = new Map((page?.items ?? []).map(({ segment_id: id, level_of_service: level }) => [id, LOS_STEPS.find(({ name }) => name === level)?.from ?? 0]));
-    if (this.isReady) this.takeSegments();
+    if (run !== app.runId || !isNewest()) return;
+    this.completed = new Map((page?.items ?? []).map((item) => [item.segment_id, item]));
+    if (!this.isReady) return;
+    this.takeSegments();
+    this.takeQueues();
+  }
+
+  /** What is believed of a segment now; nothing in the past. */
+  completedOf(segmentId: string): Completed | undefined {
+    return this.app.isPast ? undefined : this.completed.get(segmentId);
+  }
+
+  private queuesText = "";
+  private takeQueues(): void {
+    const all = this.app.isPast ? [] : [...this.completed.values()];
+    const queues = all.flatMap(({ segment_id: id, queue_m: metres, is_spillback: isFull }) => (metres !== null && metres >= LEAST_QUEUE_M ? [{ id, metres, isFull }] : []));
+    const text = JSON.stringify(queues);
+    if (text === this.queuesText) return;
+    this.queuesText = text;
+    this.setSource("queues", this.app.roads.ends(queues));
   }
 
   private setSource(id: string, data: unknown): void {
@@ -318,8 +352,8 @@ export class MapView implements Tab {
       const isKnown = state && !scene.isStaleSegment(state);
       const speed = isKnown && state.speed_mps != null ? state.speed_mps / segment.speed_limit_mps : null;
       let perLane = isKnown && state.density_vpkm != null ? state.density_vpkm / Math.max(1, segment.lane_count) : null;
-      const level = this.app.isPast ? undefined : this.levels.get(segment.segment_id);
-      if (level !== undefined) perLane = level;
+      const level = this.completedOf(segment.segment_id)?.level_of_service;
+      if (level !== undefined) perLane = LOS_STEPS.find(({ name }) => name === level)?.from ?? 0;
       const wanted = `${speed?.toFixed(2)} ${perLane?.toFixed(1)}`;
       if (this.styled.segments.get(segment.segment_id) === wanted) continue;
       this.styled.segments.set(segment.segment_id, wanted);
@@ -504,4 +538,3 @@ export class MapView implements Tab {
 }
 
 export const reducedMotion = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;
-export { Roads };

@@ -79,6 +79,18 @@ export class Roads {
     return { type: "FeatureCollection", features };
   }
 
+  /** The last metres of each lane of some segments: where those stand who wait. */
+  ends(wanted: Iterable<{ id: string; metres: number; isFull: boolean }>): Features {
+    const features: Feature[] = [];
+    for (const { id, metres, isFull } of wanted) {
+      const segment = this.segments.get(id);
+      for (const line of segment?.lanes?.map((lane) => lane.coordinates) ?? (segment ? [segment.line] : [])) {
+        features.push({ type: "Feature", properties: { is_full: isFull }, geometry: { type: "LineString", coordinates: endOf(line, metres) } });
+      }
+    }
+    return { type: "FeatureCollection", features };
+  }
+
   /** The middle of a segment. */
   middle(segmentId: string): Position | null {
     const line = this.segments.get(segmentId)?.line;
@@ -101,6 +113,23 @@ export class Roads {
     }
     return best;
   }
+}
+
+/** The last `metres` of a line, or all of it where it is shorter. */
+export function endOf(line: Position[], metres: number): Position[] {
+  const kept: Position[] = [line.at(-1)!];
+  let left = metres;
+  for (let i = line.length - 2; i >= 0; i--) {
+    const [from, to] = [line[i]!, line[i + 1]!];
+    const length = metresBetween(from, to);
+    if (length >= left) {
+      const share = length ? left / length : 0;
+      return [[to[0] + (from[0] - to[0]) * share, to[1] + (from[1] - to[1]) * share], ...kept];
+    }
+    kept.unshift(from);
+    left -= length;
+  }
+  return kept;
 }
 
 function boxOf(line: Position[]): Box {

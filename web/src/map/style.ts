@@ -58,6 +58,7 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
       rsus: { ...source },
       chargers: { ...source },
       events: { ...source },
+      queues: { ...source },
     },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": colours.ground } },
@@ -83,6 +84,12 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
           "line-color": laneColour(colouring, theme),
           "line-width": groundWidth(["*", width, 0.6], latDeg, 2.2),
           "line-opacity": ["interpolate", ["linear"], ["zoom"], 15, 1, 17.5, 0.62],
+        } },
+      { id: "queues", type: "line", source: "queues", layout: { "line-cap": "butt", "line-join": "round" },
+        paint: {
+          "line-color": ["case", ["get", "is_full"], SEVERITY_COLOURS[theme].critical, colours.ink],
+          "line-width": groundWidth(0.7, latDeg, 1.6),
+          "line-dasharray": [2.4, 1.2],
         } },
       { id: "rsu-edge", type: "line", source: "rsus", filter: ["==", ["get", "part"], "range"],
         paint: { "line-color": health, "line-width": 1.2, "line-opacity": 0.55, "line-dasharray": [4, 4] } },
@@ -121,6 +128,7 @@ export const SWITCHES = {
   rsus: ["rsus", "rsu-range", "rsu-edge"],
   chargers: ["chargers"],
   events: ["event-reach"],
+  queues: ["queues"],
   alerts: ["alert-glow"],
   background: [],
 } as const;

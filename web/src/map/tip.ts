@@ -5,7 +5,7 @@ import { el } from "../lib/dom";
 import { decimal, percent, timeOfDay } from "../lib/format";
 import { t } from "../lib/i18n";
 import { CLASSES, UNKNOWN_CLASS } from "../lib/palette";
-import type { Charger, Perceived, RoadEvent, Rsu, SegmentState, Vehicle } from "../lib/types";
+import type { Charger, Completed, Perceived, RoadEvent, Rsu, SegmentState, Vehicle } from "../lib/types";
 import type { Head, Segment } from "./roads";
 import type { Drawn } from "./vehicle_layer";
 
@@ -56,7 +56,7 @@ export function vehicleLines(item: Drawn, facts: Vehicle | null, seen: Perceived
   ];
 }
 
-export function thingLines(thing: Thing, app: App): (string | null)[] {
+export function thingLines(thing: Thing, app: App, believed?: Completed): (string | null)[] {
   if (thing.kind === "rsu") {
     const { rsu } = thing;
     return [
@@ -85,10 +85,10 @@ export function thingLines(thing: Thing, app: App): (string | null)[] {
     const stale = state && app.scene.isStaleSignal(state) ? `, ${t("stale")}` : "";
     return [`${t("Signal")} ${head.intersection_id}`, `${t("group")} ${head.signal_group}: ${phase}${stale}`];
   }
-  return segmentLines(thing.segment, app.scene.segments.get(thing.segment.segment_id));
+  return segmentLines(thing.segment, app.scene.segments.get(thing.segment.segment_id), believed);
 }
 
-export function segmentLines(segment: Segment, state: SegmentState | undefined): (string | null)[] {
+export function segmentLines(segment: Segment, state: SegmentState | undefined, believed?: Completed): (string | null)[] {
   const limit = `${t("limit")} ${decimal(segment.speed_limit_mps * KMH, 0)} km/h`;
   const head = [segment.name || segment.segment_id, segment.name ? segment.segment_id : null];
   if (!state) return [...head, limit, t("no traffic seen yet")];
@@ -97,5 +97,13 @@ export function segmentLines(segment: Segment, state: SegmentState | undefined):
     ...head,
     `${speed} · ${limit}`,
     `${decimal(state.density_vpkm, 1)} veh/km · ${decimal(state.flow_vph, 0)} veh/h`,
+    believed ? `${t("level of service")} ${believed.level_of_service}${believed.delay_s === null ? "" : ` · ${t("delay")} ${decimal(believed.delay_s, 0)} s`}` : null,
+    believed?.queue_m ? queueText(believed) : null,
   ];
+}
+
+/** `queue 45 m (30–60), spills back`. */
+function queueText({ queue_m: metres, queue_low_m: low, queue_high_m: high, is_spillback: isFull }: Completed): string {
+  const span = low === null || high === null ? "" : ` (${decimal(low, 0)}–${decimal(high, 0)})`;
+  return `${t("queue")} ${decimal(metres, 0)} m${span}${isFull ? `, ${t("spills back")}` : ""}`;
 }

@@ -6,11 +6,13 @@ import { Chart } from "../lib/chart";
 import { el, fillSelect, setText, sync } from "../lib/dom";
 import { count, decimal, ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
+import { SERIES } from "../lib/palette";
 import { Order } from "../lib/order";
-import type { Alert, Page } from "../lib/types";
+import type { Alert, Completed, Page } from "../lib/types";
 import { whatText } from "../alerts/words";
 import { corridorFrom, SpaceTime, starts, type Window } from "./corridor";
-import { signalStrips, type Change } from "./signals";
+import { approachesOf, signalStrips, type Change } from "./signals";
+import { TypicalDay, UnusualList } from "./typical";
 
 const EVERY_MS = 5000;
 const WINDOW_S = 10;
@@ -29,19 +31,24 @@ export class TrafficView implements View {
   private readonly incidents = el("tbody");
   private readonly slowest = el("tbody");
   private readonly status = el("small");
+  private readonly typical: TypicalDay;
+  private readonly unusual: UnusualList;
   private readonly orders = { corridor: new Order(), segment: new Order(), signals: new Order(), incidents: new Order() };
   private isShown = false;
 
   constructor(private readonly app: App) {
+    this.typical = new TypicalDay(app);
+    this.unusual = new UnusualList(app, (id) => this.chooseSegment(id));
     const panel = (width: string, title: (string | HTMLElement)[], ...content: HTMLElement[]): HTMLElement => el("div", { class: `panel ${width}` }, el("h3", {}, ...title), ...content);
     const grid = (names: string[], body: HTMLElement): HTMLElement => el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, t(name))))), body));
     const grow = (): HTMLElement => el("span", { class: "grow" });
     this.element.append(el("div", { class: "cards" },
       panel("w8", [t("Corridor in space and time"), this.status, grow(), this.start, this.span], this.diagram.element),
       panel("w4 tall", [t("Slowest now")], grid(["Segment", "km/h", "veh/km", "veh/h"], this.slowest)),
-      panel("w6", [t("Segment"), grow(), this.road], this.chart.element),
-      panel("w6 tall", [t("Incident log")], grid(["Severity", "Incident", "Started (UTC)", "State"], this.incidents)),
-      panel("w12", [t("Signals, last 5 minutes")], this.signals)));
+      panel("w8", [t("Segment"), grow(), this.road], this.chart.element),
+      panel("w4 tall", [t("Unusual now"), this.unusual.status], grid(["Segment", "km/h", "usual", "of it"], this.unusual.rows)),
+      panel("w12", [t("Signals, last 5 minutes")], this.signals),
+      panel("w12 tall", [t("Incident log")], grid(["Severity", "Incident", "Started (UTC)", "State"], this.incidents))));
     setInterval(() => this.isShown && !document.hidden && void this.readAll(), EVERY_MS);
     app.on("roads", () => this.fillRoads());
     app.on("run", () => this.isShown && void this.readAll());
@@ -79,7 +86,7 @@ export class TrafficView implements View {
   private async readAll(): Promise<void> {
     if (!this.app.runId || !Number.isFinite(this.nowMs)) return;
     if (!this.start.value) this.fillRoads();
-    await Promise.all([this.read(), this.readSegment(), this.readSignals(), this.readIncidents()]);
+    await Promise.all([this.read(), this.readSegment(), this.readSignals(), this.readIncidents(), this.unusual.read()]);
   }
 
   private async read(): Promise<void> {
@@ -113,12 +120,22 @@ export class TrafficView implements View {
     const rows = (page?.items ?? []).filter((row) => row.window_s === 60 || row.window_s === 10).sort((a, b) => (a.sampled_at < b.sampled_at ? -1 : 1));
     const shown = rows.filter((row) => row.window_s === 10);
     if (!shown.length) return this.chart.clear(t("No window of this segment is stored."));
+    const usual = await this.typical.of(id, shown.map((row) => ms(row.sampled_at)));
+    if (!isNewest()) return;
+    const kmh = (values: (number | undefined)[]): (number | null)[] => values.map((value) => (value === undefined ? null : value * 3.6));
+    const hasUsual = usual.some((quarter) => quarter !== null);
+    const soft = SERIES[this.app.theme][6]!;
     this.chart.draw({
       theme: this.app.theme, height: 230, timesMs: shown.map((row) => ms(row.sampled_at)), unit: "km/h", unit2: "veh/h",
       limits: [{ name: t("speed limit"), value: segment.speed_limit_mps * 3.6 }],
       lines: [
         { name: t("speed"), values: shown.map((row) => (row.speed_mps == null ? null : row.speed_mps * 3.6)), digits: 1 },
         { name: t("flow"), values: shown.map((row) => row.flow_vph ?? null), axis: "y2", width: 1, digits: 0 },
+        ...(hasUsual ? [
+          { name: t("typical speed"), values: kmh(usual.map((q) => q?.speed_mps)), colour: soft, width: 2, digits: 1 },
+          { name: t("8 of 10 days, from"), values: kmh(usual.map((q) => q?.speed_low_mps)), colour: soft, width: 1, dash: [4, 4], digits: 1 },
+          { name: t("8 of 10 days, to"), values: kmh(usual.map((q) => q?.speed_high_mps)), colour: soft, width: 1, dash: [4, 4], digits: 1 },
+        ] : []),
       ],
     });
   }
@@ -126,11 +143,16 @@ export class TrafficView implements View {
   private async readSignals(): Promise<void> {
     const groups = [...this.app.live.signals.keys()].sort().slice(0, 24);
     const [fromMs, toMs] = [this.nowMs - SIGNAL_SPAN_MS, this.nowMs];
-    if (!groups.length) return sync(this.signals, signalStrips([], fromMs, toMs));
+    if (!groups.length) return sync(this.signals, signalStrips([], fromMs, toMs, new Map()));
     const ids = groups.map((id) => `&group=${part(id)}`).join("");
     const isNewest = this.orders.signals.begin();
-    const page = await get<Page<Change>>(`/v1/signals/history${this.app.where({ from: iso(fromMs), to: iso(toMs) })}${ids}`).catch(() => null);
-    if (page && isNewest()) sync(this.signals, signalStrips(page.items, fromMs, toMs));
+    const [page, completed] = await Promise.all([
+      get<Page<Change>>(`/v1/signals/history${this.app.where({ from: iso(fromMs), to: iso(toMs) })}${ids}`).catch(() => null),
+      get<Page<Completed>>(`/v1/traffic/segments${this.app.where({ completed: "true" })}`).catch(() => null),
+    ]);
+    if (!page || !isNewest()) return;
+    const states = new Map((completed?.items ?? []).map((state) => [state.segment_id, state]));
+    sync(this.signals, signalStrips(page.items, fromMs, toMs, approachesOf(this.app.roads.heads, states)));
   }
 
   private async readIncidents(): Promise<void> {
@@ -147,6 +169,11 @@ export class TrafficView implements View {
     sync(this.incidents, ...(rows.length ? rows : [el("tr", { "data-key": "none" }, el("td", { colspan: 4, class: "none" }, t("No incident so far.")))]));
   }
 
+  private chooseSegment(id: string): void {
+    this.road.value = id;
+    void this.readSegment();
+  }
+
   private drawSlowest(): void {
     const { live, roads } = this.app;
     const found = [...live.segments.values()]
@@ -155,10 +182,7 @@ export class TrafficView implements View {
       .sort((a, b) => a.share - b.share).slice(0, 20);
     sync(this.slowest, ...found.map(({ state }) => {
       const id = state.subject_id;
-      const choose = (): void => {
-        this.road.value = id;
-        void this.readSegment();
-      };
+      const choose = (): void => this.chooseSegment(id);
       return el("tr", { tabindex: 0, "data-key": id, onclick: choose, onkeydown: (event: KeyboardEvent) => event.key === "Enter" && choose() },
         el("td", { class: "id" }, roads.segments.get(id)?.name || id), el("td", { class: "number" }, decimal(state.speed_mps! * 3.6, 0)),
         el("td", { class: "number" }, decimal(state.density_vpkm, 1)), el("td", { class: "number" }, count(state.flow_vph)));
