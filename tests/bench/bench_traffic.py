@@ -30,6 +30,7 @@ from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
 from tests.bench import (
     bench_matching,
+    fusion_rows,
     queue_rows,
     traffic_speed,
     traffic_state_rows,
@@ -321,14 +322,32 @@ GROUPS: dict[str, Callable[[str], Iterator[Row]]] = {
 }
 
 
+def fusion_table() -> Iterator[Row]:
+    """Reports joined on a simulated corridor; naive: all, and these carried on, de-duplicated."""
+    for case, fused, union, clean in fusion_rows.rows():
+        naive = f"{union.gospa_m:.1f} / {clean.gospa_m:.1f} m"
+        yield Row("corridor", f"fusion, {case}: GOSPA", f"{fused.gospa_m:.1f} m", naive)
+        naive = f"{union.rms_m:.2f} / {clean.rms_m:.2f} m"
+        yield Row("corridor", f"fusion, {case}: localisation", f"{fused.rms_m:.2f} m", naive)
+        for word in ("missed", "false"):
+            ours, all_of, less = (float(getattr(f, f"{word}_ratio")) for f in (fused, union, clean))
+            yield Row("corridor", f"fusion, {case}: {word}", f"{ours:.1%}",
+                      f"{all_of:.1%} / {less:.1%}")  # fmt: skip
+        yield Row("corridor", f"fusion, {case}: numbers changed", f"{fused.switches}")
+    for copies in (1, 10, 100):
+        n = 75 * copies
+        yield Row("corridor", f"fusion: CPU at about {n:,} reports a second",
+                  f"{fusion_rows.cost_us(copies):.0f} us a report")  # fmt: skip
+
+
 def main() -> None:
     """Print the table, row by row as it comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=[*GROUPS, "incidents", "speed"])
+    parser.add_argument("--only", nargs="+", choices=[*GROUPS, "incidents", "speed", "fusion"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=Path)
     options = parser.parse_args()
-    wanted = options.only or [*GROUPS, "incidents", "speed"]
+    wanted = options.only or [*GROUPS, "incidents", "speed", "fusion"]
     _print(Row("package", "figure", "ours", "naive", "floor or published"))
     for package in PACKAGES:
         for name, rows in GROUPS.items():
@@ -338,6 +357,8 @@ def main() -> None:
             _print(*incident_rows(package, options.seeds))
     if "speed" in wanted:
         _print(*speed_rows())
+    if "fusion" in wanted:
+        _print(*fusion_table())
     for folder in sorted(options.worlds.iterdir()) if options.worlds else []:
         if (folder / "events.json").exists():
             _print(*incident_rows(str(folder.resolve()), options.seeds))

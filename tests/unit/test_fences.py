@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CORES = (
     "openvrc/detectors",
     "openvrc/traffic",
+    "openvrc/fusion",
     "edge/admit",
     "edge/aggregate",
     "cloud/alerting",
