@@ -130,7 +130,7 @@ def test_a_vehicle_that_leaps_keeps_its_number_and_is_where_it_says() -> None:
 def test_reports_without_motion_or_with_a_place_that_is_none_stop_nothing() -> None:
     told = [seen(k / 2, ["1"], [5.0 * k], speed_mps=None, heading_deg=None) for k in range(8)]
     told += [seen(3.0, ["2"], [np.nan])]
-    fusion, picture = picture_after(told, 3.5)
+    _, picture = picture_after(told, 3.5)
     assert picture.number.tolist() == [1]
     assert picture.speed_mps[0] == pytest.approx(10.0, abs=1.5)
 
