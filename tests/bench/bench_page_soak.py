@@ -3,7 +3,7 @@
 `python -m tests.bench.bench_page_soak [--minutes 10]`. A town sends a day of zone time, a thirtieth
 of its seconds, as fast as is needed to be through in time or as it can, while a wall shows one view
 after another, one a second instead of one in twenty. Every half minute: JavaScript's heap after a
-collection, DOM nodes, event listeners, and the memory of all of Chromium's processes. Alerts come
+collection, DOM nodes, event listeners, and the memory of Chromium's processes by kind. Alerts come
 and go all the time, and once the service is lost and comes back.
 """
 
@@ -28,18 +28,23 @@ STEP_S = 30
 SAMPLE_S = 30.0
 SETTLED_SHARE = 0.3
 """Caches fill in the first part; growth is measured behind it."""
-PAGE_BYTES = 4096
+KINDS = ("browser", "renderer", "gpu-process", "utility", "other")
 
 
-def resident_bytes(profile: str) -> int:
-    """Resident memory of the profile's processes; what they share counts in each."""
-    total = 0
+def memory_mb(profile: str) -> dict[str, float]:
+    """Memory of the profile's processes by kind; what several share is divided among them (PSS)."""
+    found = dict.fromkeys(KINDS, 0.0)
     for pid in processes_of(profile):
+        folder = Path("/proc") / pid
         try:
-            total += int((Path("/proc") / pid / "statm").read_text().split()[1]) * PAGE_BYTES
+            arguments = (folder / "cmdline").read_text().split("\0")
+            rollup = (folder / "smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-    return total
+        kind = next((a[7:] for a in arguments if a.startswith("--type=")), "browser")
+        pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        found[kind if kind in KINDS else "other"] += pss_kb / 1000
+    return {f"{kind}_mb": round(mb) for kind, mb in found.items()}
 
 
 def sample(tab: Any, session: Any, profile: str) -> dict[str, float]:
@@ -50,7 +55,7 @@ def sample(tab: Any, session: Any, profile: str) -> dict[str, float]:
         "heap_mb": round(metrics["JSHeapUsedSize"] / 1e6, 2),
         "nodes": metrics["Nodes"],
         "listeners": metrics["JSEventListeners"],
-        "processes_mb": round(resident_bytes(profile) / 1e6),
+        **memory_mb(profile),
         "open_alerts": tab.evaluate("window.openvrc.app.live.alerts.size"),
         "is_live": tab.evaluate("window.openvrc.links.events === 'live'"),
     }
@@ -103,9 +108,8 @@ def main() -> None:
             tab.wait_for_timeout(100)
         context.close()
     shutil.rmtree(profile, ignore_errors=True)
-    slopes = {
-        name: growth(samples, name) for name in ("heap_mb", "nodes", "listeners", "processes_mb")
-    }
+    names = ("heap_mb", "nodes", "listeners", *(f"{kind}_mb" for kind in KINDS))
+    slopes = {name: growth(samples, name) for name in names}
     print(json.dumps({"minutes": minutes, "growth_a_day": slopes}))  # noqa: T201
 
 

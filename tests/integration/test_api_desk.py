@@ -163,6 +163,7 @@ def test_the_page_carries_its_policy_and_its_hashed_files_never_age(cloud: Runni
         pytest.skip("the live page is not built: make web")
     index = cloud.client.get("/")
     assert index.headers["cache-control"] == "no-cache"
+    assert cloud.get("/v1/zones").headers["cache-control"] == "no-store"
     policy = index.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy

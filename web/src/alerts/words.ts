@@ -10,7 +10,9 @@ export const NOTICE_RANK = RANK.serious;
 
 export function whatText(alert: Alert): string {
   const subject = `${t(alert.subject_type)} ${alert.subject_id}`;
-  return alert.component ? `${subject}, ${alert.component.replace(":", " ")}` : subject;
+  if (!alert.component) return subject;
+  const [kind, ...rest] = alert.component.split(":"); // `cell:51`, `cells:1-4`, `lane:0`, or the name of a signal
+  return `${subject}, ${rest.length ? `${t(kind!)} ${rest.join(":")}` : kind}`;
 }
 
 export function whereText(alert: Alert): string {

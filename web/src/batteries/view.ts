@@ -8,6 +8,7 @@ import { t } from "../lib/i18n";
 import { Order } from "../lib/order";
 import { RANK, type Page } from "../lib/types";
 import { HeatGrid } from "./heat_grid";
+import { ModelTable } from "./models";
 import { BatteryDetail } from "./vehicle";
 import { badness, MEASURES, type Battery, type Measure } from "./types";
 
@@ -22,6 +23,7 @@ export class BatteriesView implements View {
   private readonly rows = el("tbody");
   private readonly status = el("small");
   private readonly choice = el("select", { "aria-label": t("Colour by"), onchange: () => this.choose(this.choice.value) }, ...MEASURES.map((m) => el("option", { value: m.id }, t(m.name))));
+  private readonly models = new ModelTable(() => this.draw(true));
   private batteries: Battery[] = [];
   private measure: Measure = MEASURES[1]!;
   private isChosenByHand = false;
@@ -34,6 +36,7 @@ export class BatteriesView implements View {
     this.element.append(el("div", { class: "cards" },
       el("div", { class: "panel w6" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
       el("div", { class: "panel w6 tall" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
+      el("div", { class: "panel w12 models" }, el("h3", {}, t("By model"), el("small", {}, t("in the middle, and the worst"))), this.models.element),
       el("div", { class: "w12" }, this.detail.element)));
     this.detail.element.hidden = true;
     setInterval(() => this.isShown && !document.hidden && void this.read(), EVERY_MS);
@@ -86,13 +89,14 @@ export class BatteriesView implements View {
       const value = this.measure.of(battery);
       return (value === null ? -1 : badness(this.measure, value)) + (battery.severity ? 1 + RANK[battery.severity] : 0);
     };
-    return this.batteries.toSorted((a, b) => bad(b) - bad(a) || a.vehicle_id.localeCompare(b.vehicle_id));
+    return this.models.filter(this.batteries).toSorted((a, b) => bad(b) - bad(a) || a.vehicle_id.localeCompare(b.vehicle_id));
   }
 
   private draw(withDetail: boolean): void {
+    this.models.draw(this.batteries);
     const worst = this.worstFirst();
     setText(this.status, t("{n} batteries", { n: worst.length }));
-    this.grid.draw(this.batteries, this.measure, this.app.theme, this.app.vehicleId);
+    this.grid.draw(this.models.filter(this.batteries), this.measure, this.app.theme, this.app.vehicleId);
     const none = el("tr", { "data-key": "none" }, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet.")));
     sync(this.rows, ...(worst.length ? worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)) : [none]));
     // With nobody chosen the worst is shown: on a wall, and when the view is opened.

@@ -75,6 +75,7 @@ export const ZH: Record<string, string> = {
   "Fault history": "故障历史", "No battery alert so far.": "至今无电池告警。", "Beside packs of the same model": "与同型号电池包比较",
   "share of {n} packs that are no worse": "{n} 个电池包中不差于它的比例", median: "中位数",
   "{n} cells, distance from the median; point at one": "{n} 个单体与中位数之差；指向一个查看", "This vehicle sends no cell voltages.": "该车辆未上报单体电压。",
+  "By model": "按型号", "in the middle, and the worst": "中位值及最差值", worst: "最差", Model: "型号", Packs: "电池包",
   // traffic
   "Corridor in space and time": "走廊时空图", "Corridor from": "走廊起点", from: "自", Span: "时段", Segment: "路段", "Slowest now": "当前最慢", "Incident log": "事件记录", Incident: "事件",
   "Signals, last 5 minutes": "最近 5 分钟的信号", "No signal has reported.": "尚无信号上报。", cycle: "周期", flow: "流量",
