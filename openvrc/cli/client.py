@@ -8,6 +8,9 @@ import httpx
 
 from openvrc.contracts.errors import VrcError
 
+READY_WITHIN_S = 5.0
+"""How long one question for readiness may take: a service that starts on a busy machine is slow."""
+
 
 class ApiError(VrcError):
     """The API did not give what was asked for."""
@@ -16,7 +19,7 @@ class ApiError(VrcError):
 class Api:
     """GET requests with the right key; problems become `ApiError` in the API's own words."""
 
-    def __init__(self, base_url: str, api_key: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, base_url: str, api_key: str, timeout_s: float = 30.0) -> None:
         self.base_url = base_url.rstrip("/")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout_s)
@@ -45,6 +48,6 @@ class Api:
 
     def _is_well(self, path: str) -> bool:
         try:
-            return self._http.get(path, timeout=1.0).status_code == 200
+            return self._http.get(path, timeout=READY_WITHIN_S).status_code == 200
         except httpx.HTTPError:
             return False

@@ -32,7 +32,7 @@ from openvrc.settings import load_settings
 PAGE_PORT = 8080
 BROKER_PORT = 1883
 """Both are wanted, so that the examples fit; another is taken where somebody listens there."""
-DRAIN_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 90.0
 PROGRESS_EVERY_S = 5.0
 REVIVED = ("edge", "cloud")
 MAX_RESTARTS = 5

@@ -28,8 +28,8 @@ from openvrc.embedded.processes import (
     wait_until_ready,
 )
 
-EDGE_STOP_TIMEOUT_S = 20.0
-CLOUD_READY_TIMEOUT_S = 60.0
+EDGE_STOP_TIMEOUT_S = 30.0
+CLOUD_READY_TIMEOUT_S = 180.0
 PORT_TRIES = 5
 
 

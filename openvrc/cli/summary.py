@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from openvrc.cli.client import Api
+from openvrc.cli.client import Api, ApiError
 from openvrc.contracts.messages import MESSAGES
 
 TERMS = ("stored", "rejected", "dropped", "expired", "thinned", "pending", "missing")
@@ -100,10 +101,11 @@ def wait_until_drained(
     """
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
-        totals = api.get("/v1/accounting", run=run_id)["totals"]
-        is_known = expected_sent is None or totals["sent"] >= expected_sent
-        if is_known and totals["pending"] == 0 and totals["missing"] <= missing:
-            return True
+        with suppress(ApiError):  # a cloud that is busy or starts again answers the next time
+            totals = api.get("/v1/accounting", run=run_id)["totals"]
+            is_known = expected_sent is None or totals["sent"] >= expected_sent
+            if is_known and totals["pending"] == 0 and totals["missing"] <= missing:
+                return True
         time.sleep(POLL_S)
     return False
 

@@ -26,7 +26,7 @@ from openvrc.embedded.server_tree import POSTGRES_MAJOR
 
 SERVER = "postgresql"
 ROLE = "vrc"
-INITDB_TIMEOUT_S = 60.0
+INITDB_TIMEOUT_S = 180.0
 PASSWORD_BYTES = 24
 SERVER_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """PG* variables of the caller's shell must not redirect our server."""

@@ -23,10 +23,11 @@ from openvrc.embedded.privileges import RunAs
 
 LOOPBACK = "127.0.0.1"
 
-READY_TIMEOUT_S = 30.0
-"""A cold start takes under a second; a loaded machine with a slow disk may need twenty times it."""
+READY_TIMEOUT_S = 120.0
+"""A cold start takes under a second; a machine with twenty other things to do took fifty times it.
+A process that ends is noticed at once."""
 
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 60.0
 """PostgreSQL writes its last checkpoint in this time; beyond it a process counts as stuck."""
 
 PROBE_INTERVAL_S = 0.02

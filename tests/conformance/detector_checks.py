@@ -70,7 +70,7 @@ def run(detector: Detector, world: World, plan: Plan = Plan()) -> list[Finding]:
     """All findings of a world under a plan, the last watermark being a minute past the end."""
     state: Any = detector.initial(world.context)
     findings: list[Finding] = []
-    for n_steps, step in enumerate(_steps(world, detector.inputs, plan), start=1):
+    for n_steps, step in enumerate(steps(world, detector.inputs, plan), start=1):
         if isinstance(step, int):
             state, found = detector.advance(state, step)
         else:
@@ -81,16 +81,16 @@ def run(detector: Detector, world: World, plan: Plan = Plan()) -> list[Finding]:
     return findings
 
 
-def check_snapshots_are_copies(detector: Detector, world: World) -> None:
+def check_snapshots_are_copies(detector: Detector, world: World, plan: Plan = Plan()) -> None:
     """A checkpoint is packed while the state goes on: its arrays must not go with it."""
     state: Any = detector.initial(world.context)
     taken: list[tuple[Arrays, Arrays]] = []
-    for n_steps, step in enumerate(_steps(world, detector.inputs, Plan()), start=1):
+    for n_steps, step in enumerate(steps(world, detector.inputs, plan), start=1):
         if isinstance(step, int):
             state, _ = detector.advance(state, step)
         else:
             state, _ = detector.update(state, step)
-        if n_steps % 40 == 1:
+        if n_steps % 10 == 1:
             arrays = detector.snapshot(state)
             taken.append((arrays, {name: array.copy() for name, array in arrays.items()}))
     for arrays, before in taken:
@@ -115,7 +115,7 @@ def _check_arrays(detector: Detector, arrays: Arrays) -> None:
         )
 
 
-def _steps(world: World, inputs: Sequence[str], plan: Plan) -> Iterable[Batch | int]:
+def steps(world: World, inputs: Sequence[str], plan: Plan) -> Iterable[Batch | int]:
     """Batches and watermarks in a lawful order: rows up to a watermark come before it."""
     messages = [m for m in inputs if m in world.batches]
     times = merged_times(world, messages)
@@ -219,10 +219,10 @@ def _check_evidence(label: str, finding: Finding) -> None:
         assert has_unit, f"{label}: evidence {name} = {value} has no unit in its name"
 
 
-def check_inputs_unchanged(detector: Detector, world: World) -> None:
+def check_inputs_unchanged(detector: Detector, world: World, plan: Plan = Plan()) -> None:
     """Batches are read only."""
     before = {m: batch.data.serialize().to_pybytes() for m, batch in world.batches.items()}
-    run(detector, world)
+    run(detector, world, plan)
     for message, batch in world.batches.items():
         after = batch.data.serialize().to_pybytes()
         assert after == before[message], f"{detector.name} changed a batch of {message}"

@@ -84,7 +84,7 @@ def test_a_payload_cut_anywhere_is_rejected_and_never_raises(codec: Any) -> None
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(place=st.floats(0, 1), value=st.integers(0, 255))
 def test_a_flipped_byte_never_raises_nor_leaves_the_contract(
     codec: Any, place: float, value: int
@@ -144,7 +144,7 @@ def test_many_payloads_at_once_give_what_each_gives_alone(codec: Any, message: s
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     damages=st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1), st.integers(0, 255)), max_size=4)
 )

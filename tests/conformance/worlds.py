@@ -462,7 +462,7 @@ def drives(seed: int = 1) -> World:
         )
     packs[1]["soc_ratio"][t_s >= 900] -= 0.12
     columns = _battery_columns({n: np.concatenate([p[n] for p in packs]) for n in packs[0]})
-    return _world("drives", {"battery_state": columns}, rng, tick_step_ns=10 * NS_PER_S)
+    return _world("drives", {"battery_state": columns}, rng, tick_step_ns=30 * NS_PER_S)
 
 
 def mornings(seed: int = 1) -> World:
@@ -504,7 +504,7 @@ def charges(seed: int = 1) -> World:
         "rated_capacity_ah": 120.0,
     }
     tables = {"battery_state": columns, "vehicle_profile": profiles}
-    return _world("charges", tables, rng, tick_step_ns=60 * NS_PER_S)
+    return _world("charges", tables, rng, tick_step_ns=300 * NS_PER_S)
 
 
 def _frames_of(

@@ -19,7 +19,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vrc(platform: Platform) -> Vrc:
     """Run `vrc ARGUMENTS` against the platform and wait for its end."""
 

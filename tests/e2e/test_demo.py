@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+from tests.support.platform_runs import RUN_TIMEOUT_S
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_the_demo_command_ends_with_its_summary(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "openvrc.cli.main", "demo", "--for", "30", "--json",
             "--broker", "amqtt", "--data-dir", str(tmp_path)]  # fmt: skip
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.strip().splitlines()[-1])
     assert summary["missing"] == 0

@@ -12,9 +12,10 @@ import pytest
 from openvrc.cli.platform import Platform
 from openvrc.cli.summary import published_records, read_summary, wait_until_drained
 from tests.support.fault_ground import wait_for
+from tests.support.patience import PATIENCE_S
 from tests.support.platform_runs import Vrc
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 FAULTS = (
     "loss:messages_ratio=0.05,burst_messages=2",
@@ -38,7 +39,11 @@ def test_what_faults_did_is_what_the_accounts_say(
                "--run-id", "faulty", "--out", str(tmp_path), *given)  # fmt: skip
     expected = json.loads(sent.stdout.splitlines()[-1])["expected"]
     is_drained = wait_until_drained(
-        platform.api, "faulty", published_records(sent.stdout), 30.0, missing=expected["missing"]
+        platform.api,
+        "faulty",
+        published_records(sent.stdout),
+        PATIENCE_S,
+        missing=expected["missing"],
     )
     summary = read_summary(platform.api, "faulty")
     assert is_drained, (summary, expected)
@@ -66,11 +71,6 @@ def test_a_run_is_paused_hastened_and_ended_through_the_cloud(platform: Platform
     arguments = ["crossroads", "--vehicles", "40", "--speed", "2", "--run-id", "steered"]
     sender = platform.start_part("simulate", arguments, log="steered")
 
-    def told(**body: object) -> None:
-        headers = {"Authorization": f"Bearer {platform.api_key}"}
-        answer = httpx.post(f"{platform.cloud_url}{path}", json=body, headers=headers)
-        assert answer.status_code == 202, answer.text
-
     def until(condition: Callable[[dict[str, object]], bool], what: str) -> None:
         def holds() -> bool:
             runs = platform.api.get("/v1/zones")["items"]
@@ -80,7 +80,13 @@ def test_a_run_is_paused_hastened_and_ended_through_the_cloud(platform: Platform
 
         wait_for(holds, what)
 
-    until(lambda state: bool(state["is_controllable"]), "a driver that takes commands")
+    def told(**body: object) -> None:
+        until(lambda state: bool(state["is_controllable"]), "a driver that takes commands")
+        headers = {"Authorization": f"Bearer {platform.api_key}"}
+        url = f"{platform.cloud_url}{path}"
+        answer = httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S)
+        assert answer.status_code == 202, answer.text
+
     told(action="pause")
     until(lambda state: state["state"] == "paused", "a pause")
     held_at = platform.api.get(path)["zone_time_at"]
@@ -89,6 +95,6 @@ def test_a_run_is_paused_hastened_and_ended_through_the_cloud(platform: Platform
     until(lambda state: state["speed"] == 20 and state["state"] == "running", "its new speed")
     until(lambda state: str(state["zone_time_at"]) > held_at, "zone time that goes on")
     told(action="stop")
-    assert sender.popen.wait(60) == 0, sender.log_tail()
+    assert sender.popen.wait(PATIENCE_S) == 0, sender.log_tail()
     platform.processes.pop("steered")
     until(lambda state: state["state"] == "ended", "the run's end")

@@ -19,7 +19,7 @@ from tests.support.gbt32960 import heartbeat
 from tests.support.gbt32960_client import Client, wait_for
 from tests.support.platform_runs import Vrc, all_alerts
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 S = 1_000_000_000
 TWO_DAYS_NS = 2 * 86_400 * S

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from openvrc.cli.platform import Platform
+from tests.support.patience import PATIENCE_S
 from tests.support.platform_runs import Vrc
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_a_load_is_accounted_to_the_last_record_and_timed_from_when_it_was_due(
@@ -40,10 +41,32 @@ def test_a_missed_threshold_is_exit_code_3_on_a_broker_alone(
             "--rate", "4", "--batch", "1", "--qos", "0", "--connections", "20", "--broker-only",
             "--json", "--slo", str(slo)]  # fmt: skip
     done = subprocess.run(
-        argv, env=platform.environment, capture_output=True, text=True, timeout=90, check=False
+        argv,
+        env=platform.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 3, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["records"] == result["offered"] == 4000
     assert "stored_ms" not in result
     assert [text.split(":")[0] for text in result["slo"]] == ["met", "MISSED"]
+
+
+def test_what_faults_of_a_load_did_is_what_the_accounts_say(platform: Platform, vrc: Vrc) -> None:
+    del platform
+    faults = ("loss:messages_ratio=0.1", "duplicates:messages_ratio=0.2", "delay:p99_ms=900",
+              "malformed:messages_ratio=0.1")  # fmt: skip
+    given = [word for fault in faults for word in ("--fault", fault)]
+    done = vrc("load", "--vehicles", "400", "--for", "3", "--processes", "2", "--batch", "10",
+               "--json", *given)  # fmt: skip
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["records"] == result["due"] != result["offered"] == 1200
+    assert (result["sent"], result["missing"]) == tuple(
+        result["expected"][term] for term in ("sent", "missing")
+    )
+    assert all(result["expected"].values())
+    assert result["is_as_expected"]
+    assert result["is_closed"]

@@ -21,9 +21,10 @@ from openvrc.contracts.zone import Zone, write_zone
 from tests.integration.test_api_accounts import status
 from tests.support.background import write_background
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
+from tests.support.patience import PATIENCE_S
 from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town, road_map
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -32,7 +33,7 @@ ARGUMENTS = [
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",  # WebGL, no card
 ]  # fmt: skip
 WIDTH_PX, HEIGHT_PX = 1024, 560  # small: every pixel of the map is drawn by the processor here
-WAIT_MS = 45_000  # patience on a crowded machine; nothing that works takes a tenth of it
+WAIT_MS = 1000 * PATIENCE_S  # nothing that works takes a hundredth of it
 XSS = "<img src=x onerror=alert(1)>"
 ALL_HERE = "window.openvrc.map.vehicles.n === 49"
 PEOPLE = f"{LON_DEG},{LAT_DEG},16"

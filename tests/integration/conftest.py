@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cloud.store.migrate import migrate
-from openvrc.embedded.database import start_database
+from tests.support.quick_database import quick_database
 from tests.support.store_world import fresh_database
 
 _NUMBERS = count()
@@ -32,12 +32,8 @@ def open_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[str]:
     """The URL of one PostgreSQL for all tests of this process."""
-    path = Path(tempfile.mkdtemp(prefix="openvrc-test-db-"))
-    path.chmod(0o755)
-    running = start_database(path / "db")
-    yield running.url
-    running.stop(delete_files=True)
-    shutil.rmtree(path)
+    with quick_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.edge_status import EdgeStatus
 from openvrc.contracts.wire import CONTENT_TYPE, pack
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, bearer, temporary_cloud
+from tests.support.patience import PATIENCE_S
 from tests.support.store_world import START_NS, one_row, vehicle_states
 
 N_SENDERS = 7
@@ -191,7 +192,7 @@ def test_what_a_regulator_asks_stands_beside_the_accounts(cloud: RunningCloud) -
         told: dict[str, Any] = cloud.json("/v1/accounting", params={"zone": "nation"})
         return told
 
-    deadline_s = time.monotonic() + 20.0
+    deadline_s = time.monotonic() + PATIENCE_S
     while answers()["national_reporting"] != expected and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert answers()["national_reporting"] == expected

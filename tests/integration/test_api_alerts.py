@@ -21,6 +21,7 @@ from tests.support.cloud_server import (
     bearer,
     temporary_cloud,
 )
+from tests.support.patience import PATIENCE_S
 from tests.support.town import Town
 
 EVERYWHERE = [-180, -90, 180, 90]
@@ -147,7 +148,7 @@ def test_viewers_look_and_do_not_touch(
 def test_a_cookie_changes_things_only_from_our_own_page(
     cloud: RunningCloud, alert: dict[str, Any]
 ) -> None:
-    with httpx.Client(base_url=cloud.url) as page:
+    with httpx.Client(base_url=cloud.url, timeout=PATIENCE_S) as page:
         answer = page.get("/", params={"key": OPERATOR})
         assert answer.status_code == 303
         assert answer.headers["location"] == "/"
@@ -165,7 +166,7 @@ def test_a_cookie_changes_things_only_from_our_own_page(
 
 
 def test_a_wrong_key_gives_no_cookie(cloud: RunningCloud) -> None:
-    with httpx.Client(base_url=cloud.url) as page:
+    with httpx.Client(base_url=cloud.url, timeout=PATIENCE_S) as page:
         assert "set-cookie" not in page.get("/", params={"key": "wrong-key-000000"}).headers
         assert page.post("/v1/session", json={"key": "wrong-key-000000"}).status_code == 401
         assert page.post("/v1/session", json={"key": VIEWER}).status_code == 204
@@ -186,7 +187,7 @@ def test_the_stream_starts_with_a_snapshot_and_tells_of_an_acknowledgement(
 ) -> None:
     headers = bearer(VIEWER) | {"Last-Event-ID": "long-ago-17"}
     url, params = f"{cloud.url}/v1/stream", {"zone": "town"}
-    with httpx.stream("GET", url, params=params, headers=headers, timeout=20) as stream:
+    with httpx.stream("GET", url, params=params, headers=headers, timeout=PATIENCE_S) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         events = events_of(stream.iter_lines())
         name, snapshot = next(events)
@@ -207,7 +208,9 @@ def test_the_stream_tells_states_and_figures_of_the_chosen_zone_only(
     other = Town(zone="other", run_id="other-run", n_cars=2)
     cloud.send([other.announce()])
     url, params = f"{cloud.url}/v1/stream", {"zone": "town", "run": town.run_id}
-    with httpx.stream("GET", url, params=params, headers=bearer(VIEWER), timeout=20) as stream:
+    with httpx.stream(
+        "GET", url, params=params, headers=bearer(VIEWER), timeout=PATIENCE_S
+    ) as stream:
         events = events_of(stream.iter_lines())
         assert next(events)[0] == "snapshot"
         cloud.send(other.at(0))
@@ -241,7 +244,7 @@ def test_clearing_by_hand_closes_an_alert_once(cloud: RunningCloud, town: Town) 
 
 def live(cloud: RunningCloud, **headers: str) -> Any:
     url = cloud.url.replace("http", "ws") + "/v1/live"
-    return connect(url, additional_headers=headers, compression=None)
+    return connect(url, additional_headers=headers, compression=None, open_timeout=PATIENCE_S)
 
 
 def test_live_positions_come_for_the_viewport_and_name_a_vehicle(
@@ -249,15 +252,15 @@ def test_live_positions_come_for_the_viewport_and_name_a_vehicle(
 ) -> None:
     with live(cloud, **bearer(VIEWER)) as socket:
         socket.send(json.dumps({"zone": "town", "run": town.run_id, "bounds": EVERYWHERE}))
-        frame = socket.recv(timeout=10)
+        frame = socket.recv(timeout=PATIENCE_S)
         assert isinstance(frame, bytes)
         n = HEADER.unpack(frame[: HEADER.size])[4]
         assert n == town.n_cars + 1
         assert len(frame) == HEADER.size + n * VEHICLE.itemsize
         socket.send('{"ack": 1}')
         socket.send('{"who": 0}')
-        deadline = time.monotonic() + 10
-        while isinstance(answer := socket.recv(timeout=10), bytes):
+        deadline = time.monotonic() + PATIENCE_S
+        while isinstance(answer := socket.recv(timeout=PATIENCE_S), bytes):
             assert time.monotonic() < deadline
         assert json.loads(answer)["vehicle"]["vehicle_id"] == "car-0"
 
@@ -266,7 +269,7 @@ def test_nonsense_on_the_socket_closes_it_with_a_reason(cloud: RunningCloud) -> 
     with live(cloud, **bearer(VIEWER)) as socket:
         socket.send("nonsense")
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=10)
+            socket.recv(timeout=PATIENCE_S)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1008
     assert "JSON" in closed.value.rcvd.reason
@@ -276,7 +279,7 @@ def test_the_socket_is_closed_to_strangers_and_to_other_sites(cloud: RunningClou
     with pytest.raises(InvalidStatus) as refused, live(cloud):
         pass
     assert refused.value.response.status_code == 401
-    with httpx.Client(base_url=cloud.url) as page:
+    with httpx.Client(base_url=cloud.url, timeout=PATIENCE_S) as page:
         page.get("/", params={"key": OPERATOR})
         cookie = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
     with pytest.raises(InvalidStatus), live(cloud, Cookie=cookie, Origin="http://evil.example"):

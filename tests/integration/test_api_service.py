@@ -18,7 +18,9 @@ from cloud.service import run_cloud
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.wire import CONTENT_TYPE, pack
 from openvrc.settings import Settings
-from tests.support.cloud_server import bearer, temporary_database
+from tests.support.cloud_server import bearer
+from tests.support.patience import PATIENCE_S
+from tests.support.quick_database import quick_database
 from tests.support.town import Town
 
 KEY = "key-of-this-machine"
@@ -26,12 +28,12 @@ RUN = (
     "import sys; from cloud.service import run_cloud; from openvrc.settings import load_settings;"
     " sys.exit(run_cloud(load_settings()))"
 )
-STOP_WITHIN_S = 30
+STOP_WITHIN_S = PATIENCE_S
 
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    with temporary_database() as url:
+    with quick_database() as url:
         yield url
 
 
@@ -50,7 +52,8 @@ def cloud_process(database_url: str) -> Iterator[tuple[subprocess.Popen[str], ht
         ready = next(json.loads(line) for line in process.stderr if '"ready"' in line)
         page_url = httpx.URL(ready["page_url"])
         assert page_url.params["key"] == KEY
-        with httpx.Client(base_url=str(page_url.join("/")), headers=bearer(KEY)) as client:
+        url, headers = str(page_url.join("/")), bearer(KEY)
+        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S) as client:
             yield process, client
     finally:
         process.kill()

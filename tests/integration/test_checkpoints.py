@@ -16,10 +16,11 @@ from cloud.store import reads
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import pack
+from tests.support.patience import PATIENCE_S
 from tests.support.store_world import START_NS, OverSpeed, vehicle_states
 
 N_ROWS = 60
-WAIT_S = 30.0
+WAIT_S = PATIENCE_S
 
 
 class Slow:

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from openvrc.embedded.broker import find_mosquitto
 from openvrc.embedded.processes import LOOPBACK, accepts_connections, free_port
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PASSWD = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
@@ -45,7 +46,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     (folder / "mosquitto.conf").write_text(text)
     process = subprocess.Popen([program, "-c", str(folder / "mosquitto.conf")])
     try:
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + PATIENCE_S
         while not accepts_connections(LOOPBACK, port) and time.monotonic() < deadline_s:
             assert process.poll() is None, "mosquitto refused our configuration"
             time.sleep(0.02)
@@ -63,7 +64,7 @@ def connected(port: int, user: str, password: str | None = None) -> mqtt.Client:
     return client
 
 
-def wait_for(condition: object, timeout_s: float = 5.0) -> bool:
+def wait_for(condition: object, timeout_s: float = PATIENCE_S) -> bool:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if condition():  # type: ignore[operator]
@@ -103,7 +104,7 @@ def test_a_car_is_heard_on_its_own_topic_and_on_nobody_elses(port: int) -> None:
             "vrc/v1/z/edge/edge-1/tick",
             "vrc/v1/z/vehicle/car-1/vehicle_state",
         ):
-            car.publish(topic, b"{}", qos=1).wait_for_publish(5)
+            car.publish(topic, b"{}", qos=1).wait_for_publish(PATIENCE_S)
         assert wait_for(lambda: heard)
         assert heard == ["vrc/v1/z/vehicle/car-1/vehicle_state"]
     finally:

@@ -24,8 +24,9 @@ from openvrc.embedded.broker import RunningBroker, start_broker
 from openvrc.settings import Settings
 from tests.support.edge_world import RUN, T0, ZONE, announce, control, road_map, tick, vehicles
 from tests.support.fake_cloud import KEY, FakeCloud
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = PATIENCE_S
 PROJECT = Path(__file__).resolve().parents[2]
 RSU_TOPIC = f"vrc/v1/{ZONE}/rsu/rsu-1/vehicle_state"
 DRIVER = f"vrc/v1/{ZONE}/zone/driver"

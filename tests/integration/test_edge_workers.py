@@ -25,8 +25,9 @@ from tests.integration.test_edge_service import (
 )
 from tests.support.edge_world import road_map
 from tests.support.fake_cloud import KEY, FakeCloud
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = PATIENCE_S
 WORKERS = 2
 
 

@@ -15,8 +15,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from openvrc.embedded.broker import RunningBroker, find_mosquitto, start_broker
 from openvrc.embedded.errors import EmbeddedServerError, PortTakenError
 from openvrc.embedded.processes import LOOPBACK, accepts_connections
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = PATIENCE_S
 KINDS = ["mosquitto", "amqtt"]
 
 

@@ -20,6 +20,7 @@ from openvrc.embedded.directories import SYSTEM_HOME
 from openvrc.embedded.errors import EmbeddedServerError, PortTakenError
 from openvrc.embedded.privileges import anyone_can_reach
 from openvrc.embedded.server_tree import PACKAGE
+from tests.support.patience import PATIENCE_S
 
 PROJECT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -127,7 +128,7 @@ def test_a_server_that_lost_its_owner_is_stopped_and_replaced(open_dir: Path) ->
     fill(orphan, 3)
     orphan.lock.close()  # as if the process that started it had died without stopping it
     successor = start_database(open_dir)
-    assert orphan.process.popen.wait(10) == 0
+    assert orphan.process.popen.wait(PATIENCE_S) == 0
     assert rows_of(successor) == [0, 1, 2]
     successor.stop()
 
@@ -239,7 +240,7 @@ def test_an_ordinary_user_needs_nothing_but_a_directory(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stdout.split()) == (0, ["42", kind, str(own / "db")]), done.stderr
     copies = list(own.rglob("pg-*"))

@@ -21,6 +21,7 @@ from tests.support.edge_world import road_map
 from tests.support.fake_cloud import KEY, FakeCloud
 from tests.support.gbt32960 import VIN, full_2016, heartbeat, login_frame
 from tests.support.gbt32960_client import Client, wait_for
+from tests.support.patience import PATIENCE_S
 
 S = 1_000_000_000
 OTHER = "LTESTVEH000000002"
@@ -54,7 +55,7 @@ def service(tmp_path: Path, open_dir: Path, cloud: FakeCloud) -> Iterator[EdgeSe
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield made.get(timeout=30.0)
+    yield made.get(timeout=PATIENCE_S)
     stopping.set()
     thread.join(30.0)
     broker.stop()

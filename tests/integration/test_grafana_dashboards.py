@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloud.metrics import CloudCollector, CommitCounter, exposition
 from cloud.store import reads
 from cloud.store.migrate import migrate
-from openvrc.embedded.database import start_database
 from tests.support.grafana_rows import RUN, START, ZONE, fill
+from tests.support.quick_database import quick_database
 
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
@@ -100,16 +98,9 @@ def expand(
 @pytest.fixture(scope="module")
 def connection() -> Iterator[psycopg.Connection[Any]]:
     """A migrated database with a few rows of everything the dashboards show."""
-    folder = Path(tempfile.mkdtemp(prefix="openvrc-grafana-"))
-    folder.chmod(0o755)
-    server = start_database(folder / "db")
-    try:
-        with psycopg.connect(server.url, autocommit=True) as opened:
-            fill(opened, migrate(opened, chunk_days=1))
-            yield opened
-    finally:
-        server.stop(delete_files=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    with quick_database() as url, psycopg.connect(url, autocommit=True) as opened:
+        fill(opened, migrate(opened, chunk_days=1))
+        yield opened
 
 
 def rows_of(connection: psycopg.Connection[Any], panel: str, **values: Any) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from openvrc.embedded.processes import LOOPBACK, accepts_connections, free_port
 from openvrc.mqtt import session
 from openvrc.mqtt.address import parse_broker_url
 from tests.support.cut_proxy import CutProxy
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = PATIENCE_S
 TOPIC = "vrc/v1/z/vehicle/v1/vehicle_state"
 FILTERS = ["vrc/v1/+/+/+/+"]
 PUBACK_BYTES = 4

@@ -17,8 +17,9 @@ from simulator.gmqtt_link import GmqttLink
 from simulator.link import Link, LinkError, LinkMaker, Stopped
 from simulator.mqtt_link import MqttLink
 from tests.support.cut_proxy import CutProxy
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = PATIENCE_S
 
 
 @pytest.fixture

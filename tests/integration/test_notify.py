@@ -17,10 +17,11 @@ import pytest
 
 from cloud.notify import notifier
 from tests.support.cloud_server import VIEWER, RunningCloud, temporary_cloud
+from tests.support.patience import PATIENCE_S
 from tests.support.town import Town
 
 SECRET = "a-secret-of-the-tests"
-WITHIN_S = 30.0
+WITHIN_S = PATIENCE_S
 
 
 @dataclass

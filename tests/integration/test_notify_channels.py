@@ -22,9 +22,10 @@ from cloud.notify.base import Channel, Notification, PermanentError, RetryableEr
 from openvrc.contracts.plugins import discover
 from openvrc.embedded.broker import RunningBroker, start_broker
 from openvrc.embedded.processes import free_port
+from tests.support.patience import PATIENCE_S
 
 CHANNELS: dict[str, Channel] = discover("cloud.notify")
-WITHIN_S = 20.0
+WITHIN_S = PATIENCE_S
 HOST = "127.0.0.1"
 
 

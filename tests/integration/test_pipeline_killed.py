@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from cloud.store import reads
 from cloud.store.migrate import migrate
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.wire import pack
+from tests.support.patience import PATIENCE_S
 from tests.support.store_world import START_NS, fresh_database, tick, vehicle_states
 
 PROJECT = Path(__file__).parents[2]
-N_BODIES, ROWS_PER_BODY, N_KILLS = 150, 120, 4
+N_BODIES, ROWS_PER_BODY, N_KILLS = 90, 120, 3
 STORED = {
     "rows": "SELECT subject_id, sampled_at, source_id, seq, speed_mps FROM v_vehicle_state "
     "ORDER BY 1, 2, 3",
@@ -49,7 +49,7 @@ def start(url: str, folder: Path) -> subprocess.Popen[str]:
 
 def run_to_its_end(url: str, folder: Path) -> None:
     process = start(url, folder)
-    output, _ = process.communicate(timeout=90)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert len(output.splitlines()) == N_BODIES
 
@@ -75,7 +75,6 @@ def stored(url: str) -> dict[str, list[tuple[object, ...]]]:
         return {name: connection.execute(query).fetchall() for name, query in STORED.items()}
 
 
-@pytest.mark.timeout(240)
 def test_rows_and_alerts_after_kills_equal_those_of_an_uninterrupted_run(
     database_server: str, database_url: str, tmp_path: Path
 ) -> None:

@@ -22,9 +22,10 @@ from simulator.publisher import MAX_TICKS_AHEAD, Publisher, PublishError
 from simulator.replay import open_recording
 from simulator.service import run_world
 from simulator.world import World
+from tests.support.patience import PATIENCE_S
 
 STEPS, VEHICLES = 40, 3
-TIMEOUT_S = 30.0
+TIMEOUT_S = PATIENCE_S
 
 
 @pytest.fixture

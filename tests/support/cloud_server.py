@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,13 +21,14 @@ from cloud.store.pool import Pool
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.plugins import discover
 from openvrc.contracts.wire import CONTENT_TYPE, pack
-from openvrc.embedded.database import start_database
 from openvrc.settings import Settings
+from tests.support.patience import PATIENCE_S
+from tests.support.quick_database import quick_database
 from tests.support.town import Town
 
 VIEWER, OPERATOR, ADMIN = "viewer-key-for-tests", "operator-key-for-tests", "admin-key-for-tests"
 KEYS = f"wall:viewer:{VIEWER},olga:operator:{OPERATOR},root:admin:{ADMIN}"
-START_WITHIN_S = 60
+START_WITHIN_S = PATIENCE_S
 
 
 @dataclass
@@ -88,22 +86,6 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def temporary_database() -> Iterator[str]:
-    """The URL of an empty embedded database."""
-    # pytest's tmp_path is closed to the account that the server runs under when we are root.
-    folder = Path(tempfile.mkdtemp(prefix="openvrc-test-"))
-    folder.chmod(0o755)
-    try:
-        database = start_database(folder / "db")
-        try:
-            yield database.url
-        finally:
-            database.stop(delete_files=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def running_cloud(database_url: str, **settings: Any) -> Iterator[RunningCloud]:
     """The real application on a free port of this machine, in a thread."""
     chosen = Settings(database_url=database_url, cloud_api_keys=KEYS, **settings)
@@ -122,11 +104,11 @@ def running_cloud(database_url: str, **settings: Any) -> Iterator[RunningCloud]:
     assert started.wait(START_WITHIN_S), "the cloud did not start"
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=20.0) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
             yield RunningCloud(url, app, client)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
         pool.close()
         listener.close()
     assert not thread.is_alive(), "the cloud did not stop"
@@ -135,5 +117,5 @@ def running_cloud(database_url: str, **settings: Any) -> Iterator[RunningCloud]:
 @contextmanager
 def temporary_cloud(**settings: Any) -> Iterator[RunningCloud]:
     """A cloud with a database of its own."""
-    with temporary_database() as url, running_cloud(url, **settings) as cloud:
+    with quick_database() as url, running_cloud(url, **settings) as cloud:
         yield cloud

@@ -11,6 +11,7 @@ from typing import Any
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.wire import CONTENT_TYPE, WireError, unpack
+from tests.support.patience import PATIENCE_S
 
 KEY = "test-key"
 Fault = Callable[[list[Batch]], int]
@@ -113,7 +114,7 @@ class FakeCloud:
         rejected = sum(sum(json.loads(row["rejected"]).values()) for row in rows)
         return {name: sum(row[name] for row in rows) for name in names} | {"rejected": rejected}
 
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Until the condition holds; it is looked at after every request."""
         with self.changed:
             assert self.changed.wait_for(condition, timeout_s), "the cloud waited in vain"

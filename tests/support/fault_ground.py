@@ -26,9 +26,10 @@ from openvrc.embedded.errors import EmbeddedServerError
 from openvrc.embedded.processes import ManagedProcess
 from tests.support.edge_world import road_map
 from tests.support.load import Load
+from tests.support.patience import PATIENCE_S
 
-WITHIN_S = 60.0
-EDGE_STOPS_WITHIN_S = 20.0
+WITHIN_S = PATIENCE_S
+EDGE_STOPS_WITHIN_S = PATIENCE_S
 POLL_S = 0.25
 
 
@@ -46,7 +47,7 @@ class Ground:
     def __init__(self, folder: Path) -> None:
         self.platform = Platform(folder, has_edge=False, zones_dir=folder / "zones")
         self.platform.start()
-        self._http = httpx.Client(timeout=30.0)
+        self._http = httpx.Client(timeout=PATIENCE_S)
 
     @property
     def broker(self) -> RunningBroker:

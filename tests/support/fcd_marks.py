@@ -154,19 +154,20 @@ def prepared(
     penetration: float = 1.0,
     seed: int = 1,
     always: Collection[str] = (),
+    from_s: float = 0.0,
+    to_s: float = np.inf,
 ) -> Fcd:
-    """A recording thinned, with noise and the marks asked for."""
+    """A recording, or a part of it, thinned, with noise and the marks asked for."""
     road_map = read_map(package)
-    fcd = with_noise(thin(read_fcd(package, file), penetration, seed, always), road_map, seed)
+    whole = read_fcd(package, file)
+    part = whole.rows((whole.time_s >= from_s) & (whole.time_s < to_s))
+    fcd = with_noise(thin(part, penetration, seed, always), road_map, seed)
     return with_matched_marks(fcd, road_map) if marks == "matched" else fcd
 
 
 def cut(package: str, file: str, from_s: float, to_s: float, seed: int = 1) -> Fcd:
     """A part of a recording with noise and the matcher's marks, for tests that must be quick."""
-    whole = read_fcd(package, file)
-    part = whole.rows((whole.time_s >= from_s) & (whole.time_s < to_s))
-    road_map = read_map(package)
-    return with_matched_marks(with_noise(part, road_map, seed), road_map)
+    return prepared(package, file, "matched", seed=seed, from_s=from_s, to_s=to_s)
 
 
 def _seconds(fcd: Fcd) -> Iterator[slice]:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from openvrc.contracts.gbt32960.frame import Scanner
 from openvrc.contracts.gbt32960.message import Message, read
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = PATIENCE_S
 
 
 class Client:

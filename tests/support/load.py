@@ -17,12 +17,13 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from openvrc.embedded.broker import RunningBroker
+from tests.support.patience import PATIENCE_S
 
 SESSION = 1
 STEP_S = 0.05
 SPEED_MPS = 10.0
 METRES_PER_DEGREE = 111_320.0
-ACKNOWLEDGED_WITHIN_S = 60.0
+ACKNOWLEDGED_WITHIN_S = PATIENCE_S
 
 
 def record(vehicle: int, seq: int, sampled_at_ns: int, **changed: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from openvrc.cli.summary import (
     read_summary,
     wait_until_drained,
 )
+from tests.support.patience import PATIENCE_S
 
-RUN_TIMEOUT_S = 240.0
-DRAIN_TIMEOUT_S = 60.0
+RUN_TIMEOUT_S = 400.0
+DRAIN_TIMEOUT_S = PATIENCE_S
 Vrc = Callable[..., subprocess.CompletedProcess[str]]
 
 

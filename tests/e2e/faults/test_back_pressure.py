@@ -11,14 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from openvrc.embedded.processes import free_port
 from tests.support.fault_ground import Edge, Ground, all_accounted, wait_for
 from tests.support.load import Load
+from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SMALL_SPOOL_BYTES = 100_000
 
 
 def metrics(port: int) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
         text = answer.read().decode()
     return {
         sample.name: sample.value

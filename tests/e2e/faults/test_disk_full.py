@@ -18,7 +18,7 @@ from tests.support.fault_ground import (
 )
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SMALL_DISK_BYTES = 8_000_000
 FREE_BYTES = 300_000

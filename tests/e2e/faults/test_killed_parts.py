@@ -7,7 +7,7 @@ import pytest
 from tests.support.fault_ground import Edge, Ground, assert_accounted_to_the_record, wait_for
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 BEFORE_S, DEAD_S, AFTER_S = 1.0, 0.7, 1.0
 

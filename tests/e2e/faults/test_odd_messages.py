@@ -18,7 +18,7 @@ from tests.support.fault_ground import (
 )
 from tests.support.load import STEP_S, Load, record
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 HOUR_NS = 3600 * NS_PER_S
 DAYS_OLD_NS = 3 * 24 * HOUR_NS

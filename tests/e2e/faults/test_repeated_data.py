@@ -16,7 +16,7 @@ from tests.support.fault_ground import (
 )
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TIMES = 100
 

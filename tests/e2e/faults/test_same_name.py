@@ -9,7 +9,7 @@ import pytest
 from tests.support.fault_ground import Edge, Ground, assert_accounted_to_the_record, wait_for
 from tests.support.load import Load
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_a_second_edge_of_the_same_name_is_refused_and_the_first_undisturbed(

@@ -68,7 +68,7 @@ def with_check(frame: bytes) -> bytes:
 @pytest.mark.parametrize("frame", VECTORS, ids=["2016", "2025", "login 2016", "login 2025"])
 def test_every_flipped_byte_is_found(frame: bytes) -> None:
     for place in range(len(frame)):
-        for change in (0x01, 0x80, 0xFF):
+        for change in (0x01, 0x80):
             damaged = bytearray(frame)
             damaged[place] ^= change
             decoded = decode(bytes(damaged))
@@ -94,7 +94,7 @@ def test_every_truncation_is_found_and_costs_no_neighbour(frame: bytes) -> None:
 @pytest.mark.parametrize("frame", VECTORS, ids=["2016", "2025", "login 2016", "login 2025"])
 def test_every_byte_of_every_value_with_the_check_byte_right_crashes_nothing(frame: bytes) -> None:
     for place in range(2, len(frame) - 1):
-        for value in (0x00, 0x01, 0x7F, 0xC8, 0xFE, 0xFF):
+        for value in (0x00, 0xC8, 0xFE, 0xFF):
             damaged = bytearray(frame)
             damaged[place] = value
             for message in CODEC.messages:

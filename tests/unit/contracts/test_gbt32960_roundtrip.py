@@ -19,9 +19,7 @@ from tests.support.gbt32960 import AT_NS, VIN, full_2016, full_2025, heartbeat, 
 
 EVERY_BODY = [(e, k) for e in Edition for k in (*BODIES[e], 0x80, 0xFE)]
 EVERY_COMMAND = [(edition, number) for edition in Edition for number in UNITS[edition]]
-some = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+some = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize(("edition", "kind"), EVERY_BODY, ids=str)

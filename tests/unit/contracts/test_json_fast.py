@@ -112,7 +112,7 @@ def test_every_contract_can_be_read_fast(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_the_fast_reader_agrees_with_the_contract(message: str, data: st.DataObject) -> None:
     some = data.draw(st.lists(payloads(message), min_size=1, max_size=4))

@@ -246,7 +246,7 @@ def restored(core: EdgeCore, _number: int) -> EdgeCore:
     return fresh
 
 
-@pytest.mark.parametrize("size", [1, 7, 50])
+@pytest.mark.parametrize("size", [1, pytest.param(7, marks=pytest.mark.slow), 50])
 def test_groups_checkpoints_and_journals_change_nothing(size: int) -> None:
     entries = inputs()
     groups = [entries[start : start + size] for start in range(0, len(entries), size)]

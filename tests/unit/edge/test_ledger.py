@@ -113,7 +113,7 @@ Run = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(Run, min_size=1, max_size=12), min_size=1, max_size=4), st.booleans())
 def test_a_batch_is_booked_as_its_rows_one_by_one(
     batches: list[list[tuple[str, int, list[int]]]], in_order: bool

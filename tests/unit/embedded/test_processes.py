@@ -19,6 +19,7 @@ from openvrc.embedded.processes import (
     start_process,
     wait_until_ready,
 )
+from tests.support.patience import PATIENCE_S
 
 PROJECT = Path(__file__).resolve().parents[3]
 SLEEP = "import time; time.sleep(60)"
@@ -119,7 +120,7 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + PATIENCE_S
     while _is_alive(pid):
         assert time.monotonic() < deadline_s, "the child outlived its parent"
         time.sleep(0.02)

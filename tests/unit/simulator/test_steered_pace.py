@@ -15,8 +15,9 @@ from simulator.controls import answer
 from simulator.link import OnMessage
 from simulator.publisher import Publisher
 from simulator.world import Frame, TruthEvent
+from tests.support.patience import PATIENCE_S
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = PATIENCE_S
 START_NS = 1_767_225_600 * NS_PER_S
 
 

@@ -19,7 +19,7 @@ def fleet() -> list[Pack]:
     return [bus, car.drive(100)]
 
 
-@pytest.mark.parametrize("batch_rows", [1, 7, 300])
+@pytest.mark.parametrize("batch_rows", [pytest.param(1, marks=pytest.mark.slow), 7, 300])
 def test_health_does_not_depend_on_how_frames_were_cut_into_batches(batch_rows: int) -> None:
     packs = fleet()
     whole = folded(*packs, rated_ah=125.0, batch_rows=10**6).rows()
