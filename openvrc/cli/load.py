@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from openvrc.cli.fault_options import fault_options
 from openvrc.cli.worlds import zone_argument
 from openvrc.contracts.errors import VrcError
 from openvrc.settings import load_settings
@@ -58,6 +59,7 @@ EXIT_THRESHOLD = 3
 @click.option(
     "--broker-only", is_flag=True, help="Any broker, also somebody else's: no edge, no cloud"
 )
+@fault_options
 @click.option("--slo", type=click.Path(path_type=Path, exists=True), help="TOML file: [max], [min]")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report to this file")
 @click.option("--json", "as_json", is_flag=True, help="End with the result as one JSON object")
@@ -69,12 +71,13 @@ def load(
     slo: Path | None,
     report: Path | None,
     as_json: bool,
+    faults: tuple[str, ...],
     **numbers: Any,
 ) -> None:
     """Send a stated load, open loop: a record is due at its time whoever keeps up.
 
     Latency counts from when a message was due. Exit code 3 when a threshold of --slo is missed, 1
-    when records were lost without a reason.
+    when records were lost without a reason, with --fault other than those that it took.
     """
     from openvrc.cli.loadtest.report import html
     from openvrc.cli.loadtest.run import Cloud, Second, run_load
@@ -89,6 +92,7 @@ def load(
             broker_url=settings.broker_url,
             steps=tuple(float(share) for share in steps.split(",") if share.strip()),
             is_timed=not broker_only,
+            faults=faults,
             **numbers,  # the other options have the names of its fields
         )
     except ValueError as error:
@@ -113,10 +117,15 @@ def load(
         click.echo(json.dumps(result))
     if not all(verdict.is_met for verdict in found):
         sys.exit(EXIT_THRESHOLD)
-    if result["records"] < result["offered"] or result["unacknowledged_messages"]:
+    if (
+        result["records"] < result.get("due", result["offered"])
+        or (result["unacknowledged_messages"])
+    ):
         raise VrcError("the broker did not take all that was due")
     if not result.get("is_closed", True) or not result.get("is_drained", True):
         raise VrcError("the accounting does not close, or records were not stored in time")
+    if not result.get("is_as_expected", True):
+        raise VrcError("the accounts do not say what the faults did")
 
 
 def _without_password(url: str) -> str:

@@ -13,8 +13,8 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +25,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
 from simulator.load.connections import MAX_WAITING, Connections, Message
+from simulator.load.faulty import FaultyLoad, encoded
 from simulator.load.histogram import LatencyHistogram
 from simulator.load.schedule import Schedule, Span
 from simulator.load.traffic import ZONE, TrafficPlan
@@ -59,6 +60,8 @@ class LoadPlan:
     brakings: int = 0
     """Vehicles of this process that brake hard on the way."""
     zone: str = ZONE
+    faults: list[str] = field(default_factory=list)
+    """As for `--fault`; see `simulator.load.faulty`."""
 
     def to_json(self) -> str:
         """One line."""
@@ -99,6 +102,7 @@ class LoadSender:
         self._lag_s = 0.0
         self._brakings: dict[str, int] = {}
         self._told_s = 0.0
+        self._n_due = 0
 
     def open(self) -> None:
         """Connect. Raises LinkError."""
@@ -109,16 +113,19 @@ class LoadSender:
         plan = self._plan
         world = self._world(start_ns)
         self._told_s = time.monotonic()
+        faulty = FaultyLoad(world, plan.faults, plan.seed) if plan.faults else None
         frames: Frames = queue.Queue(FRAMES_AHEAD)
-        threading.Thread(target=self._make, args=(world, frames), daemon=True).start()
+        made = self._faulty_frames(faulty) if faulty else map(self._ready, world.due_frames())
+        threading.Thread(target=self._make, args=(made, frames), daemon=True).start()
         give_up_ns = start_ns + int((self._schedule.seconds + DRAIN_S) * NS_PER_S)
         while (ready := frames.get()) is not None and time.time_ns() < give_up_ns:
             if isinstance(ready, Exception):
                 raise ready
             self._send_when_due(ready, give_up_ns)
         sent_s = (time.time_ns() - start_ns) / NS_PER_S
-        final = world.final_frame(time.time_ns())
-        self._send(final, self._json, [time.time_ns()] * len(final.messages))
+        if faulty is None:
+            final = world.final_frame(time.time_ns())
+            self._send(final, self._json, [time.time_ns()] * len(final.messages))
         deadline_s = time.monotonic() + DRAIN_S
         is_drained = self._connections.wait_below(1, lambda: time.monotonic() > deadline_s)
         self._progress(is_last=True)
@@ -127,6 +134,8 @@ class LoadSender:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "records": self._n_records,
+            "due": self._n_due,
+            "expected": faulty.expected() if faulty else None,
             "elapsed_s": sent_s,
             "is_drained": is_drained,
             "unacknowledged_messages": unsent,
@@ -158,11 +167,12 @@ class LoadSender:
             world.brakings_from = world.braking_every
         return world
 
-    def _make(self, world: LoadWorld, frames: Frames) -> None:
+    def _make(self, made: Iterator[Ready], frames: Frames) -> None:
         """Encode frame after frame, a little ahead of the sending; in a thread of its own."""
         try:
-            for frame in world.due_frames():
-                frames.put(self._ready(frame))
+            for ready in made:
+                self._n_due += int(ready.records_until[-1]) if len(ready.records_until) else 0
+                frames.put(ready)
         except Exception as error:  # noqa: BLE001 - raised by who sends them
             frames.put(error)
         frames.put(None)
@@ -175,9 +185,25 @@ class LoadSender:
             (self._sender(m.kind, m.source_id), Message(self._topic(m, self._codec.name), p, due))
             for m, p, due in zip(messages, payloads, due_ns.tolist(), strict=True)
         ]
-        order = np.argsort(due_ns, kind="stable")
-        sizes = np.array([message.n_rows for message in messages])[order]
-        return Ready([ready[place] for place in order], np.cumsum(sizes), brakings(whole))
+        sizes = np.array([message.n_rows for message in messages])
+        return _in_order(ready, due_ns, sizes, brakings(whole))
+
+    def _faulty_frames(self, faulty: FaultyLoad) -> Iterator[Ready]:
+        for frame in faulty.frames():
+            due_ns = faulty.due_ns(frame)
+            payloads, braking = encoded(frame, due_ns, self._codec, self._json)
+            is_count = [message.message == "source_status" for message in frame.messages]
+            ready = [
+                (
+                    self._sender(m.kind, m.source_id),
+                    Message(self._topic(m, (self._json if c else self._codec).name), payload, due),
+                )
+                for m, payload, due, c in zip(
+                    frame.messages, payloads, due_ns.tolist(), is_count, strict=True
+                )
+            ]
+            sizes = np.array([m.n_rows for m in frame.messages], np.int64)
+            yield _in_order(ready, due_ns, np.where(is_count, 0, sizes), braking)
 
     def _send_when_due(self, ready: Ready, give_up_ns: int) -> None:
         """Hand over each message at its time, never before; none after `give_up_ns`.
@@ -238,6 +264,17 @@ class LoadSender:
             waiting=self._connections.n_waiting,
             latency=fresh.to_json(),
         )
+
+
+def _in_order(
+    ready: list[tuple[int, Message]],
+    due_ns: npt.NDArray[np.int64],
+    n_records: npt.NDArray[np.int64],
+    braking: dict[str, int],
+) -> Ready:
+    """Messages by the time they are due, those of one moment as given."""
+    order = np.argsort(due_ns, kind="stable")
+    return Ready([ready[place] for place in order], np.cumsum(n_records[order]), braking)
 
 
 def say(event: str, **facts: Any) -> None:

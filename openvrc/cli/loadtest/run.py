@@ -7,6 +7,7 @@ import queue
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -106,8 +107,13 @@ def run_load(
         result = _sender_figures(spec, done, followed)
         if cloud is None:
             return result, followed.seconds
-        is_drained = wait_until_drained(api, spec.run_id, result["records"], DRAIN_TIMEOUT_S)
+        expected = result.get("expected") or {"sent": result["records"], "missing": 0}
+        is_drained = wait_until_drained(
+            api, spec.run_id, expected["sent"], DRAIN_TIMEOUT_S, missing=expected["missing"]
+        )
         result |= _cloud_figures(api, spec.run_id, is_drained)
+        if spec.faults:
+            result["is_as_expected"] = is_as_expected(result)
         result["stored_ms"] = figures_ms(before or [], read_buckets(_metrics(cloud)))
         result["alert_ms"] = _alert_figures(done, watch.heard_ns() if watch else {})
         result["clock_offset_s"] = _clock_offset_s(cloud)
@@ -182,6 +188,7 @@ def _sender_figures(
         "run_id": spec.run_id,
         "offered": spec.schedule.records,
         "records": records,
+        **_faulty_figures(spec, done),
         "messages": last.messages,
         "records_per_s": round(records / elapsed_s, 1),
         "messages_per_s": round(last.messages / elapsed_s, 1),
@@ -196,6 +203,31 @@ def _sender_figures(
             "rss_mb": round(max(one["rss_mb"] for one in done), 1),
         },
     }
+
+
+def _faulty_figures(spec: LoadSpec, done: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was left to send after the faults, and what the accounts must come to."""
+    if not spec.faults:
+        return {}
+    expected: Counter[str] = Counter()
+    for one in done:
+        expected.update(one["expected"])
+    return {"due": sum(one["due"] for one in done), "expected": dict(expected)}
+
+
+def is_as_expected(result: dict[str, Any]) -> bool:
+    """Whether the cloud's accounts say of each record what the faults did to it.
+
+    A broker that sends again what was acknowledged too late may add duplicates, and the rules of
+    admission may reject more than what fits no contract.
+    """
+    expected = result["expected"]
+    return bool(
+        result["sent"] == expected["sent"]
+        and result["missing"] == expected["missing"]
+        and result["duplicates"] >= expected["duplicates"]
+        and result["rejected"] >= expected["unfit"]
+    )
 
 
 def _cloud_figures(api: Api, run_id: str, is_drained: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from simulator.load.faulty import check
 from simulator.load.schedule import Schedule, schedule_of
 from simulator.load.sender import LoadPlan
 from simulator.load.traffic import units_of
@@ -31,11 +32,14 @@ class LoadSpec:
     ramp_s: float = 0.0
     steps: tuple[float, ...] = field(default=())
     seed: int = 1
+    faults: tuple[str, ...] = field(default=())
+    """Of senders and network, as for `--fault`."""
     is_timed: bool = True
     """Whether vehicles brake, for alerts to be timed."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError, which says what was expected."""
+        """Raises ValueError and FaultError, which say what was expected."""
+        check(self.faults, self.run_id)
         if self.vehicles < self.processes:
             raise ValueError(
                 f"{self.vehicles} vehicles for {self.processes} processes, expected at least one "
@@ -80,6 +84,7 @@ class LoadSpec:
                 qos=self.qos,
                 connections=self.connections // self.processes,
                 seed=self.seed + number,
+                faults=list(self.faults),
                 brakings=TIMED_BRAKINGS // self.processes if self.is_timed else 0,
             )
             for number in range(self.processes)

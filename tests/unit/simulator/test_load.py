@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openvrc.contracts.batch import concat
+from edge.core import EdgeCore
+from openvrc.cli.loadtest.spec import LoadSpec
+from openvrc.contracts.batch import Batch, concat
+from openvrc.contracts.codecs.json_codec import JsonCodec
+from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
+from simulator.faults.kind import FaultError
+from simulator.load.faulty import FaultyLoad, encoded
 from simulator.load.histogram import LatencyHistogram
 from simulator.load.schedule import Schedule, Span, schedule_of
 from simulator.load.sender import LoadPlan
 from simulator.load.traffic import TrafficPlan
 from simulator.load.world import LoadWorld, brakings, published
+from simulator.publisher import DRIVER_ID, announce_batch
 
 START_NS = 1_790_000_000_000_000_000
 SPAN = st.builds(
@@ -153,3 +160,81 @@ def test_messages_hold_as_many_records_as_asked_and_the_plan_travels_as_json() -
     assert set(sizes) == {7, 1}
     plan = LoadPlan("mqtt://h", "r", 500, 0, [[1.0, 0.0, 5.0]], 7, "json", 1, 2, 3)
     assert LoadPlan(**json.loads(plan.to_json())) == plan
+
+
+FAULTS = (
+    "loss:messages_ratio=0.1",
+    "duplicates:messages_ratio=0.1,after_ms=300",
+    "delay:median_ms=100,p99_ms=900",
+    "malformed:messages_ratio=0.1",
+    "clock:skew_ms=-1500,senders_ratio=0.5",
+    "flooding:vehicles_ratio=0.02,rate_hz=20",
+    "sybil:vehicles_ratio=0.01,ghosts=3",
+)
+
+
+def faulty(*faults: str) -> FaultyLoad:
+    return FaultyLoad(world(schedule_of(1500.0, 3.0, 0.0, [])), faults, 1)
+
+
+def test_an_edge_books_what_the_faults_of_a_load_did_to_the_record() -> None:
+    load, codec = faulty(*FAULTS), JsonCodec()
+    core = EdgeCore({}, "edge-1", 1)
+
+    def say(batch: Batch) -> None:
+        core.on_payload(
+            str(Topic("load", "zone", DRIVER_ID, batch.message)), codec.encode(batch), 0
+        )
+
+    say(announce_batch(world(schedule_of(1.0, 1.0, 0.0, [])), "running", 1.0))
+    n_said = 0
+    for frame in load.frames():
+        payloads, _ = encoded(frame, load.due_ns(frame), codec, codec)
+        for message, payload in zip(frame.messages, payloads, strict=True):
+            topic = Topic("load", message.kind, message.source_id, message.message)
+            core.on_payload(str(topic), payload, frame.zone_time_ns)
+        n_said += sum(m.n_rows for m in frame.messages if m.message != "source_status")
+        core.take_group()
+    expected, totals = load.expected(), core.totals()
+    assert all(expected.values())
+    assert totals["sent"] == expected["sent"] + expected["unreadable"]
+    assert (totals["missing"], totals["duplicates"]) == (
+        expected["missing"],
+        expected["duplicates"],
+    )
+    assert core.rejected()["out_of_range"] == expected["unfit"]
+    assert n_said != 4500
+
+
+def test_what_a_fault_holds_is_sent_after_its_time_and_nothing_before_it() -> None:
+    load = faulty("delay:median_ms=300,p99_ms=300")
+    before_ns, held_s = START_NS, []
+    for frame in load.frames():
+        due_ns = load.due_ns(frame)
+        assert ((due_ns > before_ns) | (due_ns == frame.zone_time_ns)).all()
+        assert (due_ns <= frame.zone_time_ns).all()
+        for message, due in zip(frame.messages, due_ns.tolist(), strict=True):
+            if message.message != "source_status":
+                sampled_ns = message.whole.column("sampled_at_ns")[slice(*message.bounds)].max()
+                held_s.append((due - sampled_ns) / NS_PER_S)
+        before_ns = frame.zone_time_ns
+    assert len(held_s) == 90
+    assert min(held_s[:60]) >= 0.3  # the rest comes when the schedule is at its end
+    assert max(held_s) < 0.3 + 2 * 500 / 1500
+
+
+def test_brakings_are_timed_of_messages_that_can_be_read() -> None:
+    for fault, is_told in (("malformed:messages_ratio=1,form=garbled", False), ("delay", True)):
+        load = world(schedule_of(1000.0, 4.0, 0.0, []))
+        load.braking_every, load.brakings_from = 400, 400
+        lossy = FaultyLoad(load, [fault], 1)
+        told = [
+            encoded(frame, lossy.due_ns(frame), JsonCodec(), JsonCodec())[1]
+            for frame in lossy.frames()
+        ]
+        assert any(told) is is_told
+
+
+def test_faults_that_contradict_themselves_are_refused_before_anything_is_sent() -> None:
+    with pytest.raises(FaultError, match="burst_messages of at least 9"):
+        LoadSpec("r", "load", "mqtt://x", faults=("loss:messages_ratio=0.9,burst_messages=2",))
