@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openvrc.contracts.batch import Batch, Lists, concat
-from openvrc.contracts.columns import column_of
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64
 from openvrc.mapformats import read_map
 from simulator.emission import Emitter, Subjects, topic_id
 from simulator.replay import log_table
-from simulator.replay.mapping import Mapping, read_mapping
+from simulator.replay.mapped import is_log, mapped_columns, name_of
+from simulator.replay.mapping import Mapping, message_of, read_mapping
 from simulator.replay.options import RecordingError, ReplayOptions
 from simulator.world import (
     LOG_STEP_S,
@@ -35,6 +35,8 @@ from simulator.world import (
     split,
 )
 
+OTHER_MESSAGES = ("vehicle_state", "rsu_objects")
+"""Mappings that other readers take."""
 FRAMES_AT_ONCE = 500
 """Frames whose rows are made one batch before they are cut: ten times cheaper than one by one."""
 
@@ -50,22 +52,21 @@ class BatteryLog:
 
     def matches(self, path: Path, options: ReplayOptions) -> bool:
         """See Reader."""
-        name = path.name.lower().removesuffix(".gz")
-        return options.mapping is not None and path.is_file() and name.endswith((".csv", ".zip"))
+        message = message_of(options.mapping)
+        return message not in (None, *OTHER_MESSAGES) and is_log(path)
 
     def open(self, path: Path, options: ReplayOptions) -> BatteryWorld:
         """See Reader."""
         assert options.mapping is not None
         mapping = read_mapping(options.mapping)
         table = log_table.read_log(path)
-        columns, lists = _columns(table, mapping)
+        columns, lists = mapped_columns(table, mapping)
         if not columns and not lists:
             wanted = [mapped.column for mapped in mapping.columns.values()]
             raise RecordingError(f"{path.name}: has none of the mapping's columns {wanted}")
-        stem = path.name[: -len(".gz")] if path.name.lower().endswith(".gz") else path.name
         return BatteryWorld(
             options=options,
-            vehicle_id=topic_id(Path(stem).stem),
+            vehicle_id=topic_id(name_of(path)),
             title=path.name,
             time_zone=mapping.time.time_zone or options.time_zone,
             road_map=read_map(options.map_path) if options.map_path else None,
@@ -74,31 +75,6 @@ class BatteryLog:
             lists=lists,
             profile=_profile(mapping, lists),
         )
-
-
-def _columns(table: Any, mapping: Mapping) -> tuple[dict[str, Any], dict[str, FloatArray]]:
-    """Scalar columns (n_rows,) and list columns (n_rows, n_elements) the log has."""
-    columns: dict[str, Any] = {}
-    lists: dict[str, FloatArray] = {}
-    for name, mapped in mapping.columns.items():
-        column = column_of(mapping.message, name)
-        if column.kind == "f32_list":
-            if (values := log_table.matrix(table, mapped)) is not None:
-                lists[name] = values
-            continue
-        found = (
-            log_table.codes(table, mapped, column.values)
-            if column.kind == "code"
-            else log_table.scalar(table, mapped)
-        )
-        if found is not None:
-            columns[name] = _whole(found) if column.kind == "i64" else found
-    return columns, lists
-
-
-def _whole(values: FloatArray | NDArray[np.int8]) -> IntArray:
-    absent = ~np.isfinite(values)
-    return np.where(absent, ABSENT_I64, np.where(absent, 0, values).astype(np.int64))
 
 
 def _profile(mapping: Mapping, lists: dict[str, FloatArray]) -> dict[str, Any]:

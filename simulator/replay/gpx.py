@@ -8,7 +8,6 @@ before, within its segment. A vehicle that does not move keeps its course. Heigh
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
@@ -16,21 +15,17 @@ from xml.parsers import expat
 import numpy as np
 import numpy.typing as npt
 
-from openvrc.contracts import geo
-from openvrc.contracts.units import NS_PER_S, ns_from_iso
+from openvrc.contracts.units import ns_from_iso
 from openvrc.mapformats import read_map
 from simulator.replay.files import opened_bytes
+from simulator.replay.motion import motion
 from simulator.replay.options import RecordingError, ReplayOptions
 from simulator.replay.traffic_world import TrafficWorld
-from simulator.replay.vehicles import TrafficRows, Vehicles, joined
+from simulator.replay.vehicles import TrafficRows, Vehicles, joined, steps_of
 from simulator.rsus import place_rsus
 
 CHUNK_BYTES = 1 << 18
 MAX_TEXT = 200
-STANDING_M = 0.5
-"""A shorter way has no course: it is the receiver's noise."""
-MAX_SPEED_MPS = 150.0
-"""The contract's; a point that leaps further has no speed that can be derived."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -65,7 +60,7 @@ class Gpx:
             rsus=place_rsus(road_map),
             vehicles=vehicles,
             start_ns=int(rows.time_ns[0]),
-            steps=lambda: _steps(rows),
+            steps=lambda: steps_of(rows),
         )
 
 
@@ -182,7 +177,7 @@ def _rows(track: _Track, vehicle: int) -> TrafficRows:
     lat_deg = np.array([point.lat_deg for point in points])
     lon_deg = np.array([point.lon_deg for point in points])
     segment = np.array([point.segment for point in points])
-    speed_mps, heading_deg = _motion(times, lat_deg, lon_deg, segment)
+    speed_mps, heading_deg = motion(times, lat_deg, lon_deg, segment)
     said_mps = np.array([point.speed_mps for point in points])
     said_deg = np.array([point.course_deg for point in points])
     return TrafficRows(
@@ -195,45 +190,6 @@ def _rows(track: _Track, vehicle: int) -> TrafficRows:
         accel_long_mps2=np.full(len(points), np.nan),
         lights=np.full(len(points), -1, np.int32),
     )
-
-
-def _motion(
-    times_ns: npt.NDArray[np.int64],
-    lat_deg: Floats,
-    lon_deg: Floats,
-    segment: npt.NDArray[np.int64],
-) -> tuple[Floats, Floats]:
-    """Speed and course (n,) of the way from the point before; a segment begins as it goes on."""
-    n = len(times_ns)
-    speed_mps, heading_deg = np.zeros(n), np.full(n, np.nan)
-    if n < 2:
-        return speed_mps, heading_deg
-    way_m = geo.distance_m(lat_deg[:-1], lon_deg[:-1], lat_deg[1:], lon_deg[1:])
-    course_deg = geo.bearing_deg(lat_deg[:-1], lon_deg[:-1], lat_deg[1:], lon_deg[1:])
-    span_s = np.diff(times_ns) / NS_PER_S
-    joins = (segment[1:] == segment[:-1]) & (span_s > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by_way = np.where(joins, way_m / span_s, np.nan)
-    speed_mps[1:] = np.where(by_way > MAX_SPEED_MPS, np.nan, by_way)
-    heading_deg[1:] = np.where(joins & (way_m >= STANDING_M), course_deg, np.nan)
-    is_first = np.append(True, ~joins)
-    for values in (speed_mps, heading_deg):
-        values[:-1] = np.where(is_first[:-1], values[1:], values[:-1])
-    speed_mps = np.nan_to_num(speed_mps)
-    return speed_mps, _carried_on(heading_deg)
-
-
-def _carried_on(values: Floats) -> Floats:
-    """Each NaN takes the value before it, if there is one."""
-    place = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
-    return np.where(place >= 0, values[place], np.nan)
-
-
-def _steps(rows: TrafficRows) -> Iterator[TrafficRows]:
-    """Rows of one time at a time."""
-    starts = np.flatnonzero(np.diff(rows.time_ns, prepend=rows.time_ns[0] - 1)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(rows.time_ns)], strict=True):
-        yield rows.take(slice(start, end))
 
 
 PLUGIN = Gpx()

@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv as pa_csv
 
-from openvrc.contracts.units import ABSENT_I64
+from openvrc.contracts.columns import BOOL_VALUES
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from simulator.replay.files import opened_bytes
 from simulator.replay.mapping import MappedColumn, TimeColumn
-from simulator.replay.options import RecordingError
+from simulator.replay.options import DEFAULT_EPOCH_NS, RecordingError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -94,14 +95,24 @@ def scalar(table: pa.Table, mapped: MappedColumn) -> FloatArray | None:
 
 
 def codes(table: pa.Table, mapped: MappedColumn, words: Sequence[str]) -> NDArray[np.int8] | None:
-    """A mapped enumeration as codes into `words` (n_rows,), -1 for codes the mapping lacks."""
+    """A mapped enumeration as codes into `words` (n_rows,), -1 for what the mapping lacks."""
     if mapped.column not in table.column_names:
         return None
     raw = numbers(table, mapped.column)
+    said = np.array([(word or "").strip().lower() for word in table[mapped.column].to_pylist()])
     result = np.full(len(raw), -1, np.int8)
-    for key, word in mapped.values.items():
-        result[raw == float(key)] = words.index(word)
+    # What is not mapped otherwise is the contract's own word, or its flag.
+    own = {word: word for word in words} | ({"0": "false", "1": "true"} if is_flag(words) else {})
+    for key, word in (mapped.values or own).items():
+        number = _number(key)
+        is_it = said == key.lower() if number is None else raw == number
+        result[is_it] = words.index(word)
     return result
+
+
+def is_flag(words: Sequence[str]) -> bool:
+    """Whether the enumeration is that of a bool."""
+    return tuple(words) == BOOL_VALUES
 
 
 def matrix(table: pa.Table, mapped: MappedColumn) -> FloatArray | None:
@@ -148,8 +159,12 @@ def _offset(table: pa.Table, mapped: MappedColumn, raw: FloatArray) -> float:
     return (fits or list(mapped.offset_candidates))[0]
 
 
-def times_ns(table: pa.Table, mapped: TimeColumn, file_name: str) -> IntArray:
+def times_ns(
+    table: pa.Table, mapped: TimeColumn, file_name: str, epoch_ns: int = DEFAULT_EPOCH_NS
+) -> IntArray:
     """Times (n_rows,) as UTC epoch; ABSENT_I64 where a cell holds no time.
+
+    Relative times count from `epoch_ns`.
 
     Raises RecordingError if the column is absent, holds no time at all, or its times name no
     offset while the mapping gives no time_zone: guessing a zone is how data goes wrong.
@@ -164,6 +179,10 @@ def times_ns(table: pa.Table, mapped: TimeColumn, file_name: str) -> IntArray:
         absent = np.isnan(raw)
         scaled = np.round(np.where(absent, 0, raw) * _UNIX_FORMATS[mapped.format])
         result = np.where(absent, ABSENT_I64, scaled.astype(np.int64))
+    elif mapped.format == "relative_s":
+        raw = numbers(table, mapped.column)
+        after_ns = np.round(np.nan_to_num(raw) * mapped.scale * NS_PER_S).astype(np.int64)
+        result = np.where(np.isnan(raw), ABSENT_I64, epoch_ns + after_ns)
     else:
         zone = ZoneInfo(mapped.time_zone) if mapped.time_zone else None
         words = table[mapped.column].to_pylist()

@@ -2,10 +2,23 @@
 
 A TOML file with
 
-    message = "battery_state"            # optional, this is the default
+    message = "battery_state"            # the default; or "vehicle_state", "rsu_objects"
+    [subject]                            # who a row is about; without it the file is one vehicle
+    column = "vehicle_id"
+    [source]                             # of rsu_objects: the unit that perceives, one of
+    column = "camera"                    # ... a column, or
+    name = "rsu-1"                       # ... one unit for all rows
+    [plane]                              # positions in metres, instead of lat_deg and lon_deg
+    x_column = "x"
+    y_column = "y"
+    origin_lat_deg = 50.78               # where x and y are 0
+    origin_lon_deg = 6.06
+    x_bearing_deg = 90.0                 # which way x points, 0 north; y is 90 deg to its left
+    is_y_down = false                    # true for the pixels of an image
     [time]
     column = "tboxTime"
-    format = "iso"                       # or a strptime format, "unix_s", "unix_ms"
+    format = "iso"                       # or a strptime format, "unix_s", "unix_ms", "relative_s"
+    scale = 1.0                          # of relative_s: 0.04 for numbers of frames at 25 a second
     time_zone = "Asia/Shanghai"          # needed where the log's times name no offset
     [columns.vehicle_speed_mps]          # a field of the message
     column = "vehSpeed"
@@ -17,7 +30,7 @@ A TOML file with
     offset_reference = "BMSProbeTempMax" # ... this column, the list's highest value
     [columns.charging_state]
     column = "BMSChargeStatus"
-    values = { 1 = "parked_charging" }   # codes of an enumeration; others become null
+    values = { 1 = "parked_charging" }   # numbers or words of an enumeration; others become null
     [profile]                            # fields of vehicle_profile, optional
     chemistry = "nmc"
 
@@ -29,19 +42,32 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from openvrc.contracts.columns import columns_of
 from simulator.replay.options import RecordingError
 
+DEFAULT_MESSAGE = "battery_state"
 FACTOR_OF_UNIT = {
     "": 1.0,
     "1": 1.0,
     "%": 0.01,
     "m/s": 1.0,
+    "m/s2": 1.0,
+    "g": 9.80665,
+    "mph": 0.44704,
+    "kn": 1852.0 / 3600.0,
+    "ft/s": 0.3048,
+    "ft/s2": 0.3048,
+    "ft": 0.3048,
+    "cm": 0.01,
+    "deg": 1.0,
+    "rad": 57.29577951308232,
+    "deg/s": 1.0,
+    "rad/s": 57.29577951308232,
     "km/h": 1.0 / 3.6,
     "m": 1.0,
     "km": 1000.0,
@@ -57,6 +83,12 @@ FACTOR_OF_UNIT = {
 """Units a log may use, as factors to ours."""
 
 
+def _known_unit(value: str) -> str:
+    if value not in FACTOR_OF_UNIT:
+        raise ValueError(f"{value!r} is no known unit, expected one of {list(FACTOR_OF_UNIT)}")
+    return value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +98,7 @@ class TimeColumn(_Strict):
 
     column: str
     format: str = "iso"
+    scale: float = Field(default=1.0, gt=0)
     time_zone: str | None = None
 
     @field_validator("time_zone")
@@ -91,12 +124,7 @@ class MappedColumn(_Strict):
     offset_candidates: tuple[float, ...] = ()
     offset_reference: str | None = None
 
-    @field_validator("unit")
-    @classmethod
-    def _is_a_known_unit(cls, value: str) -> str:
-        if value not in FACTOR_OF_UNIT:
-            raise ValueError(f"{value!r} is no known unit, expected one of {list(FACTOR_OF_UNIT)}")
-        return value
+    _unit_is_known = field_validator("unit")(_known_unit)
 
     @property
     def factor(self) -> float:
@@ -104,20 +132,58 @@ class MappedColumn(_Strict):
         return FACTOR_OF_UNIT[self.unit]
 
 
+class SubjectColumn(_Strict):
+    """Who a row is about: a vehicle, or a unit's track."""
+
+    column: str
+
+
+class SourceColumn(_Strict):
+    """Which unit says a row."""
+
+    column: str | None = None
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.:@-]{1,96}$")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.column is None) == (self.name is None):
+            raise ValueError("expected either column or name")
+        return self
+
+
+class Plane(_Strict):
+    """Positions in metres of a plane that touches the earth at its origin."""
+
+    x_column: str
+    y_column: str
+    unit: str = "m"
+    origin_lat_deg: float = Field(ge=-90, le=90)
+    origin_lon_deg: float = Field(ge=-180, le=180)
+    x_bearing_deg: float = 90.0
+    is_y_down: bool = False
+
+    _unit_is_known = field_validator("unit")(_known_unit)
+
+
 class Mapping(_Strict):
     """A mapping file, checked."""
 
-    message: Literal["battery_state"] = "battery_state"
+    message: Literal["battery_state", "vehicle_state", "rsu_objects"] = "battery_state"
     time: TimeColumn
-    columns: dict[str, MappedColumn]
+    columns: dict[str, MappedColumn] = Field(default_factory=dict)
+    subject: SubjectColumn | None = None
+    source: SourceColumn | None = None
+    plane: Plane | None = None
     profile: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("columns")
-    @classmethod
-    def _are_fields(cls, value: dict[str, MappedColumn]) -> dict[str, MappedColumn]:
-        _check_fields("battery_state", value)
-        kinds = {c.name: c for c in columns_of("battery_state")}
-        for name, mapped in value.items():
+    @model_validator(mode="after")
+    def _are_fields(self) -> Self:
+        _check_fields(self.message, self.columns)
+        _check_places(self)
+        kinds = {c.name: c for c in columns_of(self.message)}
+        for name, mapped in self.columns.items():
+            if kinds[name].kind == "text":
+                raise ValueError(f"{name}: texts cannot be mapped")
             if unknown := set(mapped.values.values()) - set(kinds[name].values):
                 known = kinds[name].values
                 raise ValueError(f"{name}: values {sorted(unknown)}, expected of {known}")
@@ -125,13 +191,30 @@ class Mapping(_Strict):
                 raise ValueError(
                     f"{name}: column {mapped.column!r}, lists and only lists have {{n}}"
                 )
-        return value
+        return self
 
     @field_validator("profile")
     @classmethod
     def _are_profile_fields(cls, value: dict[str, Any]) -> dict[str, Any]:
         _check_fields("vehicle_profile", value)
         return value
+
+
+def _check_places(mapping: Mapping) -> None:
+    """Who says it and where it is, as each message needs it."""
+    is_battery = mapping.message == "battery_state"
+    for name in ("subject", "source", "plane"):
+        if is_battery and getattr(mapping, name) is not None:
+            raise ValueError(f"[{name}] is not for battery_state, a file is one vehicle")
+    if is_battery:
+        return
+    named = {"lat_deg", "lon_deg"} & mapping.columns.keys()
+    if len(named) != (0 if mapping.plane else 2):
+        raise ValueError("expected either columns.lat_deg and columns.lon_deg, or [plane]")
+    if mapping.message == "rsu_objects" and (mapping.source is None or mapping.subject is None):
+        raise ValueError("rsu_objects: expected [subject] (the track) and [source] (the unit)")
+    if mapping.message == "vehicle_state" and mapping.source is not None:
+        raise ValueError("[source] is for rsu_objects, vehicles speak for themselves")
 
 
 def _check_fields(message: str, given: dict[str, Any]) -> None:
@@ -144,6 +227,16 @@ def _check_fields(message: str, given: dict[str, Any]) -> None:
 _IDENTITY = (
     "source_id", "subject_id", "session", "seq", "id_kind", "sampled_at_ns", "published_at_ns",
 )  # fmt: skip
+
+
+def message_of(path: Path | None) -> str | None:
+    """Which message a mapping is for; the default where the file cannot be read. Never raises."""
+    if path is None:
+        return None
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("message", DEFAULT_MESSAGE))
+    except (OSError, ValueError):
+        return DEFAULT_MESSAGE
 
 
 def read_mapping(path: Path) -> Mapping:

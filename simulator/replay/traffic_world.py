@@ -52,6 +52,8 @@ class TrafficWorld:
     """Rows by step of zone time, in order; connected vehicles or all of them."""
     feeds: list[Feed] = field(default_factory=list)
     truth: list[TruthEvent] = field(default_factory=list)
+    more: Callable[[TrafficRows], dict[str, Any]] = lambda _rows: {}
+    """Further columns of the rows' vehicle_state, as for `from_columns`."""
     origin: Origin = "replay"
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -157,7 +159,7 @@ class TrafficWorld:
             "length_m": length_m[rows.vehicle],
             "width_m": width_m[rows.vehicle],
             "position_accuracy_m": noise_m if noise_m > 0 else None,
-        }
+        } | self.more(rows)
 
 
 class _Every:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +32,22 @@ class TrafficRows:
     accel_long_mps2: FloatArray
     lights: NDArray[np.int32]  # SUMO's bits
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> TrafficRows:
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Self:
         """The chosen rows."""
-        return TrafficRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return type(self)(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def joined(parts: list[TrafficRows]) -> TrafficRows:
     """All rows, one part after the other."""
     names = TrafficRows.__dataclass_fields__
     return TrafficRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def steps_of(rows: TrafficRows) -> Iterator[TrafficRows]:
+    """Rows in order of time, those of one time at a time."""
+    starts = np.flatnonzero(np.diff(rows.time_ns, prepend=rows.time_ns[0] - 1)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(rows.time_ns)], strict=True):
+        yield rows.take(slice(start, end))
 
 
 _CLASSES = {
