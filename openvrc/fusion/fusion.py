@@ -138,7 +138,7 @@ class Fusion:
             self._parallel_deg = float(np.round(reports.lat_deg.min(), 1))
         self._forget(begins_ns)
         self._hear_clocks(begins_ns + STEP_NS)
-        offset_ns = np.round(self.clocks.offsets_s(reports.source) * NS_PER_S).astype(np.int64)
+        offset_ns = np.round(self.clocks.offsets_s(reports.clock) * NS_PER_S).astype(np.int64)
         reports = reports._replace(at_ns=reports.at_ns - offset_ns)
         if self._only_near_units:
             reports = reports.take(self._near_units(reports))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.messages.record import LATE_IN_ZONE
+from openvrc.contracts.messages.record import CLOCK_CORRECTED, LATE_IN_ZONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -20,6 +20,8 @@ Hashes = NDArray[np.uint64]
 
 OWN = np.uint64(0)
 """Source of self-reports, whoever relayed them."""
+PUT_RIGHT = np.uint64(0x5555555555555555)
+"""A unit whose times the edge has moved has another offset left than its heartbeat tells."""
 OWN_SD_M = 1.5
 """Of a position whose accuracy is not said: satellite navigation in the open."""
 LEAST_SD_M, MOST_SD_M = 0.3, 30.0
@@ -34,6 +36,7 @@ class Reports(NamedTuple):
 
     at_ns: IntArray
     source: Hashes  # hash of the unit's name, OWN for a self-report
+    clock: Hashes  # the same; another one where the edge has put the clock right
     key: Hashes  # hash of vehicle or unit's object
     lat_deg: FloatArray
     lon_deg: FloatArray
@@ -74,13 +77,14 @@ def reports_of_arrays(at_ns: IntArray) -> Reports:
     """Reports of these times that say nothing yet."""
     n, gap = len(at_ns), np.full(len(at_ns), np.nan)
     none = np.zeros(n, np.uint64)
-    return Reports(at_ns, none, none, gap, gap, gap, gap, np.full(n, -1, np.int8), gap, gap, gap)
+    return Reports(at_ns, none, none, none, gap, gap, gap, gap, np.full(n, -1, np.int8), gap, gap, gap)
 
 
 def read(batch: Batch) -> tuple[Reports, int, dict[int, str]]:
     """Reports of a batch, how many were late, and the names that hashes stand for."""
     known = np.isfinite(batch.column("lat_deg")) & np.isfinite(batch.column("lon_deg"))
-    late = (batch.column("lateness") & LATE_IN_ZONE) != 0
+    lateness = np.maximum(batch.column("lateness"), 0)
+    late = (lateness & LATE_IN_ZONE) != 0
     rows = np.flatnonzero(known & ~late)
     is_own = batch.message == "vehicle_state"
     words, place = batch.used_words("subject_id")
@@ -93,6 +97,7 @@ def read(batch: Batch) -> tuple[Reports, int, dict[int, str]]:
     found = Reports(
         batch.column("sampled_at_ns"),
         source,
+        source ^ np.where((lateness & CLOCK_CORRECTED) != 0, PUT_RIGHT, OWN),
         words.hashes[place],
         batch.column("lat_deg"),
         batch.column("lon_deg"),

@@ -88,18 +88,19 @@ def learn_clocks(
     fast = np.flatnonzero(
         ~reports.is_own & (np.hypot(tracks.state[row, 2], tracks.state[row, 3]) > LEAST_MPS)
     )
-    row, at_ns, unit = row[fast], reports.at_ns[fast], reports.source[fast]
+    row, at_ns = row[fast], reports.at_ns[fast]
+    unit, clock = reports.source[fast], reports.clock[fast]
     is_other = (tracks.source[row] != unit[:, None]) & (
         at_ns[:, None] - tracks.source_ns[row] < OTHERS_NS
     )
     seen_too = is_other.any(axis=1) | (at_ns - tracks.own_ns[row] < OTHERS_NS)
-    fast, row, at_ns, unit = fast[seen_too], row[seen_too], at_ns[seen_too], unit[seen_too]
+    fast, row, at_ns, clock = fast[seen_too], row[seen_too], at_ns[seen_too], clock[seen_too]
     if not len(row):
         return
     velocity = tracks.state[row, 2:]
     dt_s = (at_ns - tracks.at_ns[row]) / NS_PER_S
     behind_m = tracks.state[row, :2] + velocity * dt_s[:, None] - z[fast, :2]
-    clocks.learn(unit, (behind_m * velocity).sum(axis=1) / (velocity**2).sum(axis=1))
+    clocks.learn(clock, (behind_m * velocity).sum(axis=1) / (velocity**2).sum(axis=1))
 
 
 def update(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from openvrc.contracts.batch import Batch, concat, from_columns
+from openvrc.contracts.messages.record import CLOCK_CORRECTED
 from openvrc.contracts.units import NS_PER_S
 from openvrc.fusion import fusion as folding
 from openvrc.fusion.assignment import assign
@@ -156,6 +157,19 @@ def test_a_heartbeat_that_says_how_far_its_clock_is_off_is_believed() -> None:
     told = [cars(k / 2 + 2.0, ["car"], [5.0 * k]) for k in range(12)]
     told += [seen(k / 2, ["1"], [5.0 * k]) for k in range(12)]
     _, picture = picture_after([beat, *told], 7.5)
+    assert picture.is_connected.tolist() == [True]
+
+
+def test_a_clock_that_the_edge_has_put_right_is_not_put_right_again() -> None:
+    beat = from_columns(
+        "rsu_status", zone="z", run_id="r", origin="live", n_rows=1,
+        columns={"source_id": "rsu-1", "subject_id": "rsu-1", "sampled_at_ns": T0_NS,
+                 "lat_deg": 0.0, "lon_deg": 0.0, "health": "ok", "clock_offset_ms": -5000.0},
+    )  # fmt: skip
+    moved = np.array([CLOCK_CORRECTED])
+    told = [cars(k / 2, ["car"], [5.0 * k]) for k in range(12)]
+    told += [seen(k / 2, ["1"], [5.0 * k], lateness=moved) for k in range(12)]
+    _, picture = picture_after([beat, *told], 5.5)
     assert picture.is_connected.tolist() == [True]
 
 
