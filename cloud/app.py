@@ -21,6 +21,7 @@ from cloud.api import (
     guards,
     ingest,
     notices,
+    objects,
     ops,
     page,
     past,
@@ -69,7 +70,7 @@ _PROBLEM = {
 _ROUTERS = (
     ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times,
     typical_days, traffic,
-    zones, runs, accounts, traces, edges, export, notices, streams, ops, page,
+    zones, objects, runs, accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cloud.latest_objects import ObjectTable
+from cloud.latest_objects import FusedObjects
 from cloud.latest_tables import Record, RecordTable, VehicleTable
 from cloud.snapshot import pack_snapshot, unpack_snapshot
 from openvrc.contracts.batch import Batch
@@ -40,6 +40,7 @@ _ZIP = b"PK"
 _NOT_FOLDED = ("source_ledger", "source_status", "dead_letter")
 """About senders, not about the zone: they make no run appear."""
 _BY_SUBJECT = ("signal_state", "rsu_status", "charger_state", "vehicle_profile", "road_event")
+_OF_OBJECTS = ("vehicle_state", "rsu_objects", "rsu_status")
 _OF_DRIVERS = ("driver_state", "rate_ratio", "can_seek", "source_id")
 _ANNOUNCED = ("state", "clock", "rate_ratio", "time_zone", "title", "map_version")
 
@@ -80,7 +81,7 @@ class RunLatest:
     records: int = 0
     """Numbered records folded since the service started (for a rate)."""
     vehicles: VehicleTable = field(default_factory=VehicleTable)
-    objects: ObjectTable = field(default_factory=ObjectTable)
+    objects: FusedObjects = field(default_factory=FusedObjects)
     tables: dict[str, RecordTable] = field(default_factory=_record_tables)
 
     @property
@@ -198,8 +199,6 @@ class Latest:
             run.vehicles.fold(batch)
         elif batch.message == "battery_state":
             run.vehicles.fold_battery(batch)
-        elif batch.message == "rsu_objects":
-            run.objects.fold(batch)
         elif batch.message == "tick":
             _fold_tick(run, batch)
         elif batch.message == "zone_announce":
@@ -207,9 +206,10 @@ class Latest:
                 self._changed_runs.add(key)
         elif batch.message in run.tables:
             run.tables[batch.message].fold(batch)
+        if batch.message in _OF_OBJECTS:
+            run.objects.fold(batch)
         if message_type(batch.message).is_numbered:
-            run.records += batch.n_rows
-            run.zone_time_ns = max(run.zone_time_ns, _newest_on_time_ns(run, batch))
+            _count(run, batch)
 
     def _appear(self, batch: Batch) -> RunLatest:
         self._appearances += 1
@@ -221,6 +221,14 @@ class Latest:
         return run
 
 
+def _count(run: RunLatest, batch: Batch) -> None:
+    run.records += batch.n_rows
+    run.zone_time_ns = max(run.zone_time_ns, _newest_on_time_ns(run, batch))
+    # Ticks do it, where there are any; sightings behind the newest one need not wait for the next.
+    if run.watermark_ns == ABSENT_I64 or batch.message == "rsu_objects":
+        run.objects.advance(run.zone_time_ns)
+
+
 def _fold_tick(run: RunLatest, batch: Batch) -> None:
     run.zone_time_ns = max(run.zone_time_ns, int(batch.column("sampled_at_ns").max()))
     run.watermark_ns = max(run.watermark_ns, int(batch.column("watermark_ns").max()))
@@ -228,7 +236,7 @@ def _fold_tick(run: RunLatest, batch: Batch) -> None:
     is_steered = newest.get("driver_state") is not None
     run.driver = {name: newest.get(name) for name in _OF_DRIVERS} if is_steered else {}
     run.vehicles.forget_pseudonyms(run.zone_time_ns)
-    run.objects.forget(run.zone_time_ns)
+    run.objects.advance(run.zone_time_ns)
 
 
 def _newest_on_time_ns(run: RunLatest, batch: Batch) -> int:

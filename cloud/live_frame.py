@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.latest import RunLatest
-from cloud.latest_objects import are_connected
+from cloud.latest_objects import Seen
 
 MAGIC = b"VRCL"
 VERSION = 1
@@ -90,30 +90,26 @@ class Present:
 
     vehicle_slots: npt.NDArray[np.int64]
     vehicles: dict[str, npt.NDArray[Any]]
-    object_slots: npt.NDArray[np.int64]
-    objects: dict[str, npt.NDArray[Any]]
+    seen: Seen
+    """Who else is on the road, as roadside units see it."""
 
 
 def present_of(run: RunLatest) -> Present:
     """What `positions_of` needs, taken under the run's lock."""
     slots = run.vehicles.present(run.zone_time_ns)
-    seen = run.objects.present(run.zone_time_ns)
-    return Present(
-        slots, {name: values[slots] for name, values in run.vehicles.columns.items()},
-        seen, {name: values[seen] for name, values in run.objects.columns.items()},
-    )  # fmt: skip
+    vehicles = {name: values[slots] for name, values in run.vehicles.columns.items()}
+    return Present(slots, vehicles, run.objects.seen(run.zone_time_ns))
 
 
 def positions_of(present: Present) -> Positions:
     """Wire rows of the vehicles that still report, then of who else is seen on the road."""
-    vehicles, objects = present.vehicles, present.objects
+    vehicles, seen = present.vehicles, present.seen
     rows = _rows(vehicles, present.vehicle_slots, vehicles["vehicle_class"])
     rows["flags"] |= np.where(vehicles["brake_on"] == 1, FLAG_BRAKE, 0).astype(np.uint8)
-    if not len(present.object_slots):
+    if not len(seen.slots):
         return Positions(rows)
-    alone = ~are_connected(objects, vehicles)
-    objects = {name: values[alone] for name, values in objects.items()}
-    others = _rows(objects, present.object_slots[alone] + OBJECT_SLOTS, objects["object_class"])
+    others = _rows(seen.columns, OBJECT_SLOTS + seen.slots % OBJECT_SLOTS,
+                   seen.columns["object_class"])  # fmt: skip
     others["flags"] |= FLAG_PERCEIVED
     return Positions(np.concatenate([rows, others]))
 

@@ -41,6 +41,15 @@ _DIGITS = {
     "soh_ratio": 4,
     "insulation_ohm": 0,
 }
+_OBJECT_DIGITS = {
+    "lat_deg": 7,
+    "lon_deg": 7,
+    "speed_mps": 2,
+    "heading_deg": 1,
+    "length_m": 1,
+    "width_m": 1,
+    "position_sd_m": 2,
+}
 
 
 def at(time_ns: int | None) -> str | None:
@@ -231,21 +240,26 @@ def vehicle(run: RunLatest, slot: int, *, is_present: bool) -> Json:
 
 
 def perceived(run: RunLatest, slot: int) -> Json | None:
-    """A road user that a roadside unit sees; None where the track has ended."""
-    table = run.objects
-    track = table.track(slot)
-    if track is None:
-        return None
-    value = {name: column[slot].item() for name, column in table.columns.items()}
-    code = int(value["object_class"])
+    """A road user that roadside units see; None for one that left their sight."""
+    found = run.objects.facts(run.zone_time_ns, slot)
+    return fused(found[0]) if found else None
+
+
+def fused(facts: Json) -> Json:
+    """One road user of the fused picture; `source_id` is the first of its `sources`."""
     names = column_of("rsu_objects", "object_class").values
+    sources = [{"source_id": unit, "object_id": key} for unit, key in facts["sources"]]
     return {
-        "source_id": track[0],
-        "object_id": track[1],
-        "sampled_at": at(value["sampled_at_ns"]),
-        "object_class": None if code < 0 else names[code],
-        "speed_mps": _number(value["speed_mps"], 2),
-        "confidence_ratio": _number(value["confidence_ratio"], 2),
+        "object_id": facts["object_id"],
+        "slot": facts["slot"],  # its number on the live wire, among objects
+        "vehicle_id": facts["vehicle_id"],
+        "sources": sources,
+        "source_id": sources[0]["source_id"] if sources else None,
+        "sampled_at": at(facts["sampled_at_ns"]),
+        "first_seen_at": at(facts["first_seen_ns"]),
+        "object_class": None if facts["kind"] < 0 else names[facts["kind"]],
+        "confidence_ratio": None,
+        **{name: _number(facts[name], digits) for name, digits in _OBJECT_DIGITS.items()},
     }
 
 

@@ -25,6 +25,7 @@ from openvrc.cli.analysis_files import (
     write_battery_usage,
     write_summary,
 )
+from openvrc.cli.object_table import ObjectTable
 from openvrc.cli.segment_table import SegmentTable
 from openvrc.cli.worlds import open_world, recording_options, zone_name
 from openvrc.contracts.plugins import discover
@@ -44,6 +45,7 @@ class Analysis:
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     segments: SegmentTable = field(default_factory=SegmentTable)
+    objects: ObjectTable = field(default_factory=ObjectTable)
     health: list[Health] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     ledger: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Analysis:
 @click.option("--zone", help="Name of the zone; made from the recording's name if not given")
 @recording_options
 def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) -> None:
-    """Analyse recordings: alerts, segments, health and usage of batteries, a summary."""
+    """Analyse recordings: alerts, segments, objects, health and usage of batteries, a summary."""
     out.mkdir(parents=True, exist_ok=True)
     analysis = Analysis()
     for path in paths:
@@ -89,6 +91,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
         click.echo(f"{path.name}: {sum(analysis.n_records.values())} records", err=True)
     write_alerts(out / "alerts.csv", analysis.alerts.values())
     pq.write_table(analysis.segments.table(), out / "segments.parquet")
+    pq.write_table(analysis.objects.table(), out / "objects.parquet")
     write_battery_health(out / "battery_health.csv", analysis.health)
     write_battery_usage(out / "battery_usage.csv", analysis.health)
     write_battery_fleet(out / "battery_fleet.json", analysis.packs)
@@ -137,3 +140,4 @@ def _take(
         analysis.n_records[batch.message] += batch.n_rows
         health.fold(batch)
     analysis.segments.take(group.batches, completion)
+    analysis.objects.take(group.batches)

@@ -58,6 +58,8 @@ class Fusion:
     def __init__(self, *, only_near_units: bool = False) -> None:
         self.tracks = Tracks.fresh(np.zeros(0, np.int64))
         self.late, self.left_out = 0, 0
+        self.newest_ns = NEVER_NS
+        """Time of the newest report."""
         self.names: dict[int, str] = {}
         """Of units, vehicles and units' objects, by hash."""
         self.clocks = Clocks()
@@ -66,7 +68,7 @@ class Fusion:
         self._waiting: list[Reports] = []
         self._told: list[tuple[int, int, float]] = []
         self._n_waiting = 0
-        self._closed_ns = NEVER_NS
+        self._closed_ns, self._has_stragglers = NEVER_NS, False
         self._next = 1
         self._parallel_deg: float | None = None
 
@@ -74,6 +76,11 @@ class Fusion:
     def east_m_per_deg(self) -> float:
         """Of longitude at the parallel of the first step."""
         return float(METRES_PER_DEG * np.cos(np.radians(self._parallel_deg or 0.0)))
+
+    @property
+    def waiting_since_ns(self) -> int | None:
+        """Time of the oldest report that waits, None where none does."""
+        return min((int(part.at_ns.min()) for part in self._waiting), default=None)
 
     def degrees(self, x_m: FloatArray, y_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Latitude and longitude of places in the plane."""
@@ -99,8 +106,10 @@ class Fusion:
         self.left_out += max(len(found.at_ns) - room, 0)
         found = found.take(np.arange(min(len(found.at_ns), room)))
         if len(found.at_ns):
+            self._has_stragglers |= bool(found.at_ns.min() < self._closed_ns)
             self.names |= names
             self._waiting.append(found)
+            self.newest_ns = max(self.newest_ns, int(found.at_ns.max()))
             self._n_waiting += len(found.at_ns)
 
     def _take_heartbeats(self, batch: Batch) -> None:
@@ -114,10 +123,10 @@ class Fusion:
 
     def advance(self, watermark_ns: int) -> None:
         """Everything before the watermark has been given, beside what is marked late."""
-        until_ns = watermark_ns // STEP_NS * STEP_NS
-        if until_ns <= self._closed_ns:
+        until_ns = max(watermark_ns // STEP_NS * STEP_NS, self._closed_ns)
+        if until_ns == self._closed_ns and not self._has_stragglers:
             return
-        self._closed_ns = until_ns
+        self._closed_ns, self._has_stragglers = until_ns, False
         if self._waiting:
             waiting = reading.joined(self._waiting)
             due = waiting.at_ns < until_ns
@@ -235,6 +244,7 @@ class Fusion:
             "clocks": self.clocks.snapshot(),
             "told": [list(one) for one in self._told],
             "closed_ns": self._closed_ns,
+            "newest_ns": self.newest_ns,
             "next": self._next,
             "parallel_deg": self._parallel_deg,
             "only_near_units": self._only_near_units,
@@ -249,12 +259,14 @@ class Fusion:
         found._memory = Memory.restore(_under("memory/", arrays))
         waiting = Reports(**_under("waiting/", arrays))
         found._n_waiting = len(waiting.at_ns)
+        found._has_stragglers = bool((waiting.at_ns < facts["closed_ns"]).any())
         found._waiting = [waiting] if found._n_waiting else []
         found.late, found.left_out = facts["late"], facts["left_out"]
         found.names = {int(key): name for key, name in facts["names"]}
         found.clocks = Clocks.restore(facts["clocks"])
         found._told = [(int(at), int(unit), float(off)) for at, unit, off in facts["told"]]
         found._closed_ns, found._next = facts["closed_ns"], facts["next"]
+        found.newest_ns = facts["newest_ns"]
         found._parallel_deg = facts["parallel_deg"]
         return found
 

@@ -40,6 +40,7 @@ class Picture(NamedTuple):
     """Of the position, per axis."""
     first_ns: IntArray
     seen_ns: IntArray
+    own_ns: IntArray  # newest self-report, long ago for none
     is_connected: NDArray[np.bool_]
     sources: Hashes
     """(n, N_SOURCES) units that see it now, 0 for none."""
@@ -71,6 +72,7 @@ def picture_of(tracks: Tracks, at_ns: int) -> Picture:
         np.sqrt(np.trace(spread[:, :2, :2], axis1=1, axis2=2) / 2.0),
         part.first_ns,
         part.seen_ns,
+        part.own_ns,
         connected,
         np.where(is_now, part.source, NOBODY),
         np.where(is_now, part.source_key, NOBODY),

@@ -77,7 +77,9 @@ def reports_of_arrays(at_ns: IntArray) -> Reports:
     """Reports of these times that say nothing yet."""
     n, gap = len(at_ns), np.full(len(at_ns), np.nan)
     none = np.zeros(n, np.uint64)
-    return Reports(at_ns, none, none, none, gap, gap, gap, gap, np.full(n, -1, np.int8), gap, gap, gap)
+    return Reports(
+        at_ns, none, none, none, gap, gap, gap, gap, np.full(n, -1, np.int8), gap, gap, gap
+    )
 
 
 def read(batch: Batch) -> tuple[Reports, int, dict[int, str]]:

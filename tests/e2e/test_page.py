@@ -366,7 +366,7 @@ def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
     other = Driver(driver.cloud, Town(zone="junction", run_id="junction-1"))
     driver.cloud.send([other.town.announce()])
     other.send(5)
-    driver.cloud.send(other.town.roadside(4))
+    driver.cloud.send([*other.town.roadside(3), *other.town.roadside(4)])
     tab = open_page(f"/#zone=junction&at={PEOPLE}")
     # Three people on foot; the car that the unit sees too is connected and stands there once.
     seen = "window.openvrc.map.vehicles.slots.filter((slot) => slot >= 2 ** 31).length"
@@ -375,7 +375,7 @@ def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
     tab.locator(".station-pin span", has_text="2/3 · 70 kW").wait_for()
     at = until(tab, PLACE_OF_WALKER, "a person on foot")
     tab.locator(".map .maplibregl-canvas").hover(position=at)
-    tab.locator("#tip", has_text="seen by rsu-market, track walker-").wait_for()
+    tab.locator("#tip", has_text="seen by rsu-market, track obj-").wait_for()
     tab.locator(".legend summary").click()
     tab.locator('[data-switch="perceived"]').uncheck()
     tab.locator('[data-switch="events"]').uncheck()

@@ -14,7 +14,7 @@ from cloud.store import minutes
 from cloud.store.migrate import layout_of
 from openvrc.contracts.columns import columns_of
 from tests.support.cloud_server import OPERATOR, RunningCloud, temporary_cloud
-from tests.support.town import START_NS, Town
+from tests.support.town import START_NS, WALKERS_M, Town
 
 SECONDS = 60
 SLASHED = "way/4711#2/9"
@@ -198,6 +198,22 @@ def test_the_roadside_is_listed(cloud: RunningCloud) -> None:
     assert {s["subject_id"] for s in signals} == {"market:0", "market:1"}
     assert all(s["likely_end_at"].endswith("Z") for s in signals)
     assert cloud.json("/v1/chargers")["items"] == []
+
+
+def test_who_the_roadside_perceives_is_listed_with_who_sees_it(cloud: RunningCloud) -> None:
+    seen = Town(zone="seen", run_id="seen-1")
+    cloud.send([seen.announce()])
+    cloud.send([*seen.at(4), *seen.roadside(3), *seen.roadside(4)])
+    items = cloud.json("/v1/objects", params={"zone": "seen"})["items"]
+    walkers = [item for item in items if item["object_class"] == "pedestrian"]
+    assert len(walkers) == len(WALKERS_M)
+    assert all(item["vehicle_id"] is None for item in walkers)
+    sources = [source for item in walkers for source in item["sources"]]
+    assert {source["source_id"] for source in sources} == {"rsu-market"}
+    assert sorted(source["object_id"] for source in sources) == [
+        f"walker-{number}" for number in range(len(WALKERS_M))
+    ]
+    assert cloud.json("/v1/objects", params={"zone": "town"})["count"] == 0
 
 
 def test_one_record_is_traced_by_its_number(cloud: RunningCloud) -> None:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cloud import latest_objects, live_frame
 from cloud.api import present
 from cloud.latest import Latest, RunLatest
-from cloud.latest_objects import (
-    FORGET_NS,
-    MAX_SPEED_MPS,
-    METRES_PER_DEG,
-    MOST_MATCHED,
-    SAME_WITHIN_M,
-    are_connected,
-)
+from cloud.latest_objects import QUIET_NS
 from cloud.live import LiveClient, PositionsCache
 from cloud.live_frame import FLAG_PERCEIVED, HEADER, OBJECT_SLOTS, VEHICLE
 from openvrc.contracts.batch import Batch, from_columns
-from openvrc.contracts.near_pairs import near_pairs
 from openvrc.contracts.units import NS_PER_S
+from openvrc.fusion import fusion
+from openvrc.fusion.fusion import METRES_PER_DEG
 
 T0_NS = 1_767_225_600 * NS_PER_S
 LAT_DEG, LON_DEG = 52.0, 13.0
@@ -62,141 +53,104 @@ def run_of(*batches: Batch) -> RunLatest:
     return latest.runs["z", "r"]
 
 
-def tracks(run: RunLatest) -> list[Any]:
-    return [run.objects.track(slot) for slot in run.objects.present(run.zone_time_ns).tolist()]
+def shown(run: RunLatest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Who is seen and not connected: id, and who sees it as what."""
+    slots = run.objects.seen(run.zone_time_ns).slots.tolist()
+    facts = run.objects.facts(run.zone_time_ns)
+    return [(f["object_id"], f["sources"]) for f in facts if f["slot"] in slots]
 
 
-def test_the_newest_sighting_of_a_track_counts_in_any_order() -> None:
+def walked(
+    subject: str, seconds: list[float], *, off_m: float = 0.0, **columns: Any
+) -> list[Batch]:
+    """Sightings of one who walks north at 1 m/s."""
+    return [
+        seen(s, [subject], lat_deg=LAT_DEG + (s + off_m) / METRES_PER_DEG, speed_mps=1.0,
+             heading_deg=0.0, **columns)
+        for s in seconds
+    ]  # fmt: skip
+
+
+def test_who_is_seen_by_two_units_is_one_and_both_are_named() -> None:
     run = run_of(
-        seen(1.0, ["a"], speed_mps=2.0), seen(0.5, ["a"], speed_mps=1.0), seen(1.0, ["b", "c"])
+        *walked("1", [0.0, 0.5, 1.0]),
+        *walked("8", [0.1, 0.6, 1.1], source_id="rsu-2", off_m=0.4),
+        tick(1.2),
     )
-    assert run.objects.columns["speed_mps"][0] == 2.0
-    assert tracks(run) == [("rsu-1", "a"), ("rsu-1", "b"), ("rsu-1", "c")]
+    assert shown(run) == [("obj-1", [("rsu-1", "1"), ("rsu-2", "8")])]
 
 
 def test_two_units_may_number_their_tracks_alike() -> None:
-    run = run_of(seen(0.0, ["1", "1"], source_id=["rsu-1", "rsu-2"]))
-    assert tracks(run) == [("rsu-1", "1"), ("rsu-2", "1")]
+    run = run_of(
+        *walked("1", [0.0, 0.5]), *walked("1", [0.0, 0.5], source_id="rsu-2", off_m=50.0), tick(0.6)
+    )
+    assert sorted(sources for _, sources in shown(run)) == [[("rsu-1", "1")], [("rsu-2", "1")]]
 
 
-def test_what_left_the_units_sight_is_not_shown_and_its_slot_is_used_again() -> None:
+def test_a_number_stays_when_a_units_track_breaks_and_what_left_its_sight_is_not_shown() -> None:
     latest = Latest()
-    latest.fold([seen(0.0, ["a"]), tick(3.0)])
+    latest.fold([*walked("1", [0.0, 0.5, 1.0]), *walked("2", [1.5, 2.0]), tick(2.0)])
     run = latest.runs["z", "r"]
-    assert tracks(run) == []
-    latest.fold([tick(1.0 + FORGET_NS / NS_PER_S), seen(12.0, ["b"])])
-    assert len(run.objects) == 1
-    assert run.objects.track(0) == ("rsu-1", "b")
+    assert shown(run) == [("obj-1", [("rsu-1", "1"), ("rsu-1", "2")])] or shown(run) == [
+        ("obj-1", [("rsu-1", "2")])
+    ]
+    latest.fold([tick(4.5)])
+    assert shown(run) == []
+
+
+def test_sightings_in_any_order_give_the_same_picture() -> None:
+    told = walked("1", [0.0, 0.5, 1.0, 1.5])
+    pictures = [run_of(tick(0.0), *order, tick(1.6)).objects.facts(T0_NS + 1_600_000_000)
+                for order in (told, told[::-1])]  # fmt: skip
+    assert str(pictures[0]) == str(pictures[1])
+    assert pictures[0][0]["lat_deg"] == pytest.approx(LAT_DEG + 1.6 / METRES_PER_DEG, abs=1e-5)
+
+
+def is_at_work(run: RunLatest) -> bool:
+    return run.objects._fusion is not None
+
+
+def test_zones_without_perception_keep_no_vehicle_and_quiet_ones_forget() -> None:
+    latest = Latest()
+    latest.fold([batch("vehicle_state", 1, subject_id="car"), tick(0.0)])
+    run = latest.runs["z", "r"]
+    assert run.objects.facts(T0_NS) == []
+    assert not is_at_work(run)
+    latest.fold([*walked("1", [1.0, 1.5]), tick(2.0)])
+    assert is_at_work(run)
+    latest.fold([tick(2.5 + QUIET_NS / NS_PER_S)])
+    assert not is_at_work(run)
 
 
 def test_tracks_beyond_the_bound_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latest_objects, "MOST_OBJECTS", 2)
-    run = run_of(seen(0.0, ["a", "b", "c"]))
-    assert len(run.objects) == 2
+    monkeypatch.setattr(fusion, "MOST_TRACKS", 2)
+    far = [LAT_DEG + k / 1000 for k in range(3)]
+    run = run_of(seen(0.0, ["a", "b", "c"], lat_deg=far), tick(0.2))
     assert run.objects.left_out == 1
 
 
-def test_a_connected_vehicle_is_known_by_where_it_is_by_now() -> None:
-    # It reported a second ago and drives east at 20 m/s.
-    vehicle = {
-        "sampled_at_ns": np.array([T0_NS]), "lat_deg": np.array([LAT_DEG]),
-        "lon_deg": np.array([LON_DEG]), "speed_mps": np.array([20.0], np.float32),
-        "heading_deg": np.array([90.0], np.float32),
-    }  # fmt: skip
-    east_deg = 20.0 / (METRES_PER_DEG * math.cos(math.radians(LAT_DEG)))
-    objects = {
-        "sampled_at_ns": np.full(3, T0_NS + NS_PER_S),
-        "lat_deg": np.array([LAT_DEG, LAT_DEG, LAT_DEG + 8.0 / METRES_PER_DEG]),
-        "lon_deg": np.array([LON_DEG + east_deg, LON_DEG, LON_DEG + east_deg]),
-    }
-    assert are_connected(objects, vehicle).tolist() == [True, False, False]
-
-
-def crowd(seed: int, n: int, spread_m: float) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    scale = METRES_PER_DEG * math.cos(math.radians(LAT_DEG))
-    return {
-        "sampled_at_ns": T0_NS + rng.integers(-2 * NS_PER_S, 2 * NS_PER_S, n),
-        "lat_deg": LAT_DEG + rng.uniform(-spread_m, spread_m, n) / METRES_PER_DEG,
-        "lon_deg": LON_DEG + rng.uniform(-spread_m, spread_m, n) / scale,
-        "speed_mps": rng.uniform(0.0, 70.0, n).astype(np.float32),
-        "heading_deg": rng.uniform(0.0, 360.0, n).astype(np.float32),
-    }
-
-
-def by_full_comparison(objects: dict[str, Any], vehicles: dict[str, Any]) -> list[bool]:
-    scale = METRES_PER_DEG * math.cos(math.radians(float(np.mean(objects["lat_deg"]))))
-    waited_s = np.subtract.outer(objects["sampled_at_ns"], vehicles["sampled_at_ns"]) / NS_PER_S
-    moved_m = np.clip(waited_s, -2.0, 2.0) * np.clip(vehicles["speed_mps"], 0.0, 60.0)
-    turn = np.radians(vehicles["heading_deg"].astype(float))
-    north_m = np.subtract.outer(-objects["lat_deg"], -vehicles["lat_deg"]) * METRES_PER_DEG
-    east_m = np.subtract.outer(-objects["lon_deg"], -vehicles["lon_deg"]) * scale
-    apart_m = np.hypot(north_m + moved_m * np.cos(turn), east_m + moved_m * np.sin(turn))
-    near: list[bool] = (apart_m < SAME_WITHIN_M).any(axis=1).tolist()
-    return near
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_who_is_connected_is_what_a_full_comparison_says(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(latest_objects, "MATCHED_AT_ONCE", 90)
-    objects, vehicles = crowd(seed, 400, 150.0), crowd(seed + 10, 600, 150.0)
-    wanted = by_full_comparison(objects, vehicles)
-    assert 50 < sum(wanted) < 350
-    assert are_connected(objects, vehicles).tolist() == wanted
-
-
-def test_one_that_claims_any_speed_or_no_place_widens_no_search() -> None:
-    objects, vehicles = crowd(1, 100, 300.0), crowd(2, 100, 300.0)
-    wanted = are_connected(objects, vehicles).tolist()
-    reaches = []
-
-    def watched(*given: Any) -> Any:
-        reaches.append(given[-1])
-        return near_pairs(*given)
-
-    odd = {name: np.append(values, values[:2]) for name, values in vehicles.items()}
-    odd["speed_mps"][-2:], odd["lat_deg"][-2:] = 5000.0, (LAT_DEG + 1.0, np.nan)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latest_objects, "near_pairs", watched)
-        assert are_connected(objects, odd).tolist() == wanted
-    assert reaches == [SAME_WITHIN_M + 2 * MAX_SPEED_MPS]
-
-
-def test_a_flood_of_tracks_is_shown_unmatched() -> None:
-    objects = crowd(1, MOST_MATCHED + 1, 0.0)
-    assert not are_connected(objects, crowd(1, 1, 0.0)).any()
-
-
-def test_positions_are_made_while_the_pipeline_may_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    latest = Latest()
-    latest.fold([batch("vehicle_state", 1, subject_id="car"), seen(0.0, ["walker"])])
-
-    def is_free(*given: Any) -> Any:
-        taken: list[bool] = []
-        other = threading.Thread(target=lambda: taken.append(latest.lock.acquire(timeout=5.0)))
-        other.start()
-        other.join()
-        assert taken == [True]
-        return are_connected(*given)
-
-    monkeypatch.setattr(live_frame, "are_connected", is_free)
-    found = PositionsCache(lambda: latest).get("z", "r")
-    assert found is not None
-    assert len(found[1].rows) == 1
+def test_a_vehicle_that_reports_seldom_is_not_shown_a_second_time() -> None:
+    still = {"speed_mps": 0.0, "heading_deg": 0.0}
+    told = [seen(k / 2, ["7"], **still) for k in range(18)]
+    told.insert(1, batch("vehicle_state", 1, 0.1, subject_id="car", **still))
+    run = run_of(*told, tick(9.0))
+    assert shown(run) == []
+    (facts,) = run.objects.facts(run.zone_time_ns)
+    assert facts["sources"] == [("rsu-1", "7")]
 
 
 def test_a_page_is_sent_who_is_not_connected_marked_as_perceived() -> None:
     latest = Latest()
     near, far = LAT_DEG + 1.0 / METRES_PER_DEG, LAT_DEG + 50.0 / METRES_PER_DEG
-    latest.fold(
-        [
-            batch("vehicle_state", 1, subject_id="car", speed_mps=0.0, heading_deg=0.0),
-            seen(0.0, ["same", "walker"], lat_deg=[near, far],
-                 object_class=["car", "pedestrian"], speed_mps=1.0, heading_deg=180.0),
-        ]
-    )  # fmt: skip
+    for at_s in (0.0, 0.5):
+        latest.fold(
+            [
+                batch("vehicle_state", 1, at_s, subject_id="car", speed_mps=0.0, heading_deg=0.0),
+                seen(at_s, ["same", "walker"], lat_deg=[near, far], speed_mps=[0.0, 1.0],
+                     object_class=["car", "pedestrian"], heading_deg=180.0),
+            ]
+        )  # fmt: skip
+    latest.fold([tick(0.5)])
     client = LiveClient(0.0)
     client.receive(json.dumps({"zone": "z", "run": "r", "bounds": [-180, -90, 180, 90]}), 0.0)
     frame = client.next_frame(PositionsCache(lambda: latest), now_s=0.0, server_time_ms=0.0)
@@ -207,9 +161,9 @@ def test_a_page_is_sent_who_is_not_connected_marked_as_perceived() -> None:
     assert walker["flags"] & 15 == 5  # pedestrian
     told = present.perceived(latest.runs["z", "r"], int(walker["slot"]) - OBJECT_SLOTS)
     assert told is not None
-    assert (told["object_id"], told["object_class"], told["speed_mps"]) == (
-        "walker", "pedestrian", 1.0,
-    )  # fmt: skip
+    assert told["sources"] == [{"source_id": "rsu-1", "object_id": "walker"}]
+    assert (told["object_class"], told["vehicle_id"]) == ("pedestrian", None)
+    assert told["speed_mps"] == pytest.approx(1.0, abs=0.1)
     assert present.perceived(latest.runs["z", "r"], 99) is None
 
 
