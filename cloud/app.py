@@ -27,6 +27,7 @@ from cloud.api import (
     past,
     problems,
     runs,
+    signal_times,
     streams,
     traces,
     traffic,
@@ -69,7 +70,7 @@ _PROBLEM = {
 }
 _ROUTERS = (
     ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times,
-    typical_days, traffic,
+    typical_days, signal_times, traffic,
     zones, objects, runs, accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
@@ -17,8 +17,10 @@ from cloud.snapshot import pack_snapshot, unpack_snapshot
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.traffic.completion import Completion, States
+from openvrc.traffic.queues import LaneQueues
 from openvrc.traffic.routes import RoadGraph
 from openvrc.traffic.segment_model import Floats, Speeds
+from openvrc.traffic.signals import Delays, GroupShares
 
 RunKey = tuple[str, str]
 """(zone, run_id)"""
@@ -28,7 +30,7 @@ KEPT_ENDED = 8
 MOST_RUNS = 100
 """All runs. A map is announced once, so a run that goes on and is forgotten has no states any more;
 one of 1,000 segments takes half a megabyte."""
-_FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "tick"})
+_FOLDED = frozenset({"segment_state", "vehicle_state", "loop_counts", "signal_state", "tick"})
 
 
 @dataclass
@@ -40,6 +42,17 @@ class _Run:
     """Window length to states, made when asked for, with the version of what they were made of."""
     graph: RoadGraph | None = None
     """Made with the first question for a way."""
+
+
+class Approaches(NamedTuple):
+    """Signal groups and the roads that lead to them, at a moment."""
+
+    road_map: RoadMap
+    at_ns: int
+    shares: dict[str, GroupShares | None]
+    """By group, "intersection:group"; None where too little was heard."""
+    delays: Delays
+    queues: LaneQueues
 
 
 class TrafficStates:
@@ -83,6 +96,18 @@ class TrafficStates:
             if run is None or found is None:
                 return None
             return run.completion.road_map, found, run.completion.closed_ns or 0
+
+    def approaches(self, zone: str, run_id: str) -> Approaches | None:
+        """What is known of the zone's signals and those who wait for them; None as above."""
+        with self._lock:
+            run = self._runs.get((zone, run_id))
+            found = run.completion.approaches() if run else None
+            if run is None or found is None:
+                return None
+            completion = run.completion
+            signals = completion.signals
+            shares = {name: signals.shares(name) for name in signals.groups}
+            return Approaches(completion.road_map, completion.closed_ns or 0, shares, *found)
 
     def steady(self, zone: str, run_id: str) -> tuple[RoadGraph, Floats, int] | None:
         """Graph, seconds of a pass of each segment (n_segments,), and what moment they are of."""

@@ -27,6 +27,7 @@ from openvrc.cli.analysis_files import (
 )
 from openvrc.cli.object_table import ObjectTable
 from openvrc.cli.segment_table import SegmentTable
+from openvrc.cli.signal_table import SignalTable, write_signals
 from openvrc.cli.worlds import open_world, recording_options, zone_name
 from openvrc.contracts.plugins import discover
 from openvrc.detectors.battery_health.fleet_view import Pack, packs_of
@@ -46,6 +47,7 @@ class Analysis:
     alerts: dict[str, Alert] = field(default_factory=dict)
     segments: SegmentTable = field(default_factory=SegmentTable)
     objects: ObjectTable = field(default_factory=ObjectTable)
+    signals: list[dict[str, Any]] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     ledger: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Analysis:
 @click.option("--zone", help="Name of the zone; made from the recording's name if not given")
 @recording_options
 def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) -> None:
-    """Analyse recordings: alerts, segments, objects, health and usage of batteries, a summary."""
+    """Analyse recordings: alerts, segments, signals, objects, batteries' health and usage."""
     out.mkdir(parents=True, exist_ok=True)
     analysis = Analysis()
     for path in paths:
@@ -92,6 +94,7 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     write_alerts(out / "alerts.csv", analysis.alerts.values())
     pq.write_table(analysis.segments.table(), out / "segments.parquet")
     pq.write_table(analysis.objects.table(), out / "objects.parquet")
+    write_signals(out / "signals.csv", analysis.signals)
     write_battery_health(out / "battery_health.csv", analysis.health)
     write_battery_usage(out / "battery_usage.csv", analysis.health)
     write_battery_fleet(out / "battery_fleet.json", analysis.packs)
@@ -105,17 +108,20 @@ def run(world: World, analysis: Analysis) -> None:
     engine = Engine(discover("openvrc.detectors"))
     health = BatteryHealth()
     completion = Completion(world.road_map) if world.road_map is not None else None
+    signals = SignalTable()
     core.on_batch(announce_batch(world, "running", 1.0), 0)
     for frame in unpaced(world):
         for batch in frame.batches():
             core.on_batch(batch, frame.zone_time_ns)
         core.on_batch(tick_batch(world, frame.zone_time_ns), frame.zone_time_ns)
-        _take(core, engine, health, completion, analysis)
+        _take(core, engine, health, completion, signals, analysis)
         analysis.first_ns = analysis.first_ns or frame.zone_time_ns
         analysis.last_ns = frame.zone_time_ns
     end_ns = analysis.last_ns
     core.on_batch(announce_batch(world, "ended", 1.0, end_ns), end_ns or 0)
-    _take(core, engine, health, completion, analysis)
+    _take(core, engine, health, completion, signals, analysis)
+    if world.road_map is not None:
+        analysis.signals += signals.rows(world.run_id, world.road_map)
     rows = health.rows()
     analysis.health += rows
     analysis.packs += packs_of(rows, health.traits)
@@ -130,6 +136,7 @@ def _take(
     engine: Engine,
     health: BatteryHealth,
     completion: Completion | None,
+    signals: SignalTable,
     analysis: Analysis,
 ) -> None:
     group = core.take_group()
@@ -141,3 +148,4 @@ def _take(
         health.fold(batch)
     analysis.segments.take(group.batches, completion)
     analysis.objects.take(group.batches)
+    signals.take(group.batches)

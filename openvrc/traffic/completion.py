@@ -30,6 +30,7 @@ from openvrc.traffic.segment_model import (
     speeds,
 )
 from openvrc.traffic.service_level import levels
+from openvrc.traffic.signals import Delays, SignalTimes, pass_delays
 
 CELL_S = 10
 CELL_NS = CELL_S * NS_PER_S
@@ -89,6 +90,7 @@ class Completion:
         self._beliefs = beliefs or Beliefs()
         self._loops = LoopBook()
         self._queues = Queues(road_map)
+        self.signals = SignalTimes()
         self._cells: dict[int, npt.NDArray[np.float32]] = {}
         self._past = np.zeros((2, road_map.n_segments))
         self._first = 0
@@ -113,6 +115,8 @@ class Completion:
             self._take_windows(batch)
         elif batch.message == "vehicle_state":
             self._queues.take(batch)
+        elif batch.message == "signal_state":
+            self.signals.take(batch)
         elif batch.message == "loop_counts":
             self._loops.take(batch, self.road_map)
         elif batch.message == "tick":
@@ -243,6 +247,17 @@ class Completion:
         seen = self._sum(self._closed - RECENT_CELLS + 1, self._closed, 1.0)
         return own_speeds(self.roads, Seen(*seen), 1.0 if self.share is None else 1.0 - self.share)
 
+    def approaches(self) -> tuple[Delays, LaneQueues] | None:
+        """Delay of a pass of each segment lately, faded, and the longest queue of the last minute.
+
+        None before the first window.
+        """
+        if self._closed is None:
+            return None
+        minute = self._sum(self._closed - MINUTE_CELLS + 1, self._closed, 1.0)
+        delays = pass_delays(self.roads, Seen(*(minute + self._past)))
+        return delays, self._queues.lengths(self._minute(), self.share)
+
     def _minute(self) -> range:
         last = self._closed or 0
         return range(last - MINUTE_CELLS + 1, last + 1)
@@ -298,6 +313,7 @@ class Completion:
         queue_facts, queue_arrays = self._queues.snapshot()
         facts = {
             "queues": queue_facts,
+            "signals": self.signals.snapshot(),
             "closed": self._closed,
             "first": self._first,
             "penetration": self.penetration.snapshot(),
@@ -322,6 +338,7 @@ class Completion:
         completion.penetration = Penetration.restore(facts["penetration"])
         completion._loops = LoopBook.restore(facts["loops"])
         completion._queues = Queues.restore(road_map, facts["queues"], arrays)
+        completion.signals = SignalTimes.restore(facts.get("signals", {}))  # since 2026-11-27
         completion._past = arrays["past"]
         completion._cells = dict(zip(facts["numbers"], arrays["cells"], strict=True))
         return completion

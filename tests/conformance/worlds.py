@@ -1,10 +1,10 @@
 """Small seeded worlds in which every detector has something to find, with dirt and late records.
 
 `street`: two minutes at 1 Hz on a straight road. A car that stops on a free lane, one that crawls,
-two that slow down at one place, a wrong-way driver, a hard brake, a jammed segment, a frozen
-position; packs with a hot probe, a weak cell, an insulation fault, frozen cells, a dead module, a
-frame of nonsense, a probe that jumps, a SoC jump, an odometer 0; a terminal that stops reporting
-for 45 s.
+two that slow down at one place, a wrong-way driver, a hard brake, a jammed segment, a signal whose
+announced ends are an hour off, a frozen position; packs with a hot probe, a weak cell, an
+insulation fault, frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump,
+an odometer 0; a terminal that stops reporting for 45 s.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 `charges`: three fast charges without cooling, a cell that is low only when the pack is nearly
 empty, a buffer of old frames sent again, frames of the same moment.
@@ -88,6 +88,7 @@ def street(seed: int = 1) -> World:
             "battery_state": _packs(rng),
             "segment_state": _windows(rng),
             "vehicle_profile": _profiles(),
+            "signal_state": _signals(),
         },
         rng,
         tick_step_ns=NS_PER_S,
@@ -285,6 +286,21 @@ def _windows(rng: np.random.Generator) -> dict[str, Any]:
         "distance_m": vehicle_s * np.where(is_jam, 1.5, DRIVE_MPS),
         "vehicle_count": np.where(is_jam, 60, 4),
         "coverage_ratio": 1.0,
+    }
+
+
+def _signals() -> dict[str, Any]:
+    """Two groups of 6 s a phase; the first one's announced ends are an hour behind."""
+    phases = np.array(["green", "amber", "red", "red_amber"])
+    shown = np.tile(phases[SECONDS // 6 % 4], 2)
+    ends_s = np.tile((SECONDS // 6 + 1) * 6, 2) - np.repeat([3600, 0], len(SECONDS))
+    return {
+        "subject_id": np.repeat(["market:1", "market:2"], len(SECONDS)).tolist(),
+        "sampled_at_ns": START_NS + np.tile(SECONDS, 2) * NS_PER_S,
+        "intersection_id": "market",
+        "signal_group": np.repeat([1, 2], len(SECONDS)),
+        "phase": shown.tolist(),
+        "likely_end_ns": START_NS + ends_s * NS_PER_S,
     }
 
 

@@ -243,6 +243,18 @@ def test_exports_hold_the_same_rows_in_every_format(cloud: RunningCloud, town: T
     assert geojson["features"][0]["geometry"]["type"] == "Point"
 
 
+def test_signals_tell_how_they_run_and_how_long_one_waits(cloud: RunningCloud) -> None:
+    items = cloud.json("/v1/traffic/signals", params={"zone": "town"})["items"]
+    by_segment = {item["segment_id"]: item for item in items}
+    assert set(by_segment) == {"north_in", "east_in", "south_in", "west_in"}
+    north = by_segment["north_in"]
+    assert (north["intersection_id"], north["delay_s"] > 0) == ("market", True)
+    assert north["level_of_service"] in "ABCDEF"
+    (group,) = north["groups"]
+    # Its second green has just begun: no cycle is whole yet.
+    assert (group["group_id"], group["cycle_s"], group["green_ratio"]) == ("market:0", None, None)
+
+
 @pytest.mark.parametrize("message", ["vehicle_state", "battery_state", "segment_state"])
 def test_a_parquet_export_has_every_column_of_its_contract(
     cloud: RunningCloud, message: str

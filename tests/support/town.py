@@ -251,7 +251,7 @@ class Town:
     def signals(self, second: float) -> Batch:
         """Two groups that take turns, 20 s each."""
         is_first = (second // 20) % 2 == 0
-        at_ns = self.start_ns + round(second * NS_PER_S)
+        ends_ns = self.start_ns + round((second // 20 + 1) * 20 * NS_PER_S)
         return self.batch(
             "signal_state",
             2,
@@ -261,7 +261,7 @@ class Town:
             intersection_id="market",
             signal_group=[0, 1],
             phase=["green", "red"] if is_first else ["red", "green"],
-            likely_end_ns=at_ns + 5 * NS_PER_S,
+            likely_end_ns=ends_ns,
         )
 
     def rsus(self, second: float) -> Batch:

@@ -57,6 +57,9 @@ export const EVIDENCE_ZH: Record<string, Texts> = {
   "battery.under_voltage": { is: ["{part} 号单体在 {pack_current_a} A 下为 {cell_v} V；限值 {limit_v:2} V。"], was: ENDED },
   "data.frozen_signal": { is: ["{component} 在 {span_s:0} 秒内未变化，其间 {frames} 帧本应使其变化。"], was: "{component} 在 {span_s:0} 秒后重新变化。" },
   "data.impossible_value": { is: ["{component} 的值不可能（{reason}）。"], was: "{component} 已恢复合理。" },
+  "data.signal_timing": {
+    is: ["{passed_count} 辆车中有 {on_red_count} 辆在所有信号组均显示红灯时通过。", "信号组 {group_id} 的预告结束时间相差 {error_s:0} 秒或相位顺序有误，共 {bad_count} 次。"],
+  },
   "data.national_reporting": {
     is: ["行驶中上报间断 {gaps} 次，最长 {longest_gap_s:0} 秒；约定周期 {agreed_s:0} 秒。", "共缺 {missing_s:0} 秒的数据未补发。", "报警前后共缺 {missing_seconds} 秒数据。"],
   },

@@ -94,7 +94,7 @@ export const ZH: Record<string, string> = {
   sampled: "采样", published: "发布", "edge received": "边缘接收", refused: "被拒绝",
   // rules
   "Current sensor is off": "电流传感器偏差", "Implausible sender": "发送方数据不可信", "Collision course": "碰撞风险", Speeding: "超速", "Wrong-way driver": "逆行车辆",
-  "A battery signal has an impossible value": "电池信号值不可能", "A cell lies below its pack": "单体电压偏低", "A signal is frozen": "信号冻结", "Alert storm": "告警风暴",
+  "A battery signal has an impossible value": "电池信号值不可能", "A cell lies below its pack": "单体电压偏低", "A signal is frozen": "信号冻结", "A signal's messages are wrong": "信号灯消息有误", "Alert storm": "告警风暴",
   "Battery too hot": "电池过热", Congestion: "拥堵", "Hard braking": "急刹车", "Insulation of the high-voltage net is low": "高压绝缘电阻偏低", "Stopped vehicle": "车辆停驶",
   "A cell dips again and again": "单体反复跌落", "A cell is measured wrong": "单体采样异常", "A cell's connection has too much resistance": "单体连接内阻过大",
   "A module stands off from its pack": "模组偏离电池包", "A vehicle's frames contradict themselves or mark values as wrong": "车辆报文自相矛盾或标记为异常",
@@ -138,6 +138,7 @@ export const ZH: Record<string, string> = {
   "Stop, get everybody out, keep 15 m away, call the fire brigade; do not charge or move.": "停车，所有人下车并远离 15 米，呼叫消防；勿充电、勿移动车辆。",
   "Reduce load and charge soon; if it comes back, have the cell measured.": "降低负载并尽快充电；若再次出现，请测量该单体。",
   "Do not rely on this signal; check the sensor or the gateway that buffers it.": "勿依赖该信号；检查传感器或缓存它的网关。",
+  "Do not let vehicles rely on it; check the controller's clock and its message.": "勿让车辆依赖该信号灯消息；检查信号机的时钟及其消息。",
   "Check the sensor, its wiring and the unit or offset of the mapping.": "检查传感器、接线以及映射的单位或偏移。",
   "Check the terminal's link and its store; a regulator asks for these data.": "检查终端的通信与存储；监管要求提供这些数据。",
   "Have terminal and gateway checked; what was repeated is no measurement.": "检查终端与网关；重复的内容不是测量值。",
