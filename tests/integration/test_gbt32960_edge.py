@@ -57,7 +57,7 @@ def service(tmp_path: Path, open_dir: Path, cloud: FakeCloud) -> Iterator[EdgeSe
     thread.start()
     yield made.get(timeout=PATIENCE_S)
     stopping.set()
-    thread.join(30.0)
+    thread.join(PATIENCE_S)
     broker.stop()
     assert not thread.is_alive()
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from edge.inbox import Delivery, Inbox
+from tests.support.patience import PATIENCE_S
 
 MOST = 10**9
 
@@ -56,7 +57,7 @@ def test_a_taker_wakes_for_the_first_delivery_and_gathers_up_to_its_bound() -> N
     taker.start()
     for number in range(60):
         inbox.put(delivery(number))
-    taker.join(30.0)
+    taker.join(PATIENCE_S)
     assert not taker.is_alive()
     assert [d.ticket for d in found] == list(range(50))
 
@@ -68,7 +69,7 @@ def test_a_gathering_taker_stops_waiting_when_the_inbox_is_full() -> None:
     taker.start()
     for number in range(4):
         inbox.put(delivery(number))
-    taker.join(30.0)
+    taker.join(PATIENCE_S)
     assert [d.ticket for d in found] == [0, 1, 2, 3]
 
 
@@ -81,7 +82,7 @@ def test_every_delivery_passes_once_and_in_order_between_two_threads() -> None:
         for number in range(count):
             room.clear()
             while not inbox.put(delivery(number)):
-                assert room.wait(30.0)
+                assert room.wait(PATIENCE_S)
                 break
 
     putter = threading.Thread(target=put_all)
@@ -91,7 +92,7 @@ def test_every_delivery_passes_once_and_in_order_between_two_threads() -> None:
         got = inbox.take(30.0, 0.0, 10, MOST)
         assert got, f"nothing came after {len(found)}"
         found += [d.ticket for d in got]
-    putter.join(30.0)
+    putter.join(PATIENCE_S)
     assert found == list(range(count))
 
 

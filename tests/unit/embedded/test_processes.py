@@ -44,19 +44,19 @@ def start(tmp_path: Path, code: str) -> ManagedProcess:
 
 def test_a_child_writes_both_streams_to_its_log(tmp_path: Path) -> None:
     child = start(tmp_path, "import sys; print('out', flush=True); print('err', file=sys.stderr)")
-    child.popen.wait(30)
+    child.popen.wait(PATIENCE_S)
     assert child.log_tail().splitlines() == ["out", "err"]
 
 
 def test_a_log_is_appended_to_not_replaced(tmp_path: Path) -> None:
     for word in ("first", "second"):
-        start(tmp_path, f"print({word!r})").popen.wait(30)
+        start(tmp_path, f"print({word!r})").popen.wait(PATIENCE_S)
     assert (tmp_path / "child.log").read_text().split() == ["first", "second"]
 
 
 def test_the_tail_is_the_end_of_a_long_log(tmp_path: Path) -> None:
     child = start(tmp_path, "for n in range(10000): print(n)")
-    child.popen.wait(30)
+    child.popen.wait(PATIENCE_S)
     assert child.log_tail(3).split() == ["9997", "9998", "9999"]
 
 

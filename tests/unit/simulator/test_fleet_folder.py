@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from simulator.fleet.make import first_day_ns, make
 from simulator.fleet.shards import FleetFolderError, read_manifest
 from simulator.replay import RecordingError, open_recording
 from simulator.world import unpaced
+from tests.support.patience import PATIENCE_S
 
 START_NS = first_day_ns("2026-01-01")
 
@@ -115,13 +117,13 @@ def test_a_reader_takes_each_day_as_the_producer_writes_it(tmp_path: Path) -> No
     seen_first = threading.Event()
 
     def on_day(progress: object) -> bool:
-        return seen_first.wait(60)  # the second day is begun only after the first was read
+        return seen_first.wait(PATIENCE_S)  # the second day is begun only after the first was read
 
     producer = threading.Thread(target=make, args=(folder, parameters(faulty=0), on_day))
     producer.start()
     try:
         while not (folder / "fleet.json").exists():
-            pass
+            time.sleep(0.01)
         world = open_recording(folder, zone="z", run_id="r")
         days = set()
         for frame in unpaced(world):
