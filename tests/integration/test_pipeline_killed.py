@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from cloud.store import reads
 from cloud.store.migrate import migrate
@@ -75,6 +76,7 @@ def stored(url: str) -> dict[str, list[tuple[object, ...]]]:
         return {name: connection.execute(query).fetchall() for name, query in STORED.items()}
 
 
+@pytest.mark.timeout(900)  # five processes one after the other
 def test_rows_and_alerts_after_kills_equal_those_of_an_uninterrupted_run(
     database_server: str, database_url: str, tmp_path: Path
 ) -> None:
