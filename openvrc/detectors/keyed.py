@@ -35,6 +35,7 @@ class Keyed:
         self._spec = dict(spec)
         self.keys = WordTable()
         self._store = {n: np.full(_FIRST_CAPACITY, fill, dt) for n, (dt, fill) in spec.items()}
+        self._room = _FIRST_CAPACITY  # keys that fit without growing
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -80,12 +81,15 @@ class Keyed:
         return is_worth_it
 
     def _reserve(self, n_keys: int) -> None:
+        if n_keys <= self._room:
+            return
         for name, (dtype, fill) in self._spec.items():
             array = self._store[name]
             if len(array) < n_keys:
                 grown = np.full(max(n_keys, 2 * len(array)), fill, dtype)
                 grown[: len(array)] = array
                 self._store[name] = grown
+        self._room = min((len(array) for array in self._store.values()), default=n_keys)
 
     def snapshot(self, prefix: str = "") -> Arrays:
         """Copies of all fields and the keys, for a checkpoint."""

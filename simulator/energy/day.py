@@ -23,8 +23,9 @@ COMPLETE_FRAMES = 3
 HEAT_BELOW_DEGC = 5.0
 COOL_ABOVE_DEGC = 31.0
 COLD_DEGC = 10.0
-EMPTY_RATIO = 0.02
-"""The car does not drive on below it."""
+EMPTY_RATIO = 0.05
+"""The car does not drive on below it: its weakest cell is then near its end of discharge, where a
+BMS opens the contactors. At 2 % LFP cells of healthy cars came to rest below 2 V."""
 LEAST_CHARGE_A = np.float32(-1e-3)
 _WARM_DEGC = np.float32(25.0)
 """What a BMS that charges cold packs takes for their temperature."""

@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.detection import Context, Detector, Finding, Severity
 from openvrc.contracts.plugins import discover
-from openvrc.contracts.units import iso_from_ns, ns_from_iso
+from openvrc.contracts.units import NS_PER_S, iso_from_ns, ns_from_iso
+from openvrc.detectors.battery.view import CHARGING_STATES
+from simulator.energy.reports import Reports
 from simulator.fleet.shards import read_manifest, read_shard, shard_path
 
 ROWS = 4000
@@ -56,10 +59,17 @@ def _lists(table: pa.Table, name: str, scale: float) -> tuple[Any, Any]:
     return values.astype(np.float32), (offsets - offsets[0]).astype(np.int32)
 
 
-def batches(folder: Path, days: int | None = None) -> Iterator[Batch]:
-    """Frames of the fleet, day by day, each day's in order of time, as an edge would send them."""
+def batches(
+    folder: Path, days: int | None = None, only: frozenset[str] | None = None
+) -> Iterator[Batch]:
+    """Frames of the fleet, day by day, each day's in order of time, as an edge would send them.
+
+    `only` these vehicles, where given.
+    """
     for date in read_manifest(folder)["shards"][:days]:
         day = read_shard(shard_path(folder, date))
+        if only is not None:
+            day = day.filter(pc.is_in(day.column("vehicle_id"), pa.array(sorted(only))))
         at_ns = day.column("sampled_at_ns").to_numpy()
         order = np.argsort(at_ns, kind="stable")
         for start in range(0, len(order), ROWS):
@@ -99,6 +109,42 @@ def _batch(part: pa.Table) -> Batch:
     )
 
 
+def batch_of(vehicle_id: str, reports: Reports, start_ns: int) -> Batch:
+    """A simulated vehicle's frames of a day as they come from the simulator, without a file."""
+    n_rows = len(reports.time_s)
+
+    def listed(values: Any, scale: float) -> tuple[Any, Any]:
+        flat = values.ravel().astype(np.float32) * np.float32(scale)
+        return flat, np.arange(n_rows + 1, dtype=np.int32) * values.shape[1]
+
+    return from_columns(
+        "battery_state",
+        zone="fleet",
+        run_id="bench",
+        origin="simulated",
+        n_rows=n_rows,
+        columns={
+            "subject_id": vehicle_id,
+            "source_id": vehicle_id,
+            "id_kind": "permanent",
+            "lateness": 0,
+            "sampled_at_ns": start_ns + reports.time_s.astype(np.int64) * NS_PER_S,
+            "cell_voltages_v": listed(reports.cells_mv, 1e-3),
+            "probe_temperatures_degc": listed(reports.probes_degc, 1.0),
+            "charging_state": [CHARGING_STATES[code] for code in reports.charging_state.tolist()],
+            "odometer_m": reports.odometer_m,
+            "vehicle_speed_mps": reports.speed_mps,
+            "bms_alarm_level": reports.alarm_level.astype(np.int64),
+            "bms_alarm_bits": reports.alarm_bits.astype(np.int64),
+            **{
+                name: getattr(reports, name)
+                for name in ("pack_voltage_v", "pack_current_a", "soc_ratio", "soh_ratio")
+            },
+            "insulation_ohm": reports.insulation_ohm,
+        },
+    )
+
+
 @dataclass
 class Verdict:
     """What the rules said of a fleet."""
@@ -108,8 +154,8 @@ class Verdict:
     cpu_s: dict[str, float] = field(default_factory=dict)
 
 
-def judge(folder: Path, days: int | None = None) -> Verdict:
-    """All rules over the fleet's frames."""
+def judge(folder: Path, days: int | None = None, only: frozenset[str] | None = None) -> Verdict:
+    """All rules over the fleet's frames, of `only` these vehicles where given."""
     found = rules()
     states: dict[str, Any] = {name: rule.initial(CONTEXT) for name, rule in found.items()}
     verdict = Verdict(cpu_s=dict.fromkeys(found, 0.0))
@@ -117,7 +163,7 @@ def judge(folder: Path, days: int | None = None) -> Verdict:
     for name, rule in found.items():
         if "vehicle_profile" in rule.inputs:
             states[name], _ = rule.update(states[name], profile)
-    for batch in batches(folder, days):
+    for batch in batches(folder, days, only):
         verdict.n_records += batch.n_rows
         for name, rule in found.items():
             began_s = time.process_time()
@@ -169,6 +215,36 @@ def score(verdict: Verdict, truth: list[dict[str, Any]], until_ns: int) -> Score
     false = sorted(set(told) - {f["subject_id"] for f in truth})
     missed = sorted(set(faults) - set(found))
     return Score(len(found), missed, false, mode_right, cell_right, cells_asked)
+
+
+def runaways(folder: Path, verdict: Verdict, truth: list[dict[str, Any]]) -> tuple[int, int]:
+    """Runaways that a frame shows, and how many of them were told on their first frame."""
+    first_ns = {}
+    for fault in truth:
+        after_s = fault["detail"].get("runaway_after_s", 0)
+        if "cell_every_s" in fault["detail"]:
+            first_ns[fault["subject_id"]] = ns_from_iso(fault["from"]) + after_s * NS_PER_S
+    shown = {
+        vehicle: at_ns
+        for vehicle in first_ns
+        if (at_ns := _first_frame(folder, vehicle, first_ns[vehicle])) is not None
+    }
+    told = {(f.subject_id, f.at_ns) for f in verdict.findings if f.rule == "battery.thermal_event"}
+    return len(shown), sum((vehicle, at_ns) in told for vehicle, at_ns in shown.items())
+
+
+def _first_frame(folder: Path, vehicle: str, from_ns: int) -> int | None:
+    """Time of the vehicle's first frame from then on."""
+    dates = read_manifest(folder)["shards"]
+    near = iso_from_ns(from_ns - 86_400 * NS_PER_S)[:10]
+    for date in [date for date in dates if date >= near][:4]:
+        path = shard_path(folder, date)
+        columns = pq.read_table(path, columns=["vehicle_id", "sampled_at_ns"])
+        mine = columns.filter(pc.equal(columns.column("vehicle_id").cast(pa.utf8()), vehicle))
+        at_ns = mine.column("sampled_at_ns").to_numpy()
+        if len(at_ns) and at_ns.max() >= from_ns:
+            return int(at_ns[at_ns >= from_ns].min())
+    return None
 
 
 def _is_cell(true: str, told: str) -> bool:

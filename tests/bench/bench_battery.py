@@ -1,13 +1,13 @@
 """The battery rules: what they find in real cars, in simulated fleets, and how fast they are.
 
-    python -m tests.bench.bench_battery [--fleet FOLDER ...] [--vehicles 2000]
+    python -m tests.bench.bench_battery [--fleet FOLDER ...] [--injected] [--vehicles 2000]
     vrc simulate fleet --vehicles 60 --days 45 --faulty 24 --seed 1 --out FOLDER   makes a folder
 
 One table: our figure, what a simple method reaches on the same question, what was published. Fleet
-figures need folders of `vrc simulate fleet`; the others take a minute. Speed is CPU time of all
-battery rules together, frames of 96 cells and 24 probes of many vehicles at 10 s, half of them
-driven, in batches of one frame a vehicle; a second one with four times smaller batches shows what
-a batch costs by itself.
+figures need folders of `vrc simulate fleet`; `--injected` takes three minutes of CPU, the others
+one. Speed is CPU time of all battery rules together, frames of 96 cells and 24 probes of many
+vehicles at 10 s, half of them driven, in batches of one frame a vehicle; a second one with four
+times smaller batches shows what a batch costs by itself.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.detection import Finding
 from openvrc.contracts.units import NS_PER_S, iso_from_ns, ns_from_iso
 from simulator.fleet.shards import read_manifest
+from tests.bench import battery_injected as injected
 from tests.bench import battery_soh
-from tests.bench.battery_fleet import CONTEXT, judge, rules, score
+from tests.bench.battery_fleet import CONTEXT, judge, rules, runaways, score
 from tests.support.fleet_csv import recording
 
 START_NS = ns_from_iso("2026-03-02T08:00:00Z")
@@ -156,6 +157,7 @@ def print_fleet(folder: Path) -> None:
     truth = json.loads((folder / "ground_truth.json").read_text())
     manifest = read_manifest(folder)
     result = score(verdict, truth, ns_from_iso(f"{manifest['shards'][-1]}T20:00:00Z"))
+    fires = runaways(folder, verdict, truth)
     healthy = manifest["parameters"]["vehicles"] - len(truth)
     # Rule of three: no event in n trials puts the rate under 3 / n with 95 % confidence.
     bound = f", rate under {3 / healthy:.3f}" if not result.false else ""
@@ -166,6 +168,7 @@ def print_fleet(folder: Path) -> None:
         line(name + "cell right", f"{result.cell_right}/{result.cells_asked}"),
         line(name + "false alarms", f"{len(result.false)} of {healthy} healthy{bound}"),
         line(name + "missed", " ".join(result.missed) or "none"),
+        line(name + "runaways told on their first frame", "{1} of {0}".format(*fires)),
     ]
     print("\n".join(rows))  # noqa: T201
     print_health(folder, name)
@@ -188,6 +191,35 @@ def print_health(folder: Path, name: str) -> None:
     print("\n".join(rows))  # noqa: T201
 
 
+def print_injected() -> None:
+    """Leaks and resistance put into sound cells of real and simulated cars."""
+    leaks = {k: ("self_discharge", (1000.0, 3000.0)[k % 2]) for k in range(12)}
+    simulated = injected.simulated(leaks, vehicles=24, days=60, seed=501)
+    one = [f for f in simulated if " 1000 ohm" in f.where]
+    three = [f for f in simulated if " 3000 ohm" in f.where]
+    loose = dict.fromkeys(range(6), ("connection", 1e-4))
+    for what, found, simple in (
+        ("car3: 1 kohm", injected.car3_leaks(1000.0), "0.8 %, 11.5 days"),
+        ("simulated: 1 kohm", one, "0.8 %, 11.5 days"),
+        ("simulated: 3 kohm", three, "0.7 %, 28 days"),
+        ("car3 at 30 s: +0.1 mohm", injected.car3_connections(1e-4), "found"),
+        ("simulated at 30 s: +0.1 mohm", injected.simulated(
+            loose, vehicles=12, days=40, seed=502, every=3)[:-1], "found"),
+        ("car1 repeated, 1 s: +0.02 mohm", injected.car1_connections(2e-5), "found"),
+    ):  # fmt: skip
+        print(line(what, _of_injected(found), simple))  # noqa: T201
+    false = [*simulated[-1].false_cells, *(c for f in simulated for c in f.false_cells)]
+    print(line("simulated cars: false cells", ", ".join(false) or "none", "none"))  # noqa: T201
+
+
+def _of_injected(found: list[injected.Found]) -> str:
+    days = [f.day for f in found if f.day is not None]
+    lost = sorted(100 * f.lost_ratio for f in found if f.lost_ratio is not None)
+    by = f", {lost[len(lost) // 2]:.2f} % lost (most {lost[-1]:.2f})" if lost else ""
+    middle = f", day {sorted(days)[len(days) // 2]:.0f}" if days else ""
+    return f"{len(days)} of {len(found)}{middle}{by}"
+
+
 def print_speed(n_vehicles: int) -> None:
     """Records per CPU-second through all battery rules."""
     for n in (n_vehicles, n_vehicles // 4):
@@ -207,11 +239,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fleet", type=Path, nargs="*", default=[])
     parser.add_argument("--vehicles", type=int, default=2000)
+    parser.add_argument("--injected", action="store_true")
     chosen = parser.parse_args()
     print(HEAD)  # noqa: T201
     print_real_cars()
     for folder in chosen.fleet:
         print_fleet(folder)
+    if chosen.injected:
+        print_injected()
     print_speed(chosen.vehicles)
 
 

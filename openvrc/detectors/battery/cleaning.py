@@ -85,6 +85,8 @@ def clean_cells(batch: Batch) -> tuple[FloatArray, BoolArray]:
     """Cell voltages (n, c), and which frames are nonsense (n,)."""
     cells_v = dense(batch, "cell_voltages_v")
     is_measured = is_cell_measured(cells_v)
+    if bool(is_measured.all()):
+        return cells_v, np.zeros(len(cells_v), np.bool_)
     is_nonsense = is_frame_nonsense(cells_v, is_measured)
     return _masked(cells_v, is_measured & ~is_nonsense[:, None]), is_nonsense
 
@@ -99,11 +101,10 @@ def clean_frames(batch: Batch) -> CleanFrames:
 
 def clean_scalar(batch: Batch, name: str, is_nonsense: BoolArray) -> FloatArray:
     """A float column (n,) without the values of nonsense frames; currents also without code 0."""
-    keep = ~is_nonsense
     values: FloatArray = batch.column(name)
     if name == "pack_current_a":
-        keep = keep & (np.abs(values) < CURRENT_LIMIT_A)
-    return _masked(values, keep)
+        return _masked(values, ~is_nonsense & (np.abs(values) < CURRENT_LIMIT_A))
+    return _masked(values, ~is_nonsense) if bool(is_nonsense.any()) else values
 
 
 def row_median(values: FloatArray) -> FloatArray:

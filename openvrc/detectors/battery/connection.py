@@ -16,7 +16,7 @@ A cell counts when its excess, with and without its neighbours, is
 
 - 7.5 % of the pack's mean cell resistance (from load steps of the pack voltage within 10.5 s;
   75 uohm until known), but 20 uohm at least, and 5 robust sds of the cells; or
-- has grown by 5 % of it, 20 uohm at least, and 8 robust sds of the cells' own changes, since its
+- has grown by 3.5 % of it, 12 uohm at least, and 8 robust sds of the cells' own changes, since its
   first three days. Not asked of a cell 20 mV below its pack: it moves along another part of the
   open-circuit curve, which looks like resistance that comes and goes with the season of charge.
 
@@ -62,10 +62,11 @@ LEAST_SXX_A2 = 3e5  # 1200 frames that vary by 16 A: +-12 uohm at 7 mV of noise
 BASELINE_NS = 3 * 86_400 * NS_PER_S
 
 SHARE_LIMIT, LEAST_OHM, UNKNOWN_LIMIT_OHM = 0.075, 20e-6, 75e-6
-DRIFT_SHARE_LIMIT = 0.05
+UNKNOWN_DRIFT_OHM = 20e-6
+DRIFT_SHARE_LIMIT, LEAST_DRIFT_OHM = 0.035, 12e-6
 WEAK_V = 0.020
 LEAST_Z, LEAST_DRIFT_Z = 5.0, 8.0
-NOISE_FLOOR_OHM = 2.5e-6
+NOISE_FLOOR_OHM, DRIFT_FLOOR_OHM = 2.5e-6, 1.5e-6
 NEIGHBOURS = 3
 SERIOUS_SHARE = 0.5
 STEP_A, STEP_GAP_NS = 25.0, 10.5 * NS_PER_S
@@ -285,12 +286,12 @@ def _excess(state: State, slot: int, n_cells: int, is_weak: npt.NDArray[np.bool_
         cell_ohm = vehicles["step_va"][slot] / vehicles["step_aa"][slot] / COUNTS_PER_V
     share = SHARE_LIMIT * cell_ohm if cell_ohm > 0 else UNKNOWN_LIMIT_OHM
     drift, drift_limit = _drift(state, slot, ohm)
-    drift_share = DRIFT_SHARE_LIMIT * cell_ohm if cell_ohm > 0 else LEAST_OHM
+    drift_share = DRIFT_SHARE_LIMIT * cell_ohm if cell_ohm > 0 else UNKNOWN_DRIFT_OHM
     return _Excess(
         ohm=np.minimum(ohm, alone),
         drift_ohm=np.where(is_weak, 0.0, drift),
         limit_ohm=max(share, LEAST_OHM, LEAST_Z * noise),
-        drift_limit_ohm=max(drift_share, LEAST_OHM, drift_limit),
+        drift_limit_ohm=max(drift_share, LEAST_DRIFT_OHM, drift_limit),
         noise_ohm=noise,
         cell_ohm=float(cell_ohm),
     )
@@ -311,7 +312,7 @@ def _drift(
     drift = ohm - baseline
     drift -= np.median(drift)
     alone = drift - _neighbours(drift)
-    noise = max(NOISE_FLOOR_OHM, SD_PER_MAD * float(np.median(np.abs(alone))))
+    noise = max(DRIFT_FLOOR_OHM, SD_PER_MAD * float(np.median(np.abs(alone))))
     return np.minimum(drift, alone), LEAST_DRIFT_Z * noise
 
 

@@ -165,6 +165,9 @@ class CurrentSensor:
 
 def _turns(rows: Rows, day: npt.NDArray[np.int64], vehicles: Keyed) -> npt.NDArray[np.bool_]:
     """(n,) a vehicle's first row of a day."""
+    if rows.is_single:
+        alone: npt.NDArray[np.bool_] = day != vehicles["day"][rows.slot]
+        return alone
     before = np.empty_like(day)
     before[1:] = day[:-1]
     before[rows.is_first] = vehicles["day"][rows.slot[rows.is_first]]
@@ -212,10 +215,19 @@ def _flows(rows: Rows, view: View, vehicles: Keyed) -> _Flows:
 
 def _add(vehicles: Keyed, rows: Rows, flows: _Flows, part: slice) -> None:
     slot, is_charge = rows.slot[part], flows.is_charge[part]
+    if len(slot) == 0:
+        return
     for way, picked in (("drive", ~is_charge), ("charge", is_charge)):
+        if not bool(picked.any()):
+            continue
         for what, values in (("q", flows.q), ("x", flows.x), ("t", flows.t_ms)):
-            np.add.at(vehicles[f"{way}_{what}"], slot[picked], values[part][picked])
+            if rows.is_single:
+                vehicles[f"{way}_{what}"][slot[picked]] += values[part][picked]
+            else:
+                np.add.at(vehicles[f"{way}_{what}"], slot[picked], values[part][picked])
     idle = flows.is_idle[part]
+    if not bool(idle.any()):
+        return
     np.add.at(vehicles["idle_n"], slot[idle], 1)
     np.add.at(vehicles["idle_sum"], slot[idle], flows.amps[part][idle])
 

@@ -164,7 +164,7 @@ class FrameRule:
             return state, []
         findings = self._fold_view(state, ordered(batch), state.in_order, is_belated=False)
         behind = belated(batch)
-        if len(behind):
+        if behind is not None:
             findings += self._fold_view(state, behind, state.late, is_belated=True)
         return state, findings
 
@@ -286,13 +286,12 @@ def _rows_to_look_at(view: View, judged: Judged, watched: Watched) -> npt.NDArra
     counts = judged.level > 0
     if watched:
         is_watched = view.is_one_of(list(watched))
-        is_watched[view.place[counts]] = True
-        counts = is_watched[view.place]
     elif bool(counts.any()):
         is_watched = np.zeros(len(view.words), np.bool_)
-        is_watched[view.place[counts]] = True
-        counts = is_watched[view.place]
-    return np.flatnonzero(counts & judged.is_known)
+    else:
+        return np.empty(0, np.int64)
+    is_watched[view.place[counts]] = True
+    return np.flatnonzero(is_watched[view.place] & judged.is_known)
 
 
 def _remember_fine(fine: Keyed, view: View, judged: Judged) -> None:

@@ -39,6 +39,7 @@ LEAST_SPAN_NS = 5 * NS_PER_S
 LEAST_PACK_V = 60.0  # below it is no high-voltage net (class B starts at 60 V DC)
 SATURATED_OHM = (5.0, 1000.0, 11520.0, 5e3, 5e6, 1e6, 11.52e6)
 """Top-of-range readings seen in real logs, as they come in ohm, kohm or Mohm."""
+_TOPS_OHM = tuple(np.float32(top_ohm) for top_ohm in SATURATED_OHM)
 CONFIDENCE = 0.9  # one instrument, debounced; it cannot tell a wet connector from a broken cable
 
 RULE = Rule(
@@ -148,6 +149,11 @@ def _pack_voltage(rows: Rows, view: View, vehicles: Keyed) -> FloatArray:
         n_given = rows.of(view.n_given)[missing]
         is_whole = (~np.isnan(cells_v)).sum(axis=1) == np.maximum(n_given, 1)
         pack_v[missing] = np.where(is_whole, np.nansum(cells_v, axis=1), np.nan)
+        if rows.is_single:
+            pack_v = np.where(np.isnan(pack_v), vehicles["pack_v"][rows.slot], pack_v)
+    if rows.is_single:
+        vehicles["pack_v"][rows.slot] = pack_v
+        return pack_v
     index = np.arange(len(rows))
     known = np.maximum.accumulate(np.where(~np.isnan(pack_v), index, -1))
     first = np.maximum.accumulate(np.where(rows.is_first, index, 0))
@@ -163,14 +169,23 @@ def _is_measured(rows: Rows, insulation_ohm: FloatArray, vehicles: Keyed) -> npt
     """(n,) values that are readings; moves `is_alive` on."""
     is_given = ~np.isnan(insulation_ohm)
     speaks = is_given & (insulation_ohm > 0)
+    if bool(speaks.all()):  # all are alive, and none of them says 0
+        vehicles["is_alive"][rows.slot] = True
+        return ~_is_saturated(insulation_ohm)
     index = np.arange(len(rows))
     spoke = np.maximum.accumulate(np.where(speaks, index, -1))
     first = np.maximum.accumulate(np.where(rows.is_first, index, 0))
     is_alive = (spoke >= first) | vehicles["is_alive"][rows.slot]
     vehicles["is_alive"][rows.slot[speaks]] = True
-    is_saturated = np.isin(insulation_ohm, np.array(SATURATED_OHM, np.float32))
-    is_measured: npt.NDArray[np.bool_] = is_given & ~is_saturated & is_alive
+    is_measured: npt.NDArray[np.bool_] = is_given & ~_is_saturated(insulation_ohm) & is_alive
     return is_measured
+
+
+def _is_saturated(insulation_ohm: FloatArray) -> npt.NDArray[np.bool_]:
+    is_saturated = np.zeros(len(insulation_ohm), np.bool_)
+    for top_ohm in _TOPS_OHM:
+        is_saturated |= insulation_ohm == top_ohm
+    return is_saturated
 
 
 def _fold_frame(vehicles: Keyed, slot: int, frame: _Frame) -> list[Finding]:

@@ -51,6 +51,8 @@ def rise_rates(
 
     Moves the anchors in `vehicles` on.
     """
+    if rows.is_single:
+        return _rates_alone(rows, hottest_degc, vehicles)
     starts = np.flatnonzero(rows.is_first | first_of_run(rows.at_ns // ANCHOR_NS))
     slot, is_head = rows.slot[starts], rows.is_first[starts]
     own = _Anchors(rows.at_ns[starts], hottest_degc[starts])
@@ -69,6 +71,21 @@ def rise_rates(
     rates = [_rate(rows.at_ns, hottest_degc, a.at(group)) for a in (anchor, older)]
     is_cooling = hottest_degc < anchor.degc[group]
     return np.where(is_cooling, 0.0, np.maximum(rates[0], rates[1]))
+
+
+def _rates_alone(
+    rows: Rows, hottest_degc: npt.NDArray[np.float32], vehicles: Keyed
+) -> npt.NDArray[np.float64]:
+    """The same where each vehicle has one row: nothing happens between the rows of a batch."""
+    slot, own = rows.slot, _Anchors(rows.at_ns, hottest_degc)
+    stored = _Anchors(vehicles["anchor_at_ns"][slot], vehicles["anchor_degc"][slot])
+    older = _Anchors(vehicles["older_at_ns"][slot], vehicles["older_degc"][slot])
+    goes_on = stored.at_ns // ANCHOR_NS == own.at_ns // ANCHOR_NS
+    anchor, older = stored.where(goes_on, own), older.where(goes_on, stored)
+    vehicles["anchor_at_ns"][slot], vehicles["anchor_degc"][slot] = anchor.at_ns, anchor.degc
+    vehicles["older_at_ns"][slot], vehicles["older_degc"][slot] = older.at_ns, older.degc
+    rates = [_rate(rows.at_ns, hottest_degc, past) for past in (anchor, older)]
+    return np.where(hottest_degc < anchor.degc, 0.0, np.maximum(rates[0], rates[1]))
 
 
 def _rate(

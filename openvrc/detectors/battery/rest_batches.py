@@ -27,7 +27,7 @@ from openvrc.detectors.battery.wide import Wide
 REST_CURRENT_A = 5.0
 BATCH_NS = 4 * 3600 * NS_PER_S
 SAMPLE_NS = 30 * NS_PER_S  # at most one in it: more say nothing new of a cell at rest
-LEAST_SAMPLES = 8  # four minutes of rest
+LEAST_SAMPLES = 5  # a car that wakes every two hours gives few
 DEVIATION_LIMIT_V = 0.022  # 5.5 noise floors; above every healthy cell of two real packs
 LEAST_Z = 5.5
 HEALTHY_V = 0.010
@@ -71,7 +71,7 @@ class RestVotes:
         self._drift = RestDrift()
 
     def cast(self, batches: Closed) -> list[RestVerdict]:
-        """Votes of closed batches, in their order. Scalars: sum of cells."""
+        """Votes of closed batches, in their order. Scalars: sums of cells and of middle cells."""
         n_cells = batches.scalars[:, 0] // np.maximum(batches.n_rows, 1)
         counts = (batches.n_rows >= LEAST_SAMPLES) & (n_cells >= LEAST_CELLS)
         groups = np.flatnonzero(counts)
@@ -96,8 +96,9 @@ class RestVotes:
     ) -> RestVerdict:
         slot, width = int(batches.slot[group]), len(is_low)
         n_cells = int(batches.scalars[group, 0]) // int(batches.n_rows[group])
+        middle_v = int(batches.scalars[group, 1]) / int(batches.n_rows[group]) / COUNTS_PER_V
         drift_v, drifts = self._drift.after(
-            slot, centred_v[:n_cells], int(batches.first_at_ns[group]), width
+            slot, centred_v[:n_cells], middle_v, int(batches.first_at_ns[group]), width
         )
         is_low = is_low | drifts
         low = self._cells["low"][slot]

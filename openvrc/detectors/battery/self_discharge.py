@@ -4,7 +4,7 @@ A cell that discharges itself (soft internal short, leak, lost capacity) falls b
 Two paths find it, both on frames whose dirt is masked (cleaning.py):
 
 - rest batches (rest_batches.py): 22 mV and 5.5 robust sds at rest in 3 of 5 batches of 4 h, or a
-  drift of 6 mV and 7 sds from the vehicle's first days (rest_drift.py);
+  drift of 5 mV and 7 sds from the vehicle's first days (rest_drift.py);
 - blocks of 12 frames, freed from load (cell_blocks.py): 50 mV and 8 sds, for the obvious case.
 
 Only low cells count: a leak never lifts one. One episode per cell, raised once; it is updated
@@ -38,7 +38,7 @@ from openvrc.detectors.battery.frames import (
     usable_rows,
 )
 from openvrc.detectors.battery.group_sums import GroupSums
-from openvrc.detectors.battery.view import View, ordered
+from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.keyed import Keyed
 
 SERIOUS_V = 0.100  # about 10 % of charge on a mid curve: the pack's usable energy is cut
@@ -82,7 +82,7 @@ class State:
     def __init__(self) -> None:
         self.vehicles = Keyed(_FIELDS)
         self.blocks = GroupSums(cell_blocks.TABLES, n_scalars=3)
-        self.rest = GroupSums({"rest": np.int32}, n_scalars=1)
+        self.rest = GroupSums({"rest": np.int32}, n_scalars=2)
         self.votes = rest_batches.RestVotes()
         self.episodes: dict[tuple[int, int], _Episode] = {}
 
@@ -190,9 +190,10 @@ def _from_rest(
         return []
     resting = rows.where(is_rest)
     counts = cut_counts(resting.of(view.deviation), rest_batches.CUT_V)
-    n_cells = resting.of(view.n_given)[:, None]
+    middle = np.rint(resting.of(view.median_v) * COUNTS_PER_V).astype(np.int64)
+    scalars = np.stack([resting.of(view.n_given), middle], axis=1)
     key = resting.at_ns // rest_batches.BATCH_NS
-    closed = state.rest.fold(resting, key, n_cells, {"rest": counts})
+    closed = state.rest.fold(resting, key, scalars, {"rest": counts})
     verdicts = state.votes.cast(closed)
     return cell_events.from_rest(closed, verdicts, np.flatnonzero(is_rest), watched)
 

@@ -35,6 +35,7 @@ IntArray = npt.NDArray[np.int64]
 
 COUNTS_PER_V = 10_000.0  # 0.1 mV, the resolution of a cell voltage on the wire
 CUT_V = 1.5  # a difference of two cut deviations still fits 16 bits
+_NO_ROWS: IntArray = np.empty(0, np.int64)
 _PSEUDONYM = column_of("battery_state", "id_kind").values.index("pseudonym")
 CHARGING_STATES = column_of("battery_state", "charging_state").values
 PARKED_CHARGING = CHARGING_STATES.index("parked_charging")
@@ -62,6 +63,7 @@ class View:
         """Ids of the rows."""
         self.place = place
         """(n,) each row's id in `words`."""
+        self._scalars: dict[str, FloatArray] = {}
 
     def __len__(self) -> int:
         return len(self.row)
@@ -122,10 +124,11 @@ class View:
 
     def scalar(self, name: str) -> FloatArray:
         """A float column (n,), NaN where absent or in a frame of nonsense."""
-        return self.batch.once(
-            f"battery {name} {id(self)}",
-            lambda: self._picked(clean_scalar(self.batch, name, self._is_nonsense_row)),
-        )
+        found = self._scalars.get(name)
+        if found is None:
+            found = self._picked(clean_scalar(self.batch, name, self._is_nonsense_row))
+            self._scalars[name] = found
+        return found
 
     @cached_property
     def current_a(self) -> FloatArray:
@@ -260,13 +263,22 @@ class View:
     @cached_property
     def n_probes(self) -> IntArray:
         """Probes (n,) that are measurements."""
+        if self._has_all_probes:
+            return np.full(len(self), self.probes_degc.shape[1], np.int64)
         n_probes: IntArray = (~np.isnan(self.probes_degc)).sum(axis=1)
         return n_probes
+
+    @cached_property
+    def _has_all_probes(self) -> bool:
+        """Whether every probe of every row is a measurement: then all rows have the same ranks."""
+        return self.probes_degc.shape[1] > 0 and not bool(np.isnan(self._sorted_degc[:, -1]).any())
 
     def _probe_ranked(self, rank: IntArray) -> FloatArray:
         ordered = self._sorted_degc
         if ordered.shape[1] == 0:
             return np.full(len(self), np.nan, np.float32)
+        if self._has_all_probes and len(self) and 0 <= rank[0] < ordered.shape[1]:
+            return np.ascontiguousarray(ordered[:, int(rank[0])])
         picked = ordered[np.arange(len(self)), np.clip(rank, 0, ordered.shape[1] - 1)]
         return np.where((rank >= 0) & (rank < self.n_probes), picked, np.float32(np.nan))
 
@@ -316,14 +328,23 @@ def _rows(batch: Batch) -> tuple[IntArray, IntArray]:
     # An absent mark is ABSENT_I64, whose low bits are zero: such a row is in time.
     is_behind = (lateness & LATE_IN_SUBJECT) != 0
     is_named = batch.column("id_kind") != _PSEUDONYM
+    if bool(is_named.all()) and not bool(is_behind.any()):
+        return np.arange(batch.n_rows), _NO_ROWS
     return np.flatnonzero(is_named & ~is_behind), np.flatnonzero(is_named & is_behind)
+
+
+def _rows_once(batch: Batch) -> tuple[IntArray, IntArray]:
+    return batch.once("battery rows by lateness", lambda: _rows(batch))
 
 
 def ordered(batch: Batch) -> View:
     """Frames that came in order for their vehicle."""
-    return batch.once("battery view", lambda: View(batch, _rows(batch)[0]))
+    return batch.once("battery view", lambda: View(batch, _rows_once(batch)[0]))
 
 
-def belated(batch: Batch) -> View:
-    """Frames that came behind a newer one of their vehicle; mostly none."""
-    return batch.once("belated battery view", lambda: View(batch, _rows(batch)[1]))
+def belated(batch: Batch) -> View | None:
+    """Frames that came behind a newer one of their vehicle; mostly there are none."""
+    rows = _rows_once(batch)[1]
+    if len(rows) == 0:
+        return None
+    return batch.once("belated battery view", lambda: View(batch, rows))

@@ -206,6 +206,42 @@ def test_a_cut_wire_is_told_and_a_dead_module_is_not(reads_v: float) -> None:
     assert fold(sampling.PLUGIN, frames(T, **columns)) == []
 
 
+def test_neighbours_at_the_ends_of_a_pack_that_fans_out_are_no_mirror() -> None:
+    columns = healthy()
+    columns["cell_voltages_v"] += np.random.default_rng(1).normal(0, 0.03, N_CELLS)
+    columns["cell_voltages_v"][:, 12:14] = 3.7 + np.array([0.09, -0.09])
+    columns["cell_voltages_v"][:, 20] = 3.7 + 0.07
+    assert fold(sampling.PLUGIN, frames(T, **columns)) == []
+
+
+def wandering(current_a: Any) -> dict[str, Any]:
+    columns = healthy()
+    columns["pack_current_a"] = np.broadcast_to(np.asarray(current_a, float), len(T)).copy()
+    columns["cell_voltages_v"] -= 1e-3 * columns["pack_current_a"][:, None]
+    return columns
+
+
+def test_a_frozen_cell_is_named_once_its_pack_has_moved_and_ends_when_it_moves_again() -> None:
+    columns = wandering(np.where(np.arange(len(T)) % 8 < 4, 80.0, -10.0))
+    columns["cell_voltages_v"][5:26, 9] = 3.71
+    found = fold(sampling.PLUGIN, frames(T, **columns))
+    assert [(f.phase, f.component) for f in found] == [("raise", "cell:10"), ("clear", "cell:10")]
+    assert found[0].evidence["kind"] == "frozen"
+
+
+def test_a_cell_that_stays_off_in_a_pack_at_rest_is_not_frozen() -> None:
+    columns = wandering(0.0)
+    columns["cell_voltages_v"][:, 9] = 3.64
+    assert fold(sampling.PLUGIN, frames(T, **columns)) == []
+
+
+def test_the_cell_that_a_charger_holds_at_its_limit_is_not_frozen() -> None:
+    columns = wandering(np.linspace(-100.0, -5.0, len(T)))
+    columns["cell_voltages_v"][:, 9] = 3.9
+    columns["charging_state"] = "parked_charging"
+    assert fold(sampling.PLUGIN, frames(T, **columns)) == []
+
+
 def _nonsense(columns: dict[str, Any]) -> None:
     columns["cell_voltages_v"][10, 2:] = 0.0
     columns["probe_temperatures_degc"][10] = -40.0
