@@ -79,9 +79,10 @@ PICTURES = 30
 ALERTS = 5
 SHOWN = """new Promise((done) => {
   const look = () => {
-    const { app, map } = window.openvrc;
-    const isShown = map.isShown ? map.vehicles.n && map.framesDrawn : app.runId;
-    if (isShown && app.roads.segments.size) done(performance.now());
+    const { app, map } = window.openvrc ?? { app: {} };
+    const wantsMap = !location.hash.includes("view=");  // each view is loaded when it is shown
+    const isShown = wantsMap ? map?.vehicles.n && map.framesDrawn : app.runId;
+    if (isShown && app.roads?.segments.size) done(performance.now());
     else requestAnimationFrame(look);
   };
   look();

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -37,11 +38,11 @@ def memory_mb(profile: str) -> dict[str, float]:
     for pid in processes_of(profile):
         folder = Path("/proc") / pid
         try:
-            arguments = (folder / "cmdline").read_text().split("\0")
+            named = re.search(r"--type=([a-z-]+)", (folder / "cmdline").read_text())
             rollup = (folder / "smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        kind = next((a[7:] for a in arguments if a.startswith("--type=")), "browser")
+        kind = named[1] if named else "browser"
         pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
         found[kind if kind in KINDS else "other"] += pss_kb / 1000
     return {f"{kind}_mb": round(mb) for kind, mb in found.items()}

@@ -100,6 +100,26 @@ def test_text_stands_out_from_every_ground(name: str) -> None:
     assert weak == {}
 
 
+def mixed(tone: str, share: float, ground: str) -> str:
+    """CSS's `color-mix(in srgb, tone share, ground)`."""
+    parts = [
+        share * int(tone[i : i + 2], 16) + (1 - share) * int(ground[i : i + 2], 16)
+        for i in (1, 3, 5)
+    ]
+    return "#" + "".join(f"{round(part):02x}" for part in parts)
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_an_alert_that_nobody_acts_on_can_be_read_while_it_pulses(name: str) -> None:
+    colours = theme(name)
+    found = re.search(r"@keyframes overdue.*?var\(--tone\) (\d+)%, var\(--raised\)", STYLE)
+    assert found is not None
+    for severity in ("warning", "serious", "critical"):
+        ground = mixed(colours[severity], int(found[1]) / 100, colours["raised"])
+        for ink in (severity, "text", "soft"):
+            assert contrast(colours[ink], ground) >= LEAST_CONTRAST, (severity, ink)
+
+
 def test_packages_are_pinned_and_the_lock_names_no_registry() -> None:
     package = json.loads((WEB / "package.json").read_text(encoding="utf-8"))
     wanted = package["dependencies"] | package["devDependencies"]

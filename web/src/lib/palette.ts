@@ -69,13 +69,13 @@ export const PHASES: Record<string, string> = {
 
 export const SEVERITY_COLOURS: Record<Theme, Record<Severity, string>> = {
   dark: { critical: "#ff5c5c", serious: "#ff9142", warning: "#f5c542", info: "#6cb6ff" },
-  light: { critical: "#c4181f", serious: "#b34a00", warning: "#856400", info: "#0b5cad" },
+  light: { critical: "#c4181f", serious: "#a34300", warning: "#7a5b00", info: "#0b5cad" },
 };
 
 /** Lines of a chart, told apart by lightness too. */
 export const SERIES: Record<Theme, readonly string[]> = {
   dark: ["#4cc9f0", "#f5c542", "#c49bff", "#3ecf8e", "#ff9142", "#ff9ecb", "#9fb2c6", "#8ef0c8"],
-  light: ["#0b78a8", "#8a6a00", "#6a33c9", "#128a57", "#b34a00", "#b3246f", "#56636f", "#00795a"],
+  light: ["#0b78a8", "#8a6a00", "#6a33c9", "#128a57", "#a34300", "#b3246f", "#56636f", "#00795a"],
 };
 
 /** Colour of a share of the speed limit. */
