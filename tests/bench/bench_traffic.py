@@ -16,16 +16,12 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from edge.aggregate.matching import Matcher
-from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Detector
-from openvrc.contracts.plugins import discover
 from openvrc.detectors.security import misbehaviour
 from openvrc.detectors.traffic import hard_braking, wrong_way
 from tests.bench import (
@@ -36,36 +32,16 @@ from tests.bench import (
     traffic_state_rows,
     travel_time_rows,
 )
+from tests.bench.incident_rows import incident_rows
+from tests.bench.incident_rows import timed as timed_batches_of
+from tests.bench.rows import Row
 from tests.support import ssm
 from tests.support.fcd_marks import Fcd, prepared, read_fcd, read_ghosts, read_map, vehicle_batches
-from tests.support.incidents import (
-    INCIDENT_RULES,
-    Found,
-    false_alarms,
-    first_raises,
-    found,
-    is_connected,
-    read_incidents,
-    summary,
-    thinned,
-    timed_batches,
-)
+from tests.support.incidents import is_connected, timed_batches
 from tests.support.misbehaviour import flagged, read_reports, scores
 from tests.support.traffic_events import detect, found_at, read_events, second_of
 
 PACKAGES = ("a39_freeway", "hamburg_urban")
-SHARES = (1.0, 0.25, 0.1)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    where: str
-    what: str
-    ours: str
-    naive: str = ""
-    reference: str = ""
 
 
 # Figures of the naive rules and of the literature, by package: docs/traffic.md, "Sources".
@@ -83,9 +59,6 @@ MUST_SPEED = {0.1: "0.95 at .90", 0.05: "1.10 at .80", 0.02: "1.35 at .60"}
 """Agreed with the people who judge demo zones; no published figure fits."""
 PUBLISHED_QUEUES = {0.5: "11 %", 0.25: "28 %", 0.1: "39 %"}
 """Journal of Advanced Transportation 2023, 3241207."""
-NAIVE_FALSE = {1.0: "1,200-1,500 / h", 0.25: "", 0.1: "130-150 / h"}
-EXPOSED = {1.0: 1.0, 0.25: 0.68, 0.1: 0.44}
-"""Share of event-seeds in which a connected car was made to stop or slow within 60 s."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -138,77 +111,9 @@ def state_rows(package: str) -> Iterator[Row]:
         yield Row(package, f"{label}: estimated penetration", f"{mean['share']:.3f}")
 
 
-def incident_rows(package: str, seeds: int) -> Iterator[Row]:
-    """Detection, delay and false alarms at each share."""
-    detectors = [d for name, d in discover("openvrc.detectors").items() if name in INCIDENT_RULES]
-    where = Path(package).name
-    results: dict[float, tuple[list[Found | None], float]] = {}
-    for share in SHARES:
-        results[share] = _hits(package, share, seeds, detectors)
-    for share in SHARES:
-        hits, records_per_s = results[share]
-        facts = summary(hits)
-        share_found = facts["found"] / facts["events"]
-        soon = facts["within_120_s"] / facts["events"]
-        label = f"incidents {100 * share:.0f} %"
-        reference = f"{EXPOSED[share]:.2f} exposed"
-        count = f"{facts['found']}/{facts['events']} ({share_found:.0%})"
-        yield Row(where, f"{label}: found of event-seeds", count, "", reference)
-        yield Row(where, f"{label}: within 120 s, mean delay",
-                  f"{soon:.0%}, {facts['mean_delay_s']:.0f} s", "", "100-200 s")  # fmt: skip
-        yield Row(where, f"{label}: right kind, lane, within 50 m",
-                  f"{facts['right_kind']}, {facts['right_lane']}, {facts['in_place']}")  # fmt: skip
-        false, real, hours = _false(package, share, seeds, detectors)
-        yield Row(where, f"{label}: false alarms (real stands)",
-                  f"{false / hours:.1f} / h ({real})", NAIVE_FALSE[share], "5-15 / h")  # fmt: skip
-        yield Row(where, f"{label}: records per CPU-s", f"{records_per_s:,.0f}")
-
-
-def _draws(share: float, seeds: int) -> range:
-    return range(1, 2 if share >= 1.0 else seeds + 1)
-
-
-def _hits(
-    package: str, share: float, seeds: int, detectors: Sequence[Detector]
-) -> tuple[list[Found | None], float]:
-    truth = read_fcd(package, "fcd")
-    fcd, timed = _timed(package, "fcd")
-    hits: list[Found | None] = []
-    records, cpu_s = 0, 0.0
-    for seed in _draws(share, seeds):
-        run = detect(detectors, read_map(package), thinned(timed, fcd.vehicles, share, seed))
-        raised = first_raises(run.findings)
-        hits += [found(event, raised, truth) for event in read_incidents(package)]
-        records, cpu_s = records + run.records, cpu_s + run.cpu_s
-    return hits, records / cpu_s
-
-
-def _false(
-    package: str, share: float, seeds: int, detectors: Sequence[Detector]
-) -> tuple[int, int, float]:
-    truth = read_fcd(package, "control_fcd")
-    fcd, timed = _timed(package, "control_fcd")
-    false = real = 0
-    draws = _draws(share, seeds)
-    for seed in draws:
-        run = detect(detectors, read_map(package), thinned(timed, fcd.vehicles, share, seed))
-        wrong, right = false_alarms(
-            first_raises(run.findings), truth, read_map(package).segment_length_m
-        )
-        false, real = false + len(wrong), real + len(right)
-    hours = float(truth.time_s[-1] - truth.time_s[0]) / 3600.0 * len(draws)
-    return false, real, hours
-
-
-@functools.lru_cache(maxsize=2)
-def _timed(package: str, file: str) -> tuple[Fcd, list[tuple[int, Batch]]]:
-    fcd = prepared(package, file, "matched")
-    return fcd, timed_batches(list(vehicle_batches(fcd, read_map(package))))
-
-
 def manoeuvre_rows(package: str) -> Iterator[Row]:
     """Hard brakes and wrong-way drivers."""
-    _, timed = _timed(package, "fcd")
+    _, timed = timed_batches_of(package, "fcd")
     raised = detect([hard_braking.PLUGIN], read_map(package), timed).raised()
     events = read_events(package, "hard_brake")
     soon = [f for e in events if (f := found_at(e, raised)) and second_of(f) <= e.start_s + 1.0]
@@ -225,7 +130,7 @@ def manoeuvre_rows(package: str) -> Iterator[Row]:
             begins_s = int(fcd.time_s[fcd.vehicle == number].min())
             ghosts, soon_s = ghosts + 1, soon_s + (first_s.get(name, np.inf) - begins_s <= 3.0)
     yield Row(package, "wrong way: ghosts within 3 s, five draws", f"{soon_s}/{ghosts}")
-    _, timed = _timed(package, "control_fcd")
+    _, timed = timed_batches_of(package, "control_fcd")
     wrong = detect([wrong_way.PLUGIN], road_map, timed).raised()
     yield Row(package, "wrong way: false in the control run", str(len(wrong)), "19-105", "0")
 
@@ -354,14 +259,16 @@ def main() -> None:
             if name in wanted:
                 _print(*rows(package))
         if "incidents" in wanted:
-            _print(*incident_rows(package, options.seeds))
+            _print(*incident_rows([package], options.seeds))
+    if "incidents" in wanted:
+        _print(*incident_rows(PACKAGES, options.seeds))
     if "speed" in wanted:
         _print(*speed_rows())
     if "fusion" in wanted:
         _print(*fusion_table())
     for folder in sorted(options.worlds.iterdir()) if options.worlds else []:
         if (folder / "events.json").exists():
-            _print(*incident_rows(str(folder.resolve()), options.seeds))
+            _print(*incident_rows([str(folder.resolve())], options.seeds))
 
 
 def _print(*rows: Row) -> None:

@@ -38,7 +38,9 @@ def world_of(kind: str) -> worlds.World:
 
 def all_worlds_for(detector: Detector) -> list[worlds.World]:
     """Worlds with its messages."""
-    every = [world_of(kind) for kind in ("street", "days", "drives", "mornings", "charges")]
+    every = [
+        world_of(kind) for kind in ("street", "works", "days", "drives", "mornings", "charges")
+    ]
     return [w for w in every if any(m in w.batches for m in detector.inputs)]
 
 

@@ -5,6 +5,7 @@ two that slow down at one place, a wrong-way driver, a hard brake, a jammed segm
 announced ends are an hour off, a frozen position; packs with a hot probe, a weak cell, an
 insulation fault, frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump,
 an odometer 0; a terminal that stops reporting for 45 s.
+`works`: a vehicle stands on a lane and it empties; a signal is red and some drive on.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 `charges`: three fast charges without cooling, a cell that is low only when the pack is nearly
 empty, a buffer of old frames sent again, frames of the same moment.
@@ -12,7 +13,7 @@ empty, a buffer of old frames sent again, frames of the same moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch, concat, from_columns
 from openvrc.contracts.detection import Context
-from openvrc.contracts.maps import Lane, RoadMap, Segment
+from openvrc.contracts.maps import Lane, RoadMap, Segment, SignalHead
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S, ns_from_iso
 
@@ -52,9 +53,10 @@ class World:
         return max(int(times[-1]) for times in self.admitted_ns.values() if len(times))
 
 
-def straight_road() -> RoadMap:
+def straight_road(heads: Sequence[SignalHead] = ()) -> RoadMap:
     """Two segments of 600 m and two lanes each, one behind the other, going east."""
-    return RoadMap.build([_segment("west", 0.0, ("east",)), _segment("east", SEGMENT_M, ())])
+    segments = [_segment("west", 0.0, ("east",)), _segment("east", SEGMENT_M, ())]
+    return RoadMap.build(segments, signal_heads=heads)
 
 
 def _segment(name: str, start_m: float, successors: tuple[str, ...]) -> Segment:
@@ -101,6 +103,23 @@ def days(seed: int = 1) -> World:
     return _world(
         "days", {"battery_state": _resting_packs(rng)}, rng, tick_step_ns=6 * 3600 * NS_PER_S
     )
+
+
+def works(seed: int = 1) -> World:
+    """Four minutes on a road whose right lane is shut behind a vehicle that stands on it.
+
+    At its end a signal is red for ten seconds, and not everybody cares.
+    """
+    heads = [
+        SignalHead(
+            intersection_id="x", signal_group=lane, segment_id="west", lane_index=lane,
+            lat_deg=LAT_DEG, lon_deg=LON_DEG + SEGMENT_M / M_PER_LON_DEG,
+        )
+        for lane in range(2)
+    ]  # fmt: skip
+    tables = {"vehicle_state": _emptying(), "signal_state": _phases()}
+    roads = straight_road(heads)
+    return _world("works", tables, np.random.default_rng(seed), NS_PER_S, roads)
 
 
 def nothing_but_absence(world: World) -> World:
@@ -164,9 +183,14 @@ def _without_values(batch: Batch) -> Batch:
 
 
 def _world(
-    name: str, tables: dict[str, dict[str, Any]], rng: np.random.Generator, tick_step_ns: int
+    name: str,
+    tables: dict[str, dict[str, Any]],
+    rng: np.random.Generator,
+    tick_step_ns: int,
+    road_map: RoadMap | None = None,
 ) -> World:
-    context = Context(zone="z", run_id="r", origin="simulated", road_map=straight_road())
+    road_map = road_map or straight_road()
+    context = Context(zone="z", run_id="r", origin="simulated", road_map=road_map)
     batches, admitted = {}, {}
     for message, columns in tables.items():
         batches[message], admitted[message] = _admitted(message, columns, rng)
@@ -262,6 +286,52 @@ def _track(name: str, lane: int, speed_mps: Array, x0_m: float) -> dict[str, Arr
         "heading_deg": np.full(120, 90.0),
         "x_m": x0_m + np.concatenate([[0.0], np.cumsum(speed_mps[:-1])]),
         "accel_mps2": np.append(np.diff(speed_mps), 0.0),
+    }
+
+
+WORKS_S, EMPTIES_S, WORKS_MPS, STANDS_M = 225, 90, 16.0, 180.0
+RED_S = (60, 70)
+
+
+def _emptying() -> dict[str, Any]:
+    """A car every three seconds: on both lanes in turn, and from EMPTIES_S on the left one only."""
+    cars = [(f"car{start}", start, 1 if start >= EMPTIES_S else start // 3 % 2)
+            for start in range(-39, WORKS_S, 3)]  # fmt: skip
+    rows = [
+        (name, at_s, (at_s - start) * WORKS_MPS, WORKS_MPS, lane)
+        for name, start, lane in cars
+        for at_s in range(max(start, 0), min(start + 42, WORKS_S))
+    ]
+    rows += [
+        ("stander", at_s, min((at_s - 78) * WORKS_MPS, STANDS_M), WORKS_MPS * (at_s < 89), 0)
+        for at_s in range(78, WORKS_S)
+    ]
+    rows.sort(key=lambda row: row[1])
+    names, at_s, x_m, speed_mps, lane = (np.array(part) for part in zip(*rows, strict=True))
+    return {
+        "subject_id": names.tolist(),
+        "sampled_at_ns": START_NS + at_s * NS_PER_S,
+        "lat_deg": np.round(LAT_DEG + 3.2 * lane / M_PER_LAT_DEG, 7),
+        "lon_deg": np.round(LON_DEG + x_m / M_PER_LON_DEG, 7),
+        "speed_mps": speed_mps,
+        "heading_deg": np.full(len(rows), 90.0),
+        "vehicle_class": "car",
+        "segment_id": ["west" if x < SEGMENT_M else "east" for x in x_m],
+        "lane_index": lane,
+        "segment_offset_m": np.where(x_m < SEGMENT_M, x_m, x_m - SEGMENT_M),
+    }
+
+
+def _phases() -> dict[str, Any]:
+    """Both lanes' signals, each second."""
+    at_s, lane = np.divmod(np.arange(2 * WORKS_S), 2)
+    is_red = (at_s >= RED_S[0]) & (at_s < RED_S[1])
+    return {
+        "subject_id": [f"x:{group}" for group in lane],
+        "sampled_at_ns": START_NS + at_s * NS_PER_S,
+        "intersection_id": "x",
+        "signal_group": lane,
+        "phase": np.where(is_red, "red", "green").tolist(),
     }
 
 

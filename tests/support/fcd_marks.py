@@ -121,6 +121,22 @@ def with_noise(fcd: Fcd, road_map: RoadMap, seed: int, sd_m: float = NOISE_SD_M)
     return replace(fcd, lat_deg=lat_deg, lon_deg=lon_deg)
 
 
+def with_correlated_noise(
+    fcd: Fcd, road_map: RoadMap, seed: int, sd_m: float = NOISE_SD_M, memory_s: float = 60.0
+) -> Fcd:
+    """Positions with AR(1) noise of this standard deviation; rows are seconds in order."""
+    rng, keep = np.random.default_rng(seed), float(np.exp(-1.0 / memory_s))
+    x_m, y_m = road_map.frame.to_xy_m(fcd.lat_deg, fcd.lon_deg)
+    error_m = rng.normal(0.0, sd_m, (2, len(fcd.vehicles)))
+    noise_m = np.empty((2, len(x_m)))
+    for rows in _seconds(fcd):
+        error_m *= keep
+        error_m += np.sqrt(1.0 - keep * keep) * rng.normal(0.0, sd_m, error_m.shape)
+        noise_m[:, rows] = error_m[:, fcd.vehicle[rows]]
+    lat_deg, lon_deg = road_map.frame.to_lat_lon_deg(x_m + noise_m[0], y_m + noise_m[1])
+    return replace(fcd, lat_deg=lat_deg, lon_deg=lon_deg)
+
+
 def with_matched_marks(fcd: Fcd, road_map: RoadMap) -> Fcd:
     """Marks as the edge's matcher makes them from the (noisy) positions."""
     matching = pytest.importorskip("edge.aggregate.matching")

@@ -44,6 +44,7 @@ INCIDENT_RULES = frozenset(
 NEAR_M = 150.0  # the first cars held up behind it
 PLACE_M = 50.0  # what the alert's place is good for
 REPEAT_S = 180.0
+SLOWED_MPS = 5.0
 REAL_STAND_S, REAL_FREE_M = 30, 25.0
 
 
@@ -155,6 +156,28 @@ def found(event: Incident, raised: Sequence[Finding], truth: Fcd) -> Found | Non
         if away_m <= NEAR_M:
             return Found(event, finding, at_s - event.start_s, away_m)
     return None
+
+
+def is_exposed(event: Incident, truth: Fcd, connected: NDArray[np.bool_], within_s: float) -> bool:
+    """Whether a connected vehicle was made to stop or to slow down by it within this time.
+
+    One in the event, or one below SLOWED_MPS on its segment, up to NEAR_M before its place.
+    `connected` is (n_vehicles,). Nobody stands in a closed lane: who changes lanes counts as slow
+    only if it really is.
+    """
+    if any(connected[truth.vehicles.index(v)] for v in event.vehicles if v in truth.vehicles):
+        return True
+    slowed = (truth.time_s >= event.start_s) & (truth.time_s <= event.start_s + within_s)
+    slowed &= connected[truth.vehicle] & (truth.speed_mps < SLOWED_MPS)
+    rows = np.flatnonzero(slowed)
+    if event.type == "slow_vehicle" and len(rows):
+        places = [_place(event, at_s, truth) for at_s in truth.time_s[rows].tolist()]
+        lat_deg, lon_deg = (np.array(axis) for axis in zip(*places, strict=True))
+    else:
+        lat_deg, lon_deg = np.array(event.lat_deg), np.array(event.lon_deg)
+    north_m = (truth.lat_deg[rows] - lat_deg) * METRES_PER_DEG
+    east_m = (truth.lon_deg[rows] - lon_deg) * METRES_PER_DEG * np.cos(np.radians(lat_deg))
+    return bool((np.hypot(north_m, east_m) < NEAR_M).any())
 
 
 def _away_m(finding: Finding, lat_deg: float, lon_deg: float) -> float:

@@ -3,11 +3,15 @@
 In a standing queue the next vehicle ahead is bumper to bumper; it is seen if it is connected, with
 probability p. So p is the share of queued vehicles that see their next one (stop positions tell
 penetration: Zhao et al., arXiv 1810.09237). Each vehicle is asked once, when it has settled.
+
+What is known of p is a Beta distribution. How likely a queue of n vehicles goes unseen is its
+expectation of (1 - p)^n, so that where few queues have been seen yet, little is ruled out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp, lgamma
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +39,16 @@ class Penetration:
     def share(self) -> float:
         """Estimated share of connected vehicles, above 0 and below 1."""
         return (self.adjacent + PRIOR_ADJACENT) / (self.pairs + PRIOR_PAIRS)
+
+    def unseen_queue(self, free_m: FloatArray, spacing_m: float) -> FloatArray:
+        """Probability that a queue fills each `free_m` of lane and none in it is connected.
+
+        With p distributed as Beta(a, b) it is B(a, b + n) / B(a, b) for n vehicles.
+        """
+        a, b = self.adjacent + PRIOR_ADJACENT, self.pairs - self.adjacent + PRIOR_ADJACENT
+        known = lgamma(a + b) - lgamma(b)
+        vehicles = np.maximum(free_m / spacing_m, 0.0).tolist()  # a handful stand with room ahead
+        return np.array([exp(known + lgamma(b + n) - lgamma(a + b + n)) for n in vehicles])
 
     def forget(self, elapsed_s: float) -> None:
         """Let what was learned fade with event time."""

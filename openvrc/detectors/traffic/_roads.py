@@ -52,6 +52,26 @@ class Roads:
         return leads & (known[place] == asked) if len(known) else leads & False
 
     @functools.cached_property
+    def ends_in_conflict(self) -> BoolArray:
+        """Whether others lead where each segment leads, so that somebody has to wait there.
+
+        A road that only goes on does not, nor does turning back count. (n_segments + 1,)
+        """
+        road_map, n = self.road_map, self.road_map.n_segments
+        owner = np.repeat(np.arange(n), np.diff(road_map.successor_offsets))
+        behind = road_map.successor_segments.astype(np.int64)
+        nodes = {name: number for number, name in enumerate(set(road_map.segment_from))}
+        starts = np.array([nodes[name] for name in road_map.segment_from], np.int64)
+        ends = np.array([nodes.get(name, -1) for name in road_map.segment_to], np.int64)
+        kept = ~self.is_internal[owner] & ~self.is_internal[behind]
+        kept &= starts[owner] != ends[behind]
+        pairs = np.unique(owner[kept] * n + behind[kept])
+        shared = np.bincount(pairs % n, minlength=n) >= 2 if len(pairs) else np.zeros(n, np.bool_)
+        found = np.zeros(n + 1, np.bool_)
+        found[pairs[shared[pairs % n]] // n] = True
+        return found
+
+    @functools.cached_property
     def lanes(self) -> LanePoints:
         """Its lanes as points."""
         return LanePoints(self.road_map)

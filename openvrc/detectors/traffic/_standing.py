@@ -35,6 +35,9 @@ class Standing:
     to_end_m: FloatArray
     gap_m: FloatArray
     unseen_queue: FloatArray
+    """Probability of one ahead that nobody connected is in, with the share as estimated."""
+    unknown_queue: FloatArray
+    """The same over all shares that what has been seen allows."""
     speed_ahead_mps: FloatArray
     """Of all lanes, NaN where nobody is ahead."""
     lane_speed_mps: FloatArray
@@ -90,6 +93,7 @@ def look_around(
     asker_m, stands, to_end_m = asker_m[one], stands[one], to_end_m[one]
     still = lanes.is_standing
     queue_m, _ = _surroundings.gaps_ahead(asker_m, lanes.place_m[still], lanes.length_m[still])
+    room_ahead_m = np.minimum(to_end_m, queue_m)
     speed_mps, close, ahead = _along_the_segment(fleet, others, stands)
     return Standing(
         slot=stands,
@@ -97,8 +101,9 @@ def look_around(
         to_end_m=to_end_m,
         gap_m=gap_m[one],
         unseen_queue=_surroundings.unseen_queue_probability(
-            np.minimum(to_end_m, queue_m), penetration.share, QUEUE_SPACING_M
+            room_ahead_m, penetration.share, QUEUE_SPACING_M
         ),
+        unknown_queue=penetration.unseen_queue(room_ahead_m, QUEUE_SPACING_M),
         speed_ahead_mps=speed_mps,
         lane_speed_mps=_mean_speed(lanes.speed_mps, lanes.place_m, asker_m),
         standing_close_ahead=close,

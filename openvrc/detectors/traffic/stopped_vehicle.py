@@ -9,7 +9,8 @@ Each second of event time, for every standing vehicle:
 2. a queue we do not see is unlikely: if a share p of vehicles is connected, one over `d` m of lane
    goes unseen with probability (1 - p)^(d / 7.5 m). p is learned from queues (`_penetration`);
 3. and then one of: *passed* (stands 8 s, two vehicles drove past at over 5 m/s; 45 s if it blinked
-   to change lanes), *quiet* (60 s, far from a signal, nobody stands ahead: needs no passers),
+   to change lanes), *quiet* (60 s, far from a signal, nobody stands ahead: needs no passers, but
+   then how little may be known of p yet counts: the expectation over what p can be),
    *long* (120 s, longer than a red phase: what is unseen ahead would have moved).
 
 Buses and trams stand at stops; they need longer than a dwell. A vehicle must have been seen
@@ -60,6 +61,7 @@ FREE_AHEAD_M = 25.0  # three places in a queue: a driver closes up sooner
 HELD_S = 5.0  # a queue that moves off opens gaps, but not for this long
 PASSERS = 2  # one may be the gap a driver waits for
 MAX_UNSEEN_QUEUE = 0.001  # thousands of vehicles stand at signals in a zone each hour
+MAX_UNKNOWN_QUEUE = 0.01  # a minute's stand away from signals is far rarer than a stop at one
 MAX_UNSEEN_QUEUE_LONG = 0.1  # a stand of LONG_STANDING_S is evidence by itself
 HISTORY_M = 100.0  # how far ahead a queue's history is looked for
 MAX_UNSEEN_IN_HISTORY = 1e-4  # below, we would see that queue: history need not be asked
@@ -219,7 +221,8 @@ def _obstructs(
     passed = is_passed & is_seen & (standing_s >= needed_s)
     signal = road_map.segment_ends_at_signal[fleet["segment"][slot]]
     far = ~signal | (around.to_end_m[held] > QUIET_FROM_SIGNAL_M)
-    quiet = far & is_seen & is_first & (standing_s >= QUIET_STANDING_S)
+    is_known = around.unknown_queue[held] < MAX_UNKNOWN_QUEUE
+    quiet = far & is_known & is_first & (standing_s >= QUIET_STANDING_S)
     long = is_passed & is_first & (standing_s >= LONG_STANDING_S)
     waited = ~is_bus | (standing_s >= BUS_STANDING_S)
     obstructs: IndexArray = held[waited & (passed | quiet | long)]

@@ -7,9 +7,10 @@ bottleneck, so ahead of the place others were slow too. An obstruction has fast 
 
 Cells of 50 m of each lane remember who was last below 0.3 of the limit in them. Raised when a
 second vehicle begins to be, 10 to 180 s after the first (two that brake together are one event),
-while the cells up to 100 m further ahead have had no slow vehicle for 600 s. Places at a segment's
-start and near its end, further from one with signals, are where vehicles are slow anyway. Over
-when nobody has been slow there for 60 s.
+while the cells up to 100 m further ahead have had no slow vehicle for 600 s, and no bus has stood
+there: who waits behind a bus at its stop has found nothing. Places at a segment's start and near
+its end, further from one where others cross or a signal stands, are where vehicles are slow
+anyway. Over when nobody has been slow there for 60 s.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ WITHIN_S = 180  # two probes at 5 % of 1,000 vehicles an hour and lane
 REMEMBERED_S = 600
 END_M = 60.0  # drivers slow down for a junction
 START_M = 50.0  # vehicles turn in slowly
-SIGNAL_M = 150.0  # and for what one red collects
+QUEUE_M = 150.0  # and for what one red, or a minute of giving way, collects: 20 vehicles
+BUS_STOP_M = 100.0  # who waits behind a bus at its stop
 OVER_S = 60
 NEVER_S = -(2**40)
 SERIOUS_LIMIT_MPS = 19.4  # 70 km/h, as for stopped_vehicle
@@ -67,13 +69,15 @@ ROWS: Columns = {
     "lon_deg": np.empty(0, np.float64),
     "speed_mps": np.empty(0, np.float64),
     "accuracy_m": np.empty(0, np.float64),
+    "is_bus": np.empty(0, np.bool_),
 }
 
 
 class Cells:
     """The lanes of a map in cells; a lane has one cell beyond its end, so that none is last."""
 
-    def __init__(self, road_map: RoadMap) -> None:
+    def __init__(self, roads: Roads) -> None:
+        road_map = roads.road_map
         self.n_lanes = road_map.segment_lane_count.astype(np.int64)
         self.n_cells = np.ceil(road_map.segment_length_m / CELL_M).astype(np.int64) + AHEAD_CELLS
         self.first = np.concatenate(([0], np.cumsum(self.n_lanes * self.n_cells)))
@@ -81,11 +85,16 @@ class Cells:
         within = np.arange(int(self.first[-1])) - self.first[self.segment]
         self.lane = within // self.n_cells[self.segment]
         self.start_m = within % self.n_cells[self.segment] * CELL_M
-        room_m = np.where(road_map.segment_ends_at_signal, SIGNAL_M, END_M)
+        queues = road_map.segment_ends_at_signal | roads.ends_in_conflict[:-1]
+        room_m = np.where(queues, QUEUE_M, END_M)
         usable_m = (road_map.segment_length_m - room_m)[self.segment]
         self.is_open = (self.start_m + CELL_M <= usable_m) & (self.start_m >= START_M)
         self.is_open &= ~road_map.segment_is_internal[self.segment]
         self.is_open &= road_map.segment_speed_limit_mps[self.segment] > MIN_LIMIT_MPS
+        for stop in road_map.bus_stops:
+            at = (self.lane == 0) & (self.segment == road_map.index_of(stop.segment_id))
+            at &= (self.start_m < stop.end_m) & (self.start_m + CELL_M > stop.start_m - BUS_STOP_M)
+            self.is_open &= ~at
 
     def of(self, segment: IndexArray, lane: IndexArray, offset_m: FloatArray) -> IndexArray:
         """Cell of each place."""
@@ -133,7 +142,8 @@ class SuddenSlowdown:
         road_map = context.road_map
         if road_map is None:
             return State(context)
-        cells = Cells(road_map)
+        roads = roads_of(road_map)
+        cells = Cells(roads)
         n_cells = len(cells.segment)
         per_cell = {
             "first_s": np.full(n_cells, NEVER_S, np.int64),
@@ -141,8 +151,9 @@ class SuddenSlowdown:
             "stamp": np.full(n_cells, -1, np.int64),
             "since_s": np.full(n_cells, NEVER_S, np.int64),
             "vehicles": np.zeros(n_cells, np.int64),
+            "bus_s": np.full(n_cells, NEVER_S, np.int64),
         }
-        return State(context, cells, roads_of(road_map), per_cell=per_cell)
+        return State(context, cells, roads, per_cell=per_cell)
 
     def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
         """Hold back who is slow."""
@@ -203,7 +214,7 @@ def _slow_rows(state: State, view: View) -> Columns:
     assert state.cells is not None
     slow = view.speed_mps < SLOW_SHARE * view.limit_mps
     slow &= view.is_in_time & view.has_place & (view.on_lane >= 0)
-    slow &= view.is_motor & ~BUS_LIKE[view.vehicle_class]
+    slow &= view.is_motor
     rows = np.flatnonzero(slow)
     if not len(rows):
         return ROWS
@@ -222,12 +233,17 @@ def _slow_rows(state: State, view: View) -> Columns:
         "lon_deg": view.lon_deg[rows],
         "speed_mps": view.speed_mps[rows],
         "accuracy_m": view.accuracy_m[rows],
+        "is_bus": BUS_LIKE[view.vehicle_class[rows]],
     }
 
 
 def _second(state: State, road_map: RoadMap, second: int, rows: Columns) -> list[Finding]:
-    cell, per_cell = rows["cell"], state.per_cell
+    per_cell, is_bus = state.per_cell, rows["is_bus"]
     assert state.cells is not None
+    if is_bus.any():
+        per_cell["bus_s"][rows["cell"][is_bus]] = second
+        rows = {name: values[~is_bus] for name, values in rows.items()}
+    cell = rows["cell"]
     since_s = _slow_since(state.fleet, rows["slot"], second)
     # One row a cell: who began last is the news there.
     order = np.lexsort((rows["stamp"], since_s, cell))
@@ -264,8 +280,10 @@ def _slow_since(fleet: Keyed, slot: IndexArray, second: int) -> IndexArray:
 
 
 def _slow_ahead(state: State, cell: IndexArray, second: int) -> BoolArray:
-    last_s = state.per_cell["last_s"]
+    """Whether others were slow ahead of each cell, or a bus in it or ahead, (n,)."""
+    last_s, bus_s = state.per_cell["last_s"], state.per_cell["bus_s"]
     ahead = [last_s[cell + step] > second - REMEMBERED_S for step in range(1, AHEAD_CELLS + 1)]
+    ahead += [bus_s[cell + step] > second - REMEMBERED_S for step in range(AHEAD_CELLS + 1)]
     found: BoolArray = np.logical_or.reduce(ahead)
     return found
 
