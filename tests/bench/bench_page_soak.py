@@ -29,11 +29,15 @@ STEP_S = 30
 SAMPLE_S = 30.0
 SETTLED_SHARE = 0.3
 """Caches fill in the first part; growth is measured behind it."""
+COUNTED = ("Pss_Anon:", "Pss_Shmem:")
 KINDS = ("browser", "renderer", "gpu-process", "utility", "other")
 
 
 def memory_mb(profile: str) -> dict[str, float]:
-    """Memory of the profile's processes by kind; what several share is divided among them (PSS)."""
+    """Memory of the profile's processes by kind; what several share is divided among them (PSS).
+
+    Pages of files are left out: how much of them counts depends on other browsers of the machine.
+    """
     found = dict.fromkeys(KINDS, 0.0)
     for pid in processes_of(profile):
         folder = Path("/proc") / pid
@@ -43,8 +47,8 @@ def memory_mb(profile: str) -> dict[str, float]:
         except OSError:
             continue
         kind = named[1] if named else "browser"
-        pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
-        found[kind if kind in KINDS else "other"] += pss_kb / 1000
+        pss_kb = (int(line.split()[1]) for line in rollup if line.startswith(COUNTED))
+        found[kind if kind in KINDS else "other"] += sum(pss_kb) / 1000
     return {f"{kind}_mb": round(mb) for kind, mb in found.items()}
 
 
