@@ -1,4 +1,7 @@
-"""`vrc simulate SCENARIO`: publish a simulated world; `--list` names the scenarios."""
+"""`vrc simulate SCENARIO`: publish a simulated world; `--list` names the scenarios.
+
+`sumo:CONFIG` in place of a scenario's name is a real SUMO's traffic.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from openvrc.cli.fault_options import fault_options
 from openvrc.cli.worlds import zone_argument
 from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
+
+SUMO = "sumo:"
+SUMO_DESCRIPTION = "a SUMO configuration, stepped by SUMO itself (pip install 'openvrc[sumo]')"
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -95,7 +101,10 @@ def simulate(
     dirt: float,
     faults: tuple[str, ...],
 ) -> None:
-    """Publish the simulated world SCENARIO until it ends or Ctrl-C; --list has its own flags."""
+    """Publish the simulated world SCENARIO until it ends or Ctrl-C; --list has its own flags.
+
+    SCENARIO may be sumo:CONFIG, a SUMO configuration that SUMO itself steps.
+    """
     from openvrc.contracts.gbt32960.units import Edition
     from simulator.faults.faulty_world import with_faults
     from simulator.faults.spec import parse_all
@@ -108,6 +117,7 @@ def simulate(
             click.echo(f"{name:<20} {plugin.description}")
             for p in getattr(plugin, "parameters", ()):
                 click.echo(f"    {_flag(p.name)}={_plain(p.default)}  {p.meaning}")
+        click.echo(f"{SUMO + 'CONFIG':<20} {SUMO_DESCRIPTION}")
         return
     if faults and (days is not None or protocol == "gbt32960"):
         raise click.UsageError("--fault needs MQTT, neither --days nor --protocol gbt32960")
@@ -126,6 +136,12 @@ def simulate(
             dirt_rate=dirt,
         )
         return
+    if scenario is not None and scenario.startswith(SUMO):
+        from simulator.cosimulation.world import SumoScenario
+
+        plugin = SumoScenario(Path(scenario.removeprefix(SUMO)))
+        scenario = "sumo"
+        known = {**known, scenario: plugin}
     scenario = _one_of(known, scenario)
     if (protocol == "gbt32960") != bool(gbt32960_url):
         raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")

@@ -46,22 +46,27 @@ BUS_ONLY = ("busway", "bus_guideway")
 ONE_WAY_CLASSES = ("motorway", "motorway_link")
 TWO_LANE_CLASSES = ("motorway", "trunk")
 CLOSED = ("no",)
+SIGNAL_DIRECTION = "traffic_signals:direction"
 
 Tags = dict[str, str]
 
 
 @dataclass
-class _Way:
+class Way:
+    """A way's nodes in order, and its tags."""
+
     id: str
     nodes: list[str] = field(default_factory=list)
     tags: Tags = field(default_factory=dict)
 
 
 @dataclass
-class _Extract:
+class Extract:
+    """What roads are made of, from any encoding of OpenStreetMap's data."""
+
     lon_lat: dict[str, tuple[float, float]] = field(default_factory=dict)
     signals: dict[str, str] = field(default_factory=dict)  # node to direction, "" if untagged
-    ways: list[_Way] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)
 
 
 class OsmXml:
@@ -80,12 +85,7 @@ class OsmXml:
     def read(self, path: Path) -> RoadMap:
         """The extract's roads as a road map. Raises MapError."""
         try:
-            extract = _parse(path)
-            roads = _split(extract)
-            if not roads:
-                raise MapError("has no roads (ways tagged highway=...), expected at least one")
-            segments = _roads.segments_of(roads)
-            return RoadMap.build(segments, signal_heads=_signal_heads(extract, roads, segments))
+            return road_map_of(_parse(path))
         except MapError as error:
             text = str(error)
             raise MapError(text if path.name in text else f"{path.name}: {text}") from error
@@ -93,12 +93,21 @@ class OsmXml:
             raise MapError(f"{path.name}: bad or missing attribute: {error}") from error
 
 
-def _parse(path: Path) -> _Extract:
+def road_map_of(extract: Extract) -> RoadMap:
+    """The extract's roads as a road map. Raises MapError for one without roads."""
+    roads = _split(extract)
+    if not roads:
+        raise MapError("has no roads (ways tagged highway=...), expected at least one")
+    segments = _roads.segments_of(roads)
+    return RoadMap.build(segments, signal_heads=_signal_heads(extract, roads, segments))
+
+
+def _parse(path: Path) -> Extract:
     events = _files.xml_events(path)
     root = next(events, ("nothing", {}))[0]
     if root != "osm":
         raise MapError(f"root element is <{root}>, expected <osm>")
-    extract, way = _Extract(), _Way("")
+    extract, way = Extract(), Way("")
     node_id, tags = "", dict[str, str]()
     for tag, attributes in events:
         if tag == "tag":
@@ -110,17 +119,23 @@ def _parse(path: Path) -> _Extract:
             extract.lon_lat[node_id] = (float(attributes["lon"]), float(attributes["lat"]))
         elif tag == "way":
             tags = {}
-            way = _Way(attributes["id"], tags=tags)
+            way = Way(attributes["id"], tags=tags)
         elif tag == "relation":
             tags = {}  # or its tags would go to the last way
-        elif tag == "/node" and tags.get("highway") == "traffic_signals":
-            extract.signals[node_id] = tags.get("traffic_signals:direction", "")
-        elif tag == "/way" and _is_road(tags):
+        elif tag == "/node" and is_signal(tags):
+            extract.signals[node_id] = tags.get(SIGNAL_DIRECTION, "")
+        elif tag == "/way" and is_road(tags):
             extract.ways.append(way)
     return extract
 
 
-def _is_road(tags: Tags) -> bool:
+def is_signal(tags: Tags) -> bool:
+    """Whether a node is a traffic signal."""
+    return tags.get("highway") == "traffic_signals"
+
+
+def is_road(tags: Tags) -> bool:
+    """Whether motor vehicles or buses drive there."""
     if tags.get("highway") not in DEFAULT_SPEED_KMH or tags.get("area") == "yes":
         return False
     access = tags.get("motor_vehicle", tags.get("vehicle", tags.get("access", "yes")))
@@ -140,7 +155,7 @@ def _allowed(tags: Tags) -> tuple[str, ...]:
     return tuple(name for name, is_allowed in classes.items() if is_allowed and usable)
 
 
-def _split(extract: _Extract) -> list[_roads.Road]:
+def _split(extract: Extract) -> list[_roads.Road]:
     """Roads between cuts: shared nodes, ends of ways, signals."""
     uses: Counter[str] = Counter()
     for way in extract.ways:
@@ -179,7 +194,7 @@ def _without_loops(nodes: list[str], cuts: list[int]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _road(extract: _Extract, way: _Way, first: int, last: int) -> _roads.Road:
+def _road(extract: Extract, way: Way, first: int, last: int) -> _roads.Road:
     tags, kind = way.tags, way.tags["highway"]
     from_id, to_id = way.nodes[first], way.nodes[last]
     implied = "yes" if kind in ONE_WAY_CLASSES or _is_roundabout(tags) else "no"
@@ -210,7 +225,7 @@ def _is_roundabout(tags: Tags) -> bool:
 
 
 def _signal_heads(
-    extract: _Extract, roads: list[_roads.Road], segments: list[Segment]
+    extract: Extract, roads: list[_roads.Road], segments: list[Segment]
 ) -> list[SignalHead]:
     by_id = {segment.id: segment for segment in segments}
     length_m = {segment.id: segment.length_m for segment in segments}

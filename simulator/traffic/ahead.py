@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import Plans
+from simulator.traffic.signals import RED
 from simulator.traffic.vehicles import STRIDE_M, Rows
 
 FloatArray = NDArray[np.float64]
@@ -20,6 +21,8 @@ HOPS = 8
 """Lanes looked over beyond one's own; enough for 100 m even where junctions follow each other."""
 LOOK_S, LOOK_M = 5.0, 30.0
 """How far ahead a leader matters: at 5 s the interaction is below a tenth of the free term."""
+ASLEEP_MPS, ASLEEP_GAP_M, AT_LINE_M = 0.02, 2.2, 1.5
+"""Slower than this and this near to who stands, or to the line, one stands."""
 JOINING_M = 60.0
 """From this far before two ways join, vehicles on them mind each other."""
 
@@ -49,7 +52,10 @@ class Ahead:
 
     gap_m: FloatArray  # to the nearest bumper ahead, inf where none matters
     leader_mps: FloatArray
+    rest_m: FloatArray  # to the lane's end
+    asleep: BoolArray  # stands behind somebody who stands, or before a red light: nothing to do
     heads: IntArray  # rows that are first in their lane
+    lookers: IntArray  # those of them that are not asleep
     hindmost: IntArray  # (n_lanes,) row of each lane's last vehicle, or NOWHERE
     tail_m: FloatArray  # (n_lanes,) hindmost tail of those who have left the lane already
     tail_mps: FloatArray  # (n_lanes,)
@@ -58,8 +64,10 @@ class Ahead:
     coming_m: FloatArray  # (n_lanes,) its way to the lane's start, inf if nobody is near
 
 
-def look(network: TrafficNetwork, plans: Plans, rows: Rows, walls: Walls) -> Ahead:
-    """Look ahead for everybody."""
+def look(
+    network: TrafficNetwork, plans: Plans, rows: Rows, walls: Walls, code_of_link: IntArray
+) -> Ahead:
+    """Look ahead for everybody. `code_of_link` (n_links,) is what is shown to each link."""
     n, lane, offset_m = rows.n, rows.lane, rows.offset_m
     is_last_of_lane = np.empty(n, np.bool_)
     is_last_of_lane[-1:] = True
@@ -73,11 +81,21 @@ def look(network: TrafficNetwork, plans: Plans, rows: Rows, walls: Walls) -> Ahe
     hindmost = np.full(network.n_lanes, NOWHERE, np.int64)
     firsts = np.append(0, heads[:-1] + 1)[: len(heads)]
     hindmost[lane[firsts]] = firsts
+    rest_m = rows.lane_m - offset_m
+    stands = rows.speed_mps < ASLEEP_MPS
+    asleep = np.zeros(n, np.bool_)
+    np.less(gap_m[:-1], ASLEEP_GAP_M, out=asleep[:-1])
+    asleep[:-1] &= stands[1:]
+    asleep &= stands
+    asleep[heads] = _waits_at_red(network, rows, heads, stands, rest_m, code_of_link)
     gap_m[heads], leader_mps[heads] = np.inf, 0.0
     ahead = Ahead(
         gap_m,
         leader_mps,
+        rest_m,
+        asleep,
         heads,
+        heads[~asleep[heads]],
         hindmost,
         *_tails(network, rows, rear_m),
         rows.key(),
@@ -88,6 +106,22 @@ def look(network: TrafficNetwork, plans: Plans, rows: Rows, walls: Walls) -> Ahe
     _behind_tails(rows, ahead)
     _before_walls(rows, ahead, walls)
     return ahead
+
+
+def _waits_at_red(
+    network: TrafficNetwork,
+    rows: Rows,
+    heads: IntArray,
+    stands: BoolArray,
+    rest_m: FloatArray,
+    code_of_link: IntArray,
+) -> BoolArray:
+    """Which heads stand before a red light."""
+    n = network.n_normal
+    link = rows.next_lane[heads] - n
+    waits = stands[heads] & rows.is_stopping[heads] & (link >= 0) & (rest_m[heads] < AT_LINE_M)
+    waits &= rows.lane[heads] < n
+    return np.asarray(waits & (code_of_link[np.maximum(link, 0)] == RED))
 
 
 def _tails(
@@ -121,8 +155,8 @@ def _over_junctions(
     rear_m: FloatArray,
     wall_m: FloatArray,
 ) -> None:
-    who = ahead.heads
-    far_m = network.length_m[rows.lane[who]] - rows.offset_m[who]
+    who = ahead.lookers
+    far_m = ahead.rest_m[who]
     look_m = rows.speed_mps[who] * LOOK_S + LOOK_M
     lane = rows.next_lane[who]
     for _ in range(HOPS):
@@ -176,17 +210,17 @@ def joining(
     n = network.n_normal
     inside = np.flatnonzero(rows.lane >= n)
     inside = inside[is_joined[rows.lane[inside] - n]]
-    heads = ahead.heads
+    heads = ahead.lookers
     heads = heads[(rows.lane[heads] < n) & (rows.next_lane[heads] >= n) & ~rows.is_stopping[heads]]
     heads = heads[is_joined[rows.next_lane[heads] - n]]
-    heads = heads[network.length_m[rows.lane[heads]] - rows.offset_m[heads] < JOINING_M]
+    heads = heads[ahead.rest_m[heads] < JOINING_M]
     who = np.concatenate([inside, heads])
     lane = rows.lane[who]
-    rest_m = network.length_m[lane] - rows.offset_m[who]
+    rest_m = ahead.rest_m[who]
     link = np.where(lane >= n, lane, rows.next_lane[who])
     to_go_m = rest_m + np.where(lane >= n, 0.0, network.length_m[link])
     goal = network.after[link]
-    order = np.lexsort((to_go_m, goal))
+    order = np.argsort(goal * STRIDE_M + to_go_m, kind="stable")
     who, goal, link, to_go_m = who[order], goal[order], link[order], to_go_m[order]
     pairs = np.flatnonzero((goal[1:] == goal[:-1]) & (link[1:] != link[:-1]))
     leader, own = who[pairs], who[pairs + 1]

@@ -12,7 +12,7 @@ from simulator.traffic.demand import Demand
 from simulator.traffic.following import STANDSTILL_GAP_M
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import Plans
-from simulator.traffic.vehicles import STRIDE_M, Rows
+from simulator.traffic.vehicles import STALE_M, STRIDE_M, TURNS, Rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -164,7 +164,14 @@ class Departures:
             headway_s=demand.headway_s[who],
             max_accel_mps2=demand.accel_mps2[who],
             braking_mps2=demand.braking_mps2[who],
-            speed_ratio=demand.speed_ratio[who],
+            turn=(who % TURNS).astype(np.int8),
+            lane_m=np.full(n, STALE_M),
+            free_mps=np.zeros(n),
+            next_mps=np.zeros(n),
+            slow_at_m=np.zeros(n),
+            until_m=np.zeros(n),
+            change=np.zeros(n, np.int8),
+            is_fast=np.zeros(n, np.bool_),
         )
         old = rows.n
         rows.append(new)

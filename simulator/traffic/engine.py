@@ -23,12 +23,13 @@ from simulator.traffic.following import (
     move,
     safe_speed,
 )
-from simulator.traffic.lane_change import THINK_EVERY_S, choose
+from simulator.traffic.lane_change import CHOOSE_EVERY_S, THINK_EVERY_S, Turns, choose
+from simulator.traffic.lane_facts import LOWEST_DESIRED_MPS, LaneFacts
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import ARRIVED, Plans
 from simulator.traffic.right_of_way import RightOfWay
 from simulator.traffic.signals import SignalProgram
-from simulator.traffic.vehicles import Rows
+from simulator.traffic.vehicles import STALE_M, Rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,7 +44,8 @@ STUCK_S, STUCK_M = 10.0, 20.0
 """Who stands this long this near to the end of a wrong lane takes the way it leads."""
 JOIN_SLACK_RATIO, JOIN_MPS2 = 0.3, 3.0
 """Far from where ways join the gap need not be full yet, and nobody brakes hard for it."""
-LOWEST_DESIRED_MPS = 0.5
+DENSE_RATIO = 0.75
+"""With more than this share awake it costs less to work out everybody than to pick them."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Traffic:
         self._rules = RightOfWay(self.network)
         self._program = self.signals if self.signals is not None else self.network.signals
         self._departures = Departures(self.network, self.plans, self.demand)
+        self._facts = LaneFacts(self.network, self.plans, self.demand)
         self._lane_width_m = _widths(self.network)
 
     @property
@@ -131,20 +134,14 @@ class Traffic:
         network, rows, dt_s = self.network, self.rows, self.dt_s
         headway_s = rows.headway_s * self.caution_ratio
         full_mps2 = FULL_BRAKING_MPS2 * self.friction_ratio
-        ahead = look(network, self.plans, rows, self._all_walls)
+        self._facts.refresh(rows, self.limit_mps, self.speed_ratio)
+        code_of_link = self._rules.codes(self.shown)
+        ahead = look(network, self.plans, rows, self._all_walls, code_of_link)
         self._stand_events(ahead)
-        desired = self._desired_mps()
-        wanted = acceleration(
-            rows.speed_mps,
-            ahead.gap_m,
-            ahead.leader_mps,
-            desired,
-            headway_s,
-            rows.max_accel_mps2,
-            rows.braking_mps2,
-        )
-        accel = wanted.copy()
-        self._obey_lines(ahead, accel, desired)
+        desired = self._desired_mps(ahead)
+        wanted = self._wanted(ahead, desired, headway_s)
+        accel = wanted - ahead.asleep * rows.speed_mps / dt_s
+        self._obey_lines(ahead, accel, desired, code_of_link)
         self._mind_joining(ahead, accel, desired)
         changed = self._change_lanes(ahead, wanted, accel, desired)
         self._force(accel)
@@ -157,23 +154,38 @@ class Traffic:
         rows.speed_mps = new_mps
         rows.offset_m = rows.offset_m + moved_m
         self._drift(moved_m)
-        rows.waited_s = np.where(new_mps < STANDING_MPS, rows.waited_s + dt_s, 0.0)
+        rows.waited_s = (rows.waited_s + dt_s) * (new_mps < STANDING_MPS)
         self._go_over(changed)
 
-    def _desired_mps(self) -> FloatArray:
+    def _desired_mps(self, ahead: Ahead) -> FloatArray:
         """The limit here as each driver takes it, slowing in time for the lane behind."""
-        network, rows = self.network, self.rows
-        top = self.demand.top_mps[rows.vehicle]
-        ratio = rows.speed_ratio * self.speed_ratio
-        desired = np.minimum(self.limit_mps.take(rows.lane) * ratio, top)
-        near = np.flatnonzero(rows.next_lane >= 0)
-        rest_m = network.length_m[rows.lane[near]] - rows.offset_m[near]
-        behind = self.limit_mps[rows.next_lane[near]] * ratio[near]
-        slowing = np.sqrt(behind * behind + 2.0 * rows.braking_mps2[near] * np.maximum(rest_m, 0.0))
-        desired[near] = np.minimum(desired[near], slowing)
+        rows = self.rows
+        desired = rows.free_mps.copy()
+        near = np.flatnonzero(rows.offset_m > rows.slow_at_m)
+        rest_m, behind = np.maximum(ahead.rest_m[near], 0.0), rows.next_mps[near]
+        desired[near] = np.sqrt(behind * behind + 2.0 * rows.braking_mps2[near] * rest_m)
         for vehicle, most_mps in self.top_mps_of.items():
-            desired[rows.vehicle == vehicle] = most_mps
-        return np.maximum(desired, LOWEST_DESIRED_MPS)
+            desired[rows.vehicle == vehicle] = max(most_mps, LOWEST_DESIRED_MPS)
+        return desired
+
+    def _wanted(self, ahead: Ahead, desired: FloatArray, headway_s: FloatArray) -> FloatArray:
+        """What everybody would do in its lane; 0 for who is asleep."""
+        rows = self.rows
+        facts = (
+            rows.speed_mps,
+            ahead.gap_m,
+            ahead.leader_mps,
+            desired,
+            headway_s,
+            rows.max_accel_mps2,
+            rows.braking_mps2,
+        )
+        awake = np.flatnonzero(~ahead.asleep)
+        if len(awake) > DENSE_RATIO * rows.n:
+            return acceleration(*facts) * ~ahead.asleep
+        wanted = np.zeros(rows.n)
+        wanted[awake] = acceleration(*(fact.take(awake) for fact in facts))
+        return wanted
 
     def _stand_events(self, ahead: Ahead) -> None:
         """Vehicles that are made to stand see a wall where they shall."""
@@ -187,16 +199,17 @@ class Traffic:
         for vehicle, mps2 in self.forced_mps2.items():
             accel[self.rows.vehicle == vehicle] = mps2
 
-    def _obey_lines(self, ahead: Ahead, accel: FloatArray, desired: FloatArray) -> None:
+    def _obey_lines(
+        self, ahead: Ahead, accel: FloatArray, desired: FloatArray, code_of_link: IntArray
+    ) -> None:
         """Stop before the line where one has to, and at the end of a lane that leads nowhere."""
-        network, rows = self.network, self.rows
-        stops, line_m = self._rules.stopping(rows, ahead, self.shown, self.plans)
-        rows.is_stopping = np.zeros(rows.n, np.bool_)
-        rows.is_stopping[stops] = True
-        ends = np.flatnonzero(rows.next_lane == NOWHERE)
+        rows = self.rows
+        stops, line_m, ends_lane = self._rules.stopping(rows, ahead, code_of_link, self.plans)
+        rows.is_stopping &= ahead.asleep
+        rows.is_stopping[stops[ends_lane]] = True  # before a line beyond it one still comes there
+        ends = np.flatnonzero((rows.next_lane == NOWHERE) & ~ahead.asleep)
         who = np.concatenate([stops, ends])
-        end_m = network.length_m[rows.lane[ends]] - rows.offset_m[ends]
-        rest_m = np.concatenate([line_m, end_m - END_GAP_M])
+        rest_m = np.concatenate([line_m, ahead.rest_m[ends] - END_GAP_M])
         v, braking = rows.speed_mps[who], rows.braking_mps2[who]
         to_line = acceleration(
             v,
@@ -240,11 +253,11 @@ class Traffic:
         self, ahead: Ahead, wanted: FloatArray, accel: FloatArray, desired: FloatArray
     ) -> IntArray:
         rows, network = self.rows, self.network
-        every = max(1, round(THINK_EVERY_S / self.dt_s))
-        thinks = rows.vehicle % every == self.n_steps % every
+        may = ~ahead.asleep
         for vehicle in (*self.stop_at_m, *self.forced_mps2):
-            thinks[rows.vehicle == vehicle] = False
-        found = choose(network, self.plans, rows, ahead, wanted, desired, thinks, self.now_s)
+            may[rows.vehicle == vehicle] = False
+        turns = Turns(self._turn(THINK_EVERY_S) & may, self._turn(CHOOSE_EVERY_S) & may)
+        found = choose(network, self.plans, rows, ahead, wanted, desired, turns, self.now_s)
         np.minimum.at(accel, found.courteous, found.courtesy_mps2)
         who, lane = found.rows, found.lanes
         stays_free = ~rows.is_stopping[who]
@@ -255,9 +268,15 @@ class Traffic:
         rows.lane[who] = lane
         rows.next_lane[who] = self.plans.connector[rows.plan[who], lane]
         rows.came_from[who], rows.came_from2[who] = NOWHERE, NOWHERE
+        rows.lane_m[who] = STALE_M
         rows.changed_s[who] = self.now_s
         rows.is_stopping[who] = False
         return who
+
+    def _turn(self, every_s: float) -> BoolArray:
+        """Whose turn it is (n,), if everybody has one in so long."""
+        every = max(1, round(every_s / self.dt_s))
+        return np.asarray(self.rows.turn % every == self.n_steps % every)
 
     def _drift(self, moved_m: FloatArray) -> None:
         rows = self.rows
@@ -272,7 +291,9 @@ class Traffic:
         moved = np.zeros(rows.n, np.bool_)
         stays = np.ones(rows.n, np.bool_)
         moved[changed] = True
-        over = np.flatnonzero(rows.offset_m >= network.length_m.take(rows.lane))
+        rows.lane_m[changed] = network.length_m[rows.lane[changed]]
+        over = np.flatnonzero(rows.offset_m >= rows.lane_m)
+        rows.lane_m[changed] = STALE_M
         while over.size:
             behind = rows.next_lane[over]
             arrives = behind == ARRIVED
@@ -287,6 +308,7 @@ class Traffic:
             rows.lane[over] = behind
             rows.next_lane[over] = self._onward(rows.plan[over], behind)
             rows.is_stopping[over] = False
+            rows.lane_m[over] = STALE_M
             moved[over] = True
             over = over[rows.offset_m[over] >= network.length_m[behind]]
         self._free_the_stuck()
@@ -309,12 +331,11 @@ class Traffic:
         """Who cannot get out of a wrong lane takes any way it leads, and the plan goes on there."""
         network, rows = self.network, self.rows
         who = np.flatnonzero((rows.next_lane == NOWHERE) & (rows.waited_s > STUCK_S))
-        if not who.size:
-            return
+        who = who[np.mod(rows.waited_s[who], STUCK_S) <= self.dt_s]  # one look each time
+        near = network.length_m[rows.lane[who]] - rows.offset_m[who] <= STUCK_M
+        who = who[near & (rows.lane[who] < network.n_normal)]
         for row in who.tolist():
             lane, plan = int(rows.lane[row]), int(rows.plan[row])
-            if lane >= network.n_normal or network.length_m[lane] - rows.offset_m[row] > STUCK_M:
-                continue
             first, last = network.link_from.searchsorted((lane, lane + 1))
             links = np.arange(first, last)
             goals = network.link_edges[1][links]
@@ -325,6 +346,7 @@ class Traffic:
             if leads.any():
                 rows.plan[row] = plan
                 rows.next_lane[row] = network.n_normal + links[leads][0]
+                rows.lane_m[row] = STALE_M
                 self.n_detours += 1
 
     def replan(self) -> None:
@@ -332,6 +354,7 @@ class Traffic:
         rows = self.rows
         on_lane = np.flatnonzero(rows.lane < self.network.n_normal)
         rows.next_lane[on_lane] = self.plans.connector[rows.plan[on_lane], rows.lane[on_lane]]
+        rows.lane_m.fill(STALE_M)
 
 
 def _widths(network: TrafficNetwork) -> FloatArray:

@@ -46,8 +46,10 @@ def acceleration(
     free = a * (1.0 - ratio2 * ratio2)
     fast = np.flatnonzero(ratio > 1.0)
     if fast.size:  # eq. 11.22: brake softly for the limit
-        power = 4.0 * a[fast] / braking_mps2[fast]
-        free[fast] = -braking_mps2[fast] * (1.0 - ratio[fast] ** -power)
+        b = braking_mps2[fast]
+        power = (-4.0 * a[fast] / b).astype(np.float32)
+        log_ratio = np.log(ratio[fast].astype(np.float32))
+        free[fast] = -b * (1.0 - np.exp(power * log_ratio))
     softness = 2.0 * np.sqrt(a * braking_mps2)
     wanted_m = STANDSTILL_GAP_M + np.maximum(0.0, v * (headway_s + (v - leader_mps) / softness))
     z = wanted_m / np.maximum(gap_m, MIN_GAP_M)
@@ -65,7 +67,7 @@ def acceleration(
         closing = np.maximum(v[near] - np.broadcast_to(leader_mps, v.shape)[near], 0.0)
         needed = -closing * closing / (2.0 * np.maximum(gap_m[near], MIN_GAP_M))
         b = braking_mps2[near]
-        cool = needed + b * np.tanh((hard - needed) / b)
+        cool = needed + b * np.tanh(((hard - needed) / b).astype(np.float32))
         result[near] = np.where(hard < needed, hard + COOLNESS * (cool - hard), hard)
     return result
 

@@ -22,15 +22,14 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-THINK_EVERY_S = 1.0
-"""A driver thinks of another lane once a second, in turn with the others."""
+THINK_EVERY_S, CHOOSE_EVERY_S = 1.0, 2.0
+"""A driver thinks of another lane once a second where its way asks for it, in turn with the others,
+and half as often of a better one."""
 POLITENESS = 0.2
 THRESHOLD_MPS2 = 0.15
 SAFE_MPS2, SAFE_URGENT_MPS2 = 3.0, 5.0
 """What the new follower may have to brake; the second where the lane is about to end."""
 KEEP_RIGHT_MPS2 = 0.2
-FAST_ROAD_MPS = 22.0
-"""On roads faster than 80 km/h one keeps right."""
 PAUSE_S = 4.0
 """Between two changes of one's own choice."""
 ROOM_M = 1.0
@@ -59,6 +58,27 @@ class Side:
     slot: IntArray
 
 
+@dataclass(frozen=True)
+class Before:
+    """What each thinking driver (m,) would have before it in the lane on one side."""
+
+    lane: IntArray
+    slot: IntArray
+    leader: IntArray  # rows, NOWHERE if none
+    gap_m: FloatArray
+    own_mps2: FloatArray
+
+    def of(self, some: IntArray) -> Before:
+        """Of these drivers."""
+        return Before(
+            lane=self.lane[some],
+            slot=self.slot[some],
+            leader=self.leader[some],
+            gap_m=self.gap_m[some],
+            own_mps2=self.own_mps2[some],
+        )
+
+
 @dataclass
 class _Best:
     """The better side of each thinking driver so far, all (m,)."""
@@ -85,42 +105,52 @@ class Changes:
     courtesy_mps2: FloatArray
 
 
+@dataclass(frozen=True)
+class _Hope:
+    """What a change of one's own choice could gain at best."""
+
+    wanted_mps2: FloatArray
+    desired_mps: FloatArray
+    now_s: float
+
+    def is_there(self, rows: Rows, who: IntArray) -> BoolArray:
+        """Whether an empty lane would be worth it, and one has not just changed."""
+        ratio2 = (rows.speed_mps[who] / self.desired_mps[who]) ** 2
+        free = rows.max_accel_mps2[who] * (1.0 - ratio2 * ratio2)
+        is_worth = (
+            free - self.wanted_mps2[who] > THRESHOLD_MPS2 - KEEP_RIGHT_MPS2 * rows.is_fast[who]
+        )
+        return np.asarray(is_worth & (self.now_s - rows.changed_s[who] > PAUSE_S))
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Whose turn it is to think, both (n,)."""
+
+    for_the_way: BoolArray
+    by_choice: BoolArray
+
+
 def choose(
     network: TrafficNetwork,
     plans: Plans,
     rows: Rows,
     ahead: Ahead,
     wanted_mps2: FloatArray,
-    desired_mps: FloatArray,
-    thinks: BoolArray,
+    desired: FloatArray,
+    turns: Turns,
     now_s: float,
 ) -> Changes:
-    """Decide for the drivers who `think` (n,). `wanted_mps2` is what each would do in its lane."""
-    n = network.n_normal
-    may = thinks & (rows.lane < n) & (rows.to_left_m == 0.0)
-    is_short_of_way = (rows.next_lane == NOWHERE) & (rows.speed_mps < CRAWLING_MPS)
-    may &= (rows.offset_m > rows.length_m + CLOSE_TO_START_M) | is_short_of_way
-    who = np.flatnonzero(may)
-    rest_m = network.length_m[rows.lane[who]] - rows.offset_m[who]
-    who = who[(rest_m > CLOSE_TO_END_M) | (rows.next_lane[who] == NOWHERE)]
-    lane = rows.lane[who]
-    # Who is in a good lane and not held up has nothing to think about: most of all.
-    v = rows.speed_mps[who]
-    moved = (ahead.gap_m[who] < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
-    moved |= network.limit_mps[lane] > FAST_ROAD_MPS
-    moved |= plans.change[rows.plan[who], lane] != 0
-    moved &= (network.left[lane] >= 0) | (network.right[lane] >= 0)
-    who, lane, v = who[moved], lane[moved], v[moved]
-    plan = rows.plan[who]
-    off = plans.change[plan, lane].astype(np.int64)
-    left_m = plans.until_m[plan, lane] - rows.offset_m[who]
+    """Decide for the drivers whose turn it is.
+
+    `wanted_mps2` and `desired` (m/s), both (n,), are what each would do in its lane.
+    """
+    hope = _Hope(wanted_mps2, desired, now_s)
+    who, must, wants = _who_looks(network, rows, ahead, turns, hope)
+    lane, v, plan = rows.lane[who], rows.speed_mps[who], rows.plan[who]
+    off = rows.change[who].astype(np.int64)
+    left_m = rows.until_m[who] - rows.offset_m[who]
     left_m[left_m < 0.0] = np.inf  # past what closed the lane
-    needs = np.abs(off) * np.maximum(NEED_S * np.maximum(v, 5.0), NEED_M)
-    must = (off != 0) & (left_m < needs)
-    # Of one's own choice only who is held up, or could keep right, looks aside.
-    is_fast_road = network.limit_mps[lane] > FAST_ROAD_MPS
-    held_up = (ahead.gap_m[who] < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
-    wants = (held_up | is_fast_road) & (now_s - rows.changed_s[who] > PAUSE_S)
     urgency = np.clip(1.0 - left_m / URGENT_M, 0.0, 1.0) * must
     m = len(who)
     best = _Best(np.full(m, -np.inf), np.full(m, NOWHERE), np.zeros(m), np.zeros(m, np.int64))
@@ -134,8 +164,14 @@ def choose(
         looks = np.flatnonzero((target >= 0) & (is_way | (wants & ~must & is_good)))
         if not looks.size:
             continue
+        before = _look_ahead_aside(network, plans, rows, ahead, who[looks], target[looks], desired)
+        # Who would not be faster there need not look behind.
+        bias = KEEP_RIGHT_MPS2 * rows.is_fast[who[looks]]
+        better = before.own_mps2 - wanted_mps2[who[looks]] + bias > THRESHOLD_MPS2
+        useful = np.flatnonzero(better | is_way[looks])
+        looks, before = looks[useful], before.of(useful)
         one, way = who[looks], is_way[looks]
-        side = _look_aside(network, plans, rows, ahead, one, target[looks], desired_mps)
+        side = _look_behind_aside(rows, ahead, one, before, desired)
         gain, safe = _gain(rows, plans, network, one, side, wanted_mps2, urgency[looks], step)
         gain = np.where(way, gain + FOR_THE_WAY_MPS2, gain)
         good = safe & (gain > THRESHOLD_MPS2) & (gain > best.gain[looks])
@@ -143,7 +179,7 @@ def choose(
         near_m = np.maximum(URGENT_M, URGENT_S * v[looks])
         stuck = np.flatnonzero(way & ~good & (left_m[looks] < near_m))
         if stuck.size:
-            courteous += _courtesies(rows, one[stuck], side, stuck, desired_mps)
+            courteous += _courtesies(rows, one[stuck], side, stuck, desired)
     best_gain, best_lane, best_own, best_slot = best.gain, best.lane, best.own_mps2, best.slot
     chosen = np.flatnonzero(best_lane >= 0)
     chosen = chosen[np.argsort(-best_gain[chosen], kind="stable")]
@@ -160,25 +196,61 @@ def choose(
     )
 
 
-def _look_aside(
+def _who_looks(
+    network: TrafficNetwork, rows: Rows, ahead: Ahead, turns: Turns, hope: _Hope
+) -> tuple[IntArray, BoolArray, BoolArray]:
+    """Rows that look aside; whether they have to, for their way, and whether they want to."""
+    # Who is in a good lane and not held up has nothing to think about: most of all.
+    v = rows.speed_mps
+    held_up = (ahead.gap_m < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
+    thinks = turns.by_choice & (held_up | rows.is_fast)
+    who = np.flatnonzero(thinks | (turns.for_the_way & (rows.change != 0)))
+    is_way_blocked = rows.next_lane[who] == NOWHERE
+    may = (rows.lane[who] < network.n_normal) & (rows.to_left_m[who] == 0.0)
+    may &= (rows.offset_m[who] > rows.length_m[who] + CLOSE_TO_START_M) | (
+        is_way_blocked & (v[who] < CRAWLING_MPS)
+    )
+    may &= (ahead.rest_m[who] > CLOSE_TO_END_M) | is_way_blocked
+    who = who[may]
+    off = rows.change[who]
+    left_m = rows.until_m[who] - rows.offset_m[who]
+    left_m[left_m < 0.0] = np.inf
+    needs_m = np.abs(off) * np.maximum(NEED_S * np.maximum(v[who], 5.0), NEED_M)
+    must = (off != 0) & (left_m < needs_m)
+    # Of one's own choice only who is held up, or could keep right, looks aside.
+    wants = thinks[who] & hope.is_there(rows, who)
+    looks = must | wants
+    return who[looks], must[looks], wants[looks]
+
+
+def _look_ahead_aside(
     network: TrafficNetwork,
     plans: Plans,
     rows: Rows,
     ahead: Ahead,
     who: IntArray,
-    target: IntArray,
+    lane: IntArray,
     desired_mps: FloatArray,
-) -> Side:
+) -> Before:
+    """Whom these rows would follow in these lanes, and how they would drive behind them."""
     n, offset_m = rows.n, rows.offset_m[who]
-    lane = np.maximum(target, 0)
     slot = ahead.key.searchsorted(lane * STRIDE_M + offset_m)
     leader = np.minimum(slot, n - 1)
     leader = np.where((slot < n) & (rows.lane[leader] == lane), leader, NOWHERE)
-    follower = np.maximum(slot - 1, 0)
-    follower = np.where((slot > 0) & (rows.lane[follower] == lane), follower, NOWHERE)
     gap_m = rows.offset_m[leader] - rows.length_m[leader] - offset_m
     leader_mps = rows.speed_mps[leader]
     _beyond(network, plans, rows, ahead, who, lane, leader, gap_m, leader_mps)
+    own_mps2 = _follow(rows, who, gap_m, leader_mps, desired_mps)
+    return Before(lane, slot, leader, gap_m, own_mps2)
+
+
+def _look_behind_aside(
+    rows: Rows, ahead: Ahead, who: IntArray, before: Before, desired_mps: FloatArray
+) -> Side:
+    """Who would come to follow these rows."""
+    lane, slot, offset_m = before.lane, before.slot, rows.offset_m[who]
+    follower = np.maximum(slot - 1, 0)
+    follower = np.where((slot > 0) & (rows.lane[follower] == lane), follower, NOWHERE)
     behind_m = np.where(
         follower >= 0, offset_m - rows.length_m[who] - rows.offset_m[follower], np.inf
     )
@@ -188,12 +260,12 @@ def _look_aside(
     behind_m[alone] = offset_m[alone] - rows.length_m[who[alone]] + ahead.coming_m[lane[alone]]
     follower[alone[rows.is_stopping[follower[alone]]]] = NOWHERE
     return Side(
-        lane=target,
-        leader=leader,
+        lane=lane,
+        leader=before.leader,
         follower=follower,
-        gap_m=gap_m,
+        gap_m=before.gap_m,
         behind_m=behind_m,
-        own_mps2=_follow(rows, who, gap_m, leader_mps, desired_mps),
+        own_mps2=before.own_mps2,
         follower_mps2=_follow(rows, follower, behind_m, rows.speed_mps[who], desired_mps),
         slot=slot,
     )
@@ -268,8 +340,7 @@ def _gain(
     is_bus = plans.is_bus[rows.plan[who]]
     safe &= network.is_for_cars[np.maximum(side.lane, 0)] | is_bus
     others = np.where(side.follower >= 0, side.follower_mps2 - wanted_mps2[side.follower], 0.0)
-    is_fast_road = network.limit_mps[rows.lane[who]] > FAST_ROAD_MPS
-    bias = np.where(is_fast_road, -step * KEEP_RIGHT_MPS2, 0.0)
+    bias = rows.is_fast[who] * (-step * KEEP_RIGHT_MPS2)
     return side.own_mps2 - wanted_mps2[who] + POLITENESS * others + bias, safe
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from openvrc.contracts.errors import VrcError
 from openvrc.contracts.maps import RoadMap
 from simulator.traffic.conflicts import Conflicts, find_conflicts
+from simulator.traffic.pieces import Pieces, pieces_of
 from simulator.traffic.signals import SignalPlans
 
 FloatArray = NDArray[np.float64]
@@ -134,29 +135,8 @@ class TrafficNetwork:
         return np.setdiff1d(np.arange(self.n_edges), self.link_edges[0])
 
     @cached_property
-    def _pieces(self) -> tuple[IntArray, FloatArray, FloatArray]:
-        """All straight pieces of all lanes: first of each lane, and rows of figures.
-
-        Rows: distance along the lane where it begins (m), x, y (m), unit vector, course (deg).
-        """
-        firsts, rows = [0], []
-        for lane, points in enumerate(self.points_xy_m):
-            steps = np.diff(points, axis=0)
-            drawn_m = np.hypot(steps[:, 0], steps[:, 1])
-            keep = drawn_m > 1e-6
-            steps, drawn_m, starts = steps[keep], drawn_m[keep], points[:-1][keep]
-            if not len(steps):
-                steps, drawn_m, starts = np.array([[0.0, 1.0]]), np.ones(1), points[:1]
-            scale = self.length_m[lane] / drawn_m.sum()
-            along_m = np.concatenate([[0.0], np.cumsum(drawn_m)[:-1]]) * scale
-            unit = steps / drawn_m[:, None]
-            course = np.degrees(np.arctan2(unit[:, 0], unit[:, 1])) % 360.0
-            rows.append(np.column_stack([along_m, starts, unit / scale, course]))
-            firsts.append(firsts[-1] + len(steps))
-        table = np.concatenate(rows)
-        lanes = np.repeat(np.arange(self.n_lanes), np.diff(firsts))
-        keys = table[:, 0] + lanes * LANE_STRIDE_M
-        return np.array(firsts, np.int64), np.ascontiguousarray(table.T), keys
+    def _pieces(self) -> Pieces:
+        return pieces_of(self.points_xy_m, self.length_m)
 
     def place(
         self, lane: IntArray, offset_m: FloatArray, to_left_m: FloatArray | float = 0.0
@@ -165,18 +145,7 @@ class TrafficNetwork:
 
         `to_left_m` moves a point across its lane. Fastest when sorted by lane and offset.
         """
-        firsts, (along_m, x_m, y_m, east, north, course), keys = self._pieces
-        key = lane * LANE_STRIDE_M + offset_m
-        piece = np.maximum(keys.searchsorted(key, side="right") - 1, firsts.take(lane))
-        rest_m = offset_m - along_m.take(piece)
-        east, north = east.take(piece), north.take(piece)
-        x_m = x_m.take(piece) + rest_m * east - to_left_m * north
-        y_m = y_m.take(piece) + rest_m * north + to_left_m * east
-        return x_m, y_m, course.take(piece)
-
-
-LANE_STRIDE_M = 1e6
-"""Longer than any lane, so that one sorted array holds all lanes."""
+        return self._pieces.place(lane, offset_m, to_left_m)
 
 
 def make(

@@ -45,6 +45,8 @@ class Plans:
     until_m: NDArray[np.float32] = field(init=False)  # (n_plans, n_normal) from the lane's start
 
     is_exit: NDArray[np.bool_] = field(init=False)  # (n_edges,) leads nowhere
+    version: int = 0
+    """Rises when plans that are in use change."""
     _leaving: dict[bool, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,11 +112,13 @@ class Plans:
                 self.next_edge[of_kind] = shortest_ways(
                     self.network, self.goal[of_kind], is_bus=is_bus, travel_s=travel_s
                 )
+        self.version += 1
         self._work_out(rows)
 
     def close(self, lane: int, from_m: float) -> None:
         """Close a lane from a point on (inf opens it again)."""
         self.closed_from_m[lane] = from_m
+        self.version += 1
         self._work_out(np.arange(len(self.goal)))
 
     def _add(self, rows: IntArray, goals: IntArray, is_bus: bool) -> IntArray:

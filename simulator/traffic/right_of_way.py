@@ -57,22 +57,27 @@ class RightOfWay:
         self._has_foes = np.diff(self.network.conflicts.offsets) > 0
 
     def stopping(
-        self, rows: Rows, ahead: Ahead, shown: IntArray, plans: Plans
-    ) -> tuple[IntArray, FloatArray]:
-        """Rows that have to stop at a line, and how far its stop is; a row may come twice.
+        self, rows: Rows, ahead: Ahead, code_of_link: IntArray, plans: Plans
+    ) -> tuple[IntArray, FloatArray, BoolArray]:
+        """Rows that have to stop at a line, how far its stop is, and whether it ends their lane.
 
-        `shown` (n_heads,) are the signals' codes.
+        A row may come twice, for lines beyond the end of its lane.
+        `code_of_link` (n_links,) are the signals' codes. Who is asleep is left out.
         """
-        network, n = self.network, self.network.n_normal
-        rest_all_m = network.length_m.take(rows.lane) - rows.offset_m
+        n = self.network.n_normal
+        rest_all_m = ahead.rest_m
         v = rows.speed_mps
         sight_m = v * (v / (2 * DECIDE_MPS2) + DECIDE_S) + DECIDE_M
-        who = np.flatnonzero((rest_all_m < sight_m) & (rows.lane < n) & (rows.next_lane >= n))
+        coming_m = v * COMING_S + COMING_M
+        near = np.flatnonzero((rest_all_m < np.maximum(sight_m, coming_m)) & ~ahead.asleep)
+        near = near[(rows.lane[near] < n) & (rows.next_lane[near] >= n)]
+        comers = near[(rest_all_m[near] < coming_m[near]) & ~rows.is_stopping[near]]
+        who = near[rest_all_m[near] < sight_m[near]]
         lines = [(who, rows.next_lane[who] - n, rest_all_m[who])]
         lines += self._lines_beyond(rows, ahead, plans, rest_all_m, sight_m)
         who, link, rest_m = (np.concatenate(part) for part in zip(*lines, strict=True))
         v, rest_m = v[who], np.maximum(rest_m - LINE_GAP_M, 0.0)
-        code = self._code(link, shown)
+        code = code_of_link[link]
         braking = v * v / (2 * np.maximum(rest_m, 0.1))
         can_stop = v * (v / (2 * AMBER_MPS2) + REACTION_S) <= rest_m
         stops = (code == RED) & (braking < HARDEST_MPS2)
@@ -84,11 +89,12 @@ class RightOfWay:
         if asked.size:
             full = self._is_full(rows, ahead, who[asked], link[asked])
             waits = self._must_wait(
-                rows, ahead, who[asked], link[asked], rest_m[asked], code[asked], shown, rest_all_m
+                rows, ahead, comers, who[asked], link[asked], rest_m[asked], code_of_link
             )
             can = can_stop[asked] | rows.is_stopping[who[asked]]
             stops[asked] = (full & can) | waits
-        return who[stops], rest_m[stops]
+        ends_lane = np.arange(len(who)) < len(lines[0][0])
+        return who[stops], rest_m[stops], ends_lane[stops]
 
     def _lines_beyond(
         self,
@@ -100,7 +106,7 @@ class RightOfWay:
     ) -> list[tuple[IntArray, IntArray, FloatArray]]:
         """Lines behind the end of one's lane: where edges are short, of the next ones too."""
         network, n = self.network, self.network.n_normal
-        who = ahead.heads
+        who = ahead.lookers
         lane, far_m = rows.next_lane[who], rest_all_m[who]
         found = []
         for _ in range(HOPS):
@@ -116,10 +122,11 @@ class RightOfWay:
             lane = np.where(is_normal, onward, network.after[lane])
         return found
 
-    def _code(self, link: IntArray, shown: IntArray) -> IntArray:
-        head = self.network.link_signal[link]
+    def codes(self, shown: IntArray) -> IntArray:
+        """What is shown to each link (n_links,), by what all heads show."""
+        head = self.network.link_signal
         if not len(shown):
-            return np.full(len(link), GREEN_YIELD, np.int64)
+            return np.full(len(head), GREEN_YIELD, np.int64)
         return np.where(head >= 0, shown[head], GREEN_YIELD)
 
     def _is_full(self, rows: Rows, ahead: Ahead, who: IntArray, link: IntArray) -> BoolArray:
@@ -141,29 +148,29 @@ class RightOfWay:
         self,
         rows: Rows,
         ahead: Ahead,
+        comers: IntArray,
         who: IntArray,
         link: IntArray,
         rest_m: FloatArray,
-        code: IntArray,
-        shown: IntArray,
-        rest_all_m: FloatArray,
+        code_of_link: IntArray,
     ) -> BoolArray:
         """Whether somebody is in the way, or comes and goes first."""
-        network, conflicts, n = self.network, self.network.conflicts, self.network.n_normal
+        network, conflicts = self.network, self.network.conflicts
         first = conflicts.offsets[link]
         counts = conflicts.offsets[link + 1] - first
         asker = np.repeat(np.arange(len(who)), counts)
         pair = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
-        foe, foe_m = conflicts.foe[pair], conflicts.foe_m[pair]
-        is_merge = conflicts.is_merge[pair]
-        last = ahead.hindmost[n + foe]
-        rear_m = np.where(last >= 0, rows.offset_m[last] - rows.length_m[last], np.inf)
-        rear_m = np.minimum(rear_m, ahead.tail_m[n + foe])
-        is_free_green = (code == GREEN) & (network.link_signal[link] >= 0)
+        rear_m = self._rears(rows, ahead)
+        comes_s, comes_mps = self._coming(rows, ahead, comers, code_of_link)
+        foe = conflicts.foe[pair]
+        # Most foes are empty, and nobody comes.
+        some = np.flatnonzero(np.isfinite(np.minimum(rear_m, comes_s))[foe])
+        asker, pair, foe = asker[some], pair[some], foe[some]
+        foe_m, is_merge = conflicts.foe_m[pair], conflicts.is_merge[pair]
+        is_free_green = (code_of_link[link] == GREEN) & (network.link_signal[link] >= 0)
         yields = conflicts.is_yielding[pair] & ~is_free_green[asker]
         # Where ways join, who goes first and is inside is followed only from behind.
-        occupied = (rear_m < foe_m + CLEAR_M) & (yields | ~is_merge)
-        comes_s, comes_mps = self._coming(rows, rest_all_m, shown)
+        occupied = (rear_m[foe] < foe_m + CLEAR_M) & (yields | ~is_merge)
         arrives_s = comes_s[foe] + foe_m / np.maximum(comes_mps[foe], STANDING_MPS)
         clear_m = rest_m[asker] + conflicts.own_m[pair] + rows.length_m[who[asker]] + CLEAR_M
         v, a = rows.speed_mps[who][asker], rows.max_accel_mps2[who][asker]
@@ -173,17 +180,24 @@ class RightOfWay:
         blocked = occupied | (first_goes & is_patient[asker])
         return np.bincount(asker[blocked], minlength=len(who)) > 0
 
+    def _rears(self, rows: Rows, ahead: Ahead) -> FloatArray:
+        """How far into each link (n_links,) the last vehicle's tail is, inf where there is none."""
+        n = self.network.n_normal
+        last = ahead.hindmost[n:]
+        rear_m = ahead.tail_m[n:].copy()
+        taken = np.flatnonzero(last >= 0)
+        row = last[taken]
+        rear_m[taken] = np.minimum(rear_m[taken], rows.offset_m[row] - rows.length_m[row])
+        return rear_m
+
     def _coming(
-        self, rows: Rows, rest_m: FloatArray, shown: IntArray
+        self, rows: Rows, ahead: Ahead, who: IntArray, code_of_link: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """When the next vehicle enters each link (n_links,), s from now, and its speed."""
-        network, n = self.network, self.network.n_normal
-        n_links = len(network.link_from)
-        near = (rest_m < rows.speed_mps * COMING_S + COMING_M) & (rows.next_lane >= n)
-        who = np.flatnonzero(near & (rows.lane < n) & ~rows.is_stopping)
+        """When the next of these enters each link (n_links,), s from now, and its speed."""
+        n, n_links, rest_m = self.network.n_normal, len(self.network.link_from), ahead.rest_m
         link = rows.next_lane[who] - n
-        who = who[self._code(link, shown) >= GREEN_YIELD]
-        link = rows.next_lane[who] - n
+        moves = code_of_link[link] >= GREEN_YIELD
+        who, link = who[moves], link[moves]
         enters_s = rest_m[who] / np.maximum(rows.speed_mps[who], STANDING_MPS)
         comes_s, comes_mps = np.full(n_links, np.inf), np.zeros(n_links)
         order = np.argsort(-enters_s, kind="stable")

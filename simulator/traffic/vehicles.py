@@ -16,6 +16,10 @@ IntArray = NDArray[np.int64]
 
 STRIDE_M = 1e6
 """Longer than any lane: lane * STRIDE_M + offset orders all vehicles."""
+STALE_M = -1.0
+"""As `lane_m` of who has come into another lane: what it means is worked out in the next step."""
+TURNS = 120
+"""Drivers take turns in thinking; divides by all usual numbers of steps a second."""
 
 
 @dataclass
@@ -39,7 +43,15 @@ class Rows:
     headway_s: FloatArray
     max_accel_mps2: FloatArray
     braking_mps2: FloatArray  # comfortable
-    speed_ratio: FloatArray  # desired speed over the limit
+    turn: NDArray[np.int8]  # in which steps the driver thinks of other lanes
+    # What the lane means for the driver, see `lane_facts`; the first is negative where it is stale.
+    lane_m: FloatArray
+    free_mps: FloatArray  # desired here
+    next_mps: FloatArray  # desired behind the lane's end
+    slow_at_m: FloatArray  # where to begin slowing for it
+    until_m: FloatArray  # how far one's way can be driven without changing lanes
+    change: NDArray[np.int8]  # lanes to go left for one's way
+    is_fast: NDArray[np.bool_]  # a road where one keeps right
 
     @property
     def n(self) -> int:
@@ -57,6 +69,9 @@ class Rows:
             "came_from": np.int64,
             "came_from2": np.int64,
             "is_stopping": np.bool_,
+            "turn": np.int8,
+            "change": np.int8,
+            "is_fast": np.bool_,
         }
         return cls(*(np.empty(0, kinds.get(f.name, np.float64)) for f in fields(cls)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,15 @@ from simulator.traffic.signals import CODE_OF_LETTER, GREEN_YIELD, RecordedSigna
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-KINDS: tuple[VehicleKind, ...] = (CAR, TRUCK, BUS, TWO_WHEELER)
+KINDS: tuple[VehicleKind, ...] = (
+    replace(CAR, headway_s=1.0, accel_mps2=2.6),
+    replace(TRUCK, headway_s=1.0, accel_mps2=1.3),
+    replace(BUS, headway_s=1.0, accel_mps2=1.2),
+    replace(TWO_WHEELER, headway_s=1.0, accel_mps2=6.0),
+)
+"""Headways and accelerations are SUMO's defaults: the packages' drivers have no others
+(https://sumo.dlr.de/docs/Vehicle_Type_Parameter_Defaults.html)."""
+CAR_AT, TRUCK_AT, BUS_AT, TWO_WHEELER_AT = range(4)
 MOST_HOPS = 6
 """Short edges that a trace each second may skip."""
 
@@ -78,6 +86,7 @@ def read_replay(package: Path, trace: str = "control_fcd.parquet") -> Replay:
     follow = _links(network)
     routes: dict[tuple[tuple[int, ...], bool], list[int]] = defaultdict(list)
     rows: list[tuple[int, int, int]] = []
+    lengths_m: list[float] = []
     for start, end, type_id in zip(starts.tolist(), ends.tolist(), types, strict=True):
         seen = edge[start:end]
         seen = seen[seen >= 0]
@@ -88,7 +97,8 @@ def read_replay(package: Path, trace: str = "control_fcd.parquet") -> Replay:
         if route is None:
             continue
         kind = _kind(type_id)
-        routes[tuple(route), KINDS[kind] is BUS].append(len(rows))
+        routes[tuple(route), kind == BUS_AT].append(len(rows))
+        lengths_m.append(body_of(type_id).length_m)
         rows.append((start, route[0], kind))
     plan = np.zeros(len(rows), np.int64)
     for is_bus in (False, True):
@@ -114,9 +124,13 @@ def read_replay(package: Path, trace: str = "control_fcd.parquet") -> Replay:
     ratio = np.where(lane >= 0, table["speed_cms"].to_numpy() / 100.0 / limits, 0.0)
     free = [_free_ratio(ratio[starts[k] : ends[k]]) for k in np.searchsorted(starts, begins)]
     demand.speed_ratio[:] = np.array(free)[order]
+    known = np.isfinite(lengths_m)[order]
+    demand.length_m[known] = np.array(lengths_m)[order][known]
     first_s = float(time_s.min())
     here = np.flatnonzero((depart_s[order] == first_s) & (lane[begins[order]] >= 0))
     place = begins[order][here]
+    present_m = table["pos_cm"].to_numpy()[place] / 100.0
+    here, place, present_m = _apart(here, place, present_m, lane, demand.length_m)
     return Replay(
         network=network,
         plans=plans,
@@ -126,9 +140,30 @@ def read_replay(package: Path, trace: str = "control_fcd.parquet") -> Replay:
         last_s=float(time_s.max()),
         present=here,
         present_lane=lane[place],
-        present_m=table["pos_cm"].to_numpy()[place] / 100.0,
+        present_m=present_m,
         present_mps=table["speed_cms"].to_numpy()[place] / 100.0,
     )
+
+
+def _apart(
+    here: IntArray, place: IntArray, at_m: FloatArray, lane: IntArray, length_m: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Those present in order of lane and place, moved back where they would touch.
+
+    A trace gives no lengths, so that a class's length may be longer than the gap. Who would have to
+    move back over the lane's start comes in when there is room.
+    """
+    order = np.lexsort((-at_m, lane[place]))
+    here, place, at_m = here[order], place[order], at_m[order].copy()
+    stays = np.ones(len(here), np.bool_)
+    rear_m, before = np.inf, -1
+    for row, (one, vehicle) in enumerate(zip(place.tolist(), here.tolist(), strict=True)):
+        rear_m = np.inf if lane[one] != before else rear_m
+        before = int(lane[one])
+        at_m[row] = min(at_m[row], rear_m - 0.5)
+        stays[row] = at_m[row] > 0.0
+        rear_m = at_m[row] - length_m[vehicle] if stays[row] else rear_m
+    return here[stays], place[stays], at_m[stays]
 
 
 def _free_ratio(ratio: FloatArray) -> float:
@@ -138,7 +173,8 @@ def _free_ratio(ratio: FloatArray) -> float:
 
 def _kind(type_id: str) -> int:
     word = body_of(type_id).vehicle_class
-    return {"truck": 1, "bus": 2, "motorcycle": 3}.get(word or "car", 0)
+    kinds = {"truck": TRUCK_AT, "bus": BUS_AT, "motorcycle": TWO_WHEELER_AT}
+    return kinds.get(word or "car", CAR_AT)
 
 
 def _links(network: TrafficNetwork) -> dict[int, list[int]]:

@@ -78,7 +78,7 @@ def test_saturation_flow_and_start_of_a_queue_at_green_are_those_of_the_highway_
     traffic = queue_at_a_light(14)
     link = int(np.flatnonzero(traffic.network.link_from == traffic.network.lane("in_w0", 0))[0])
     lane = traffic.network.lane("in_w0", 0)
-    program = Switch(link_code=3)
+    program = Switch(3, len(traffic.network.signals.heads))
     traffic._program = program
     program.code = 0
     run(traffic, 60.0)
@@ -113,11 +113,11 @@ def test_saturation_flow_and_start_of_a_queue_at_green_are_those_of_the_highway_
 class Switch:
     """A program by hand: all heads show one code."""
 
-    def __init__(self, link_code: int) -> None:
-        self.code = link_code
+    def __init__(self, link_code: int, n_heads: int) -> None:
+        self.code, self.n_heads = link_code, n_heads
 
     def states(self, time_s: float) -> NDArray[np.int64]:
-        return np.full(6, self.code, np.int64)
+        return np.full(self.n_heads, self.code, np.int64)
 
 
 def test_a_jam_on_a_ring_travels_upstream_at_the_speed_of_theory() -> None:
