@@ -58,13 +58,13 @@ def _parse(path: Path) -> Extract:
     extract = Extract()
     for way in osmium.FileProcessor(file, osmium.osm.WAY):
         tags = _tags(way)
-        if is_road(tags):
+        if isinstance(way, osmium.osm.Way) and is_road(tags):
             nodes = [str(node.ref) for node in way.nodes]
             extract.ways.append(Way(str(way.id), nodes, tags))
     used = {node for way in extract.ways for node in way.nodes}
     for node in osmium.FileProcessor(file, osmium.osm.NODE):
         name = str(node.id)
-        if name not in used or not node.location.valid():
+        if not isinstance(node, osmium.osm.Node) or name not in used or not node.location.valid():
             continue
         extract.lon_lat[name] = (node.location.lon, node.location.lat)
         tags = _tags(node)

@@ -17,11 +17,13 @@ from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios import ScenarioError
 from simulator.scenarios.roads import share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
+from simulator.traffic.actuated import ActuatedSignals
 from simulator.traffic.demand import TOWN_MIX, Flow
 from simulator.traffic.events import Event, HardBrake, StoppedVehicle
 from simulator.traffic.from_map import read_network
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import Plans
+from simulator.traffic.rerouting import Rerouting
 from simulator.traffic.world import TrafficWorld
 
 USUAL_PER_H = 5000
@@ -29,6 +31,7 @@ MOST_FLOWS = 60
 LEAST_M = 120.0
 """A street long enough to break down on."""
 BUSY_STREETS = 6
+SIGNALS = ("fixed", "actuated")
 
 
 class CityScenario:
@@ -42,6 +45,13 @@ class CityScenario:
         Parameter("rows", 3.0, "of the grid", low=2.0, high=40.0),
         Parameter("breakdown_s", 20.0, "when a vehicle breaks down"),
         Parameter("breakdown_for_s", 180.0, "how long it stands"),
+        Parameter(
+            "signals",
+            "fixed",
+            "or actuated: greens end when nobody comes any more",
+            choices=SIGNALS,
+        ),
+        Parameter("reroute_s", 0.0, "drivers choose their way anew by the traffic, 0 never"),
         *EQUIPMENT,
     )
 
@@ -63,6 +73,12 @@ class CityScenario:
             network = read_network(Path(path))
         else:
             network = generators.grid(int(values["columns"]), int(values["rows"]))
+        if values["signals"] not in SIGNALS:
+            raise ScenarioError(
+                f"signals is {values['signals']!r}, expected {' or '.join(SIGNALS)}"
+            )
+        is_actuated = values["signals"] == "actuated"
+        reroute_s = float(values["reroute_s"])
         pairs, streets = _ways(network, seed)
         flows = [Flow(start, end, per_h / len(pairs), mix=TOWN_MIX) for start, end in pairs]
         events: list[Event] = [HardBrake(street, at_s=2.0, least_mps=5.0) for street in streets]
@@ -79,6 +95,8 @@ class CityScenario:
         return traffic_world(
             f"City {Path(path).name}" if path else "City", network, flows, events, zone=zone,
             run_id=run_id, seed=seed, duration_s=duration_s, start_ns=start_ns, flags=values,
+            signals=ActuatedSignals(network.signals) if is_actuated else None,
+            also=[Rerouting(reroute_s)] if reroute_s > 0 else [],
         )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def traffic_world(
     return TrafficWorld(
         rsus=rsus,
         roadside=roadside,
-        also=walkers,
+        also=[*walkers, *more.pop("also", ())],
         extras=[*more.pop("extras", ()), *(() if has_sensors else walkers)],
         zone=zone,
         run_id=run_id,

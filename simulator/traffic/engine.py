@@ -28,7 +28,7 @@ from simulator.traffic.lane_facts import LOWEST_DESIRED_MPS, LaneFacts
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import ARRIVED, Plans
 from simulator.traffic.right_of_way import RightOfWay
-from simulator.traffic.signals import SignalProgram
+from simulator.traffic.signals import Listening, SignalProgram
 from simulator.traffic.vehicles import STALE_M, Rows
 
 FloatArray = NDArray[np.float64]
@@ -135,6 +135,8 @@ class Traffic:
         headway_s = rows.headway_s * self.caution_ratio
         full_mps2 = FULL_BRAKING_MPS2 * self.friction_ratio
         self._facts.refresh(rows, self.limit_mps, self.speed_ratio)
+        if isinstance(self._program, Listening):
+            self._program.advance(self.now_s, self._called(self._program.reach_m))
         code_of_link = self._rules.codes(self.shown)
         ahead = look(network, self.plans, rows, self._all_walls, code_of_link)
         self._stand_events(ahead)
@@ -156,6 +158,16 @@ class Traffic:
         self._drift(moved_m)
         rows.waited_s = (rows.waited_s + dt_s) * (new_mps < STANDING_MPS)
         self._go_over(changed)
+
+    def _called(self, reach_m: float) -> BoolArray:
+        """Signal heads (n_heads,) whose line somebody is near to, within that."""
+        network, rows, n = self.network, self.rows, self.network.n_normal
+        near = np.flatnonzero((rows.lane_m - rows.offset_m < reach_m) & (rows.next_lane >= n))
+        near = near[rows.lane[near] < n]
+        heads = network.link_signal[rows.next_lane[near] - n]
+        is_called = np.zeros(len(network.signals.heads), np.bool_)
+        is_called[heads[heads >= 0]] = True
+        return is_called
 
     def _desired_mps(self, ahead: Ahead) -> FloatArray:
         """The limit here as each driver takes it, slowing in time for the lane behind."""
@@ -349,10 +361,15 @@ class Traffic:
                 rows.lane_m[row] = STALE_M
                 self.n_detours += 1
 
-    def replan(self) -> None:
-        """After plans have changed: everybody looks again which connector to take."""
+    def replan(self, decided_m: float = 0.0) -> None:
+        """After plans have changed: everybody looks again which connector to take.
+
+        Who is nearer than that to the end of a lane keeps the one he has chosen.
+        """
         rows = self.rows
-        on_lane = np.flatnonzero(rows.lane < self.network.n_normal)
+        is_decided = self.network.length_m[rows.lane] - rows.offset_m < decided_m
+        is_decided &= rows.next_lane >= 0
+        on_lane = np.flatnonzero((rows.lane < self.network.n_normal) & ~is_decided)
         rows.next_lane[on_lane] = self.plans.connector[rows.plan[on_lane], rows.lane[on_lane]]
         rows.lane_m.fill(STALE_M)
 

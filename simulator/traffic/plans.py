@@ -40,6 +40,7 @@ class Plans:
     next_edge: IntArray = field(init=False)  # (n_plans, n_edges), NOWHERE at the goal
     goal: IntArray = field(init=False)  # (n_plans,) edges
     is_bus: NDArray[np.bool_] = field(init=False)  # (n_plans,)
+    is_to_goal: NDArray[np.bool_] = field(init=False)  # (n_plans,) any way to the goal will do
     connector: NDArray[np.int32] = field(init=False)  # (n_plans, n_normal)
     change: NDArray[np.int8] = field(init=False)  # (n_plans, n_normal) lanes to go left
     until_m: NDArray[np.float32] = field(init=False)  # (n_plans, n_normal) from the lane's start
@@ -57,6 +58,7 @@ class Plans:
         self.next_edge = np.empty((0, network.n_edges), np.int64)
         self.goal = np.empty(0, np.int64)
         self.is_bus = np.empty(0, np.bool_)
+        self.is_to_goal = np.empty(0, np.bool_)
         self.connector = np.empty((0, network.n_normal), np.int32)
         self.change = np.empty((0, network.n_normal), np.int8)
         self.until_m = np.empty((0, network.n_normal), np.float32)
@@ -69,7 +71,7 @@ class Plans:
         `travel_s` (n_edges,) are travel times, by default those at the speed limit.
         """
         rows = shortest_ways(self.network, goals, is_bus=is_bus, travel_s=travel_s)
-        return self._add(rows, goals, is_bus)
+        return self._add(rows, goals, is_bus, is_to_goal=True)
 
     def along(self, routes: Sequence[Sequence[int]], *, is_bus: bool = False) -> IntArray:
         """Add a plan for each route (edges in order); numbers of the new rows.
@@ -121,11 +123,14 @@ class Plans:
         self.version += 1
         self._work_out(np.arange(len(self.goal)))
 
-    def _add(self, rows: IntArray, goals: IntArray, is_bus: bool) -> IntArray:
+    def _add(
+        self, rows: IntArray, goals: IntArray, is_bus: bool, *, is_to_goal: bool = False
+    ) -> IntArray:
         first, n = len(self.goal), self.network.n_normal
         self.next_edge = np.concatenate([self.next_edge, rows])
         self.goal = np.concatenate([self.goal, goals])
         self.is_bus = np.concatenate([self.is_bus, np.full(len(goals), is_bus)])
+        self.is_to_goal = np.concatenate([self.is_to_goal, np.full(len(goals), is_to_goal)])
         self.connector = np.concatenate([self.connector, np.empty((len(goals), n), np.int32)])
         self.change = np.concatenate([self.change, np.empty((len(goals), n), np.int8)])
         self.until_m = np.concatenate([self.until_m, np.empty((len(goals), n), np.float32)])

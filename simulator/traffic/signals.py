@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,22 @@ PHASE_WORDS = ("red", "amber", "green", "green")
 
 
 class SignalProgram(Protocol):
-    """What shows when: a plan, or a record."""
+    """What shows when: a plan, a record, or a controller that listens."""
 
     def states(self, time_s: float) -> IntArray:
         """Codes (n_heads,) at a time."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A program that goes by who comes."""
+
+    reach_m: float
+    """How far before a line somebody is seen."""
+
+    def advance(self, now_s: float, is_called: NDArray[np.bool_]) -> None:
+        """Before each step; `is_called` (n_heads,): somebody is near the line of a head."""
         ...
 
 
@@ -92,7 +104,7 @@ class SignalPlans:
         ends_s = np.where(np.isfinite(self.phase_end_s), self.phase_end_s, -np.inf)
         return np.asarray(ends_s.max(axis=1))
 
-    def _phase(self, time_s: float) -> tuple[IntArray, FloatArray]:
+    def phase(self, time_s: float) -> tuple[IntArray, FloatArray]:
         """Phase and time within the cycle of each signal."""
         into_s = np.mod(time_s - self.offset_s, self.cycle_s)
         return (into_s[:, None] >= self.phase_end_s).sum(axis=1), into_s
@@ -101,7 +113,7 @@ class SignalPlans:
         """Codes (n_heads,) at a time."""
         if not self.heads:
             return np.empty(0, np.int64)
-        phase, _ = self._phase(time_s)
+        phase, _ = self.phase(time_s)
         return self.codes[np.arange(len(self.heads)), phase[self.head_signal]]
 
     def ends_s(self, time_s: float) -> FloatArray:
@@ -111,7 +123,7 @@ class SignalPlans:
         """
         if not self.heads:
             return np.empty(0)
-        phase, into_s = self._phase(time_s)
+        phase, into_s = self.phase(time_s)
         rows, n = self.head_signal, np.arange(len(self.heads))
         at = phase[rows]
         now = self.codes[n, at]

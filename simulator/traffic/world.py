@@ -27,6 +27,7 @@ from simulator.replay.traffic_world import rsu_status
 from simulator.rsus import Rsus, place_rsus
 from simulator.sampling import share_of
 from simulator.scenarios import ScenarioError
+from simulator.traffic.actuated import ActuatedSignals
 from simulator.traffic.demand import Demand
 from simulator.traffic.engine import Traffic
 from simulator.traffic.events import BrakingWatch, Event, Runner, Truth, runners
@@ -39,6 +40,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 RSU_STATUS_EVERY_S, SOURCE_STATUS_EVERY_S, MAP_EVERY_S = 5, 10, 30
+END_NAMES = ("min_end_ns", "max_end_ns", "likely_end_ns")
 BRAKE_LIGHT_MPS2 = -0.5
 BLINK_S = 3.0
 
@@ -267,28 +269,45 @@ class TrafficWorld:
         }
 
     def _signal_messages(self, emitter: Emitter, second: int, now_ns: int) -> list[Outgoing]:
-        """Every head each second; a fixed-time controller knows its ends exactly."""
+        """Every head each second; those that tell no ends (a recording's) go last."""
         plans = self.network.signals
         if not plans.heads:
             return []
-        n = len(plans.heads)
         shown = self.traffic.shown
-        columns = {
-            "sampled_at_ns": np.full(n, now_ns, np.int64),
-            "intersection_id": [name for name, _ in plans.heads],
-            "signal_group": np.array([group for _, group in plans.heads], np.int64),
-            "phase": [PHASE_WORDS[code] for code in shown.tolist()],
-        }
+        ends_s = self._ends_s(float(second))
+        is_known: NDArray[np.bool_] = np.isfinite(ends_s.sum(axis=0))
+        messages = []
+        for part in (np.flatnonzero(is_known), np.flatnonzero(~is_known)):
+            if not part.size:
+                continue
+            heads = [plans.heads[head] for head in part.tolist()]
+            columns = {
+                "sampled_at_ns": np.full(len(part), now_ns, np.int64),
+                "intersection_id": [name for name, _ in heads],
+                "signal_group": np.array([group for _, group in heads], np.int64),
+                "phase": [PHASE_WORDS[code] for code in shown[part].tolist()],
+            }
+            if is_known[part[0]]:
+                ends_ns = self.start_ns + np.round(ends_s[:, part] * NS_PER_S).astype(np.int64)
+                columns |= dict(zip(END_NAMES, ends_ns, strict=True))
+            sources = np.array([emitter.source("signal", topic_id(name)) for name, _ in heads])
+            words = [f"{name}:{group}" for name, group in heads]
+            subjects = (np.arange(len(part), dtype=np.int32), words)
+            messages += emitter.emit("signal_state", sources, subjects, columns)
+        return messages
+
+    def _ends_s(self, now_s: float) -> FloatArray:
+        """Earliest, latest and likely end (3, n_heads) of what is shown; not finite: unknown.
+
+        A fixed-time controller knows its ends exactly, one that listens by its timers.
+        """
+        plans = self.network.signals
         if self.signals is None:
-            ends_s = plans.ends_s(float(second))
-            known = np.isfinite(ends_s)
-            ends_ns = self.start_ns + np.where(known, ends_s, 0.0) * NS_PER_S
-            if known.all():
-                for name in ("min_end_ns", "max_end_ns", "likely_end_ns"):
-                    columns[name] = np.round(ends_ns).astype(np.int64)
-        sources = np.array([emitter.source("signal", topic_id(name)) for name, _ in plans.heads])
-        words = [f"{name}:{group}" for name, group in plans.heads]
-        return emitter.emit("signal_state", sources, (np.arange(n, dtype=np.int32), words), columns)
+            return np.asarray(np.tile(plans.ends_s(now_s), (3, 1)))
+        if isinstance(self.signals, ActuatedSignals):
+            return self.signals.ends_s(now_s)
+        unknown: FloatArray = np.full((3, len(plans.heads)), np.nan)
+        return unknown
 
     @cached_property
     def _geometries(self) -> dict[str, tuple[float, float, str]]:
