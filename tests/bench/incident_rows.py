@@ -98,7 +98,7 @@ def incident_rows(packages: Sequence[str], seeds: int) -> Iterator[Row]:
     for share in SHARES:
         got = functools.reduce(Measured.__add__, (measured(p, share, seeds) for p in packages))
         facts, exposed = summary(got.hits), sum(got.exposed)
-        n, n_found, soon = facts["events"], facts["found"], facts["within_120_s"]
+        n, n_found, soon = max(facts["events"], 1), facts["found"], facts["within_120_s"]
         label = f"incidents {100 * share:.0f} %"
         yield Row(where, f"{label}: found of event-seeds", f"{n_found}/{n} ({n_found / n:.0%})", "",
                   MUST[share])  # fmt: skip
