@@ -74,7 +74,7 @@ ROWS: Columns = {
 
 
 class Cells:
-    """The lanes of a map in cells; a lane has one cell beyond its end, so that none is last."""
+    """The lanes of a map in cells; a lane has cells beyond its end, so that none is last."""
 
     def __init__(self, roads: Roads) -> None:
         road_map = roads.road_map
@@ -100,7 +100,8 @@ class Cells:
         """Cell of each place."""
         lane = np.maximum(np.minimum(lane, self.n_lanes[segment] - 1), 0)
         within = (offset_m / CELL_M).astype(np.int64)
-        within = np.maximum(np.minimum(within, self.n_cells[segment] - 1), 0)
+        # Who stands at the very end, or is matched beyond it, is in the last cell of the lane.
+        within = np.maximum(np.minimum(within, self.n_cells[segment] - AHEAD_CELLS - 1), 0)
         cell: IndexArray = self.first[segment] + lane * self.n_cells[segment] + within
         return cell
 
