@@ -13,7 +13,7 @@ from edge.core import EdgeCore
 from edge.ingest_client import IngestClient
 from edge.intake import Intake
 from edge.metrics import serve_metrics
-from edge.reporter import REPORT_TIMEOUT_S, Reporter
+from edge.reporter import REPORT_TIMEOUT_S, Down, Reporter
 from edge.spool import Spool
 from edge.uplink import Uplink
 from openvrc.contracts.edge_status import EdgeStatus
@@ -63,15 +63,15 @@ class Health:
         self._acknowledged += n_messages
 
     def look(self, problem: str = "") -> None:
-        """Look again, if a second has passed; `problem` is what the uplink does not know of.
-
-        Also says to senders what the cloud has asked for since.
-        """
-        while self._reporter.down:
-            self._intake.publish(*self._reporter.down.popleft())
+        """Look again, if a second has passed; `problem` is what the uplink does not know of."""
         if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + LOOK_EVERY_S
             self._newest = self._look(problem)
+
+    def take_asked(self) -> list[Down]:
+        """What the cloud asked to be said to senders since the last call."""
+        down = self._reporter.down
+        return [down.popleft() for _ in range(len(down))]
 
     def _look(self, problem: str) -> EdgeStatus:
         now_ns = time.time_ns()

@@ -199,6 +199,7 @@ class EdgeService:
         self._intake.ack(deliveries)
         self._health.acknowledged(sum(delivery.n_messages for delivery in deliveries))
         self._health.look()
+        self._say_what_was_asked()
         self._publish(group.ticks)
         if self._uplink.wants_ledger:
             rows = self._pipeline.ledger(LEDGER_ROWS, now_ns)
@@ -208,6 +209,11 @@ class EdgeService:
             self._uplink.wake()
         # A journal that is no longer needed makes room before anything else has to.
         self._pipeline.checkpoint_if_due(now=self._spool.is_full)
+
+    def _say_what_was_asked(self) -> None:
+        """Commands and other messages that the cloud has for senders."""
+        for topic, payload in self._health.take_asked():
+            self._intake.publish(topic, payload)
 
     def _committed(self, done: list[Done], now_ns: int) -> Group:
         try:
@@ -225,6 +231,7 @@ class EdgeService:
         LOG.error("acknowledging nothing until this can be written: %s", error)
         while not self._stopping.wait(DISK_RETRY_S):
             self._health.look(str(error))
+            self._say_what_was_asked()
             try:
                 group = self._pipeline.write_again(self._uplink.take_done(is_plain=True))
             except SpoolWriteError as again:
