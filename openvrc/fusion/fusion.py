@@ -74,7 +74,7 @@ class Fusion:
 
     @property
     def east_m_per_deg(self) -> float:
-        """Of longitude at the parallel of the first step."""
+        """Of longitude at the parallel where units perceive, as first heard."""
         return float(METRES_PER_DEG * np.cos(np.radians(self._parallel_deg or 0.0)))
 
     @property
@@ -143,12 +143,12 @@ class Fusion:
             self._step(ordered.take(np.arange(first, last)), int(number[first]) * STEP_NS)
 
     def _step(self, reports: Reports, begins_ns: int) -> None:
-        if self._parallel_deg is None:
-            self._parallel_deg = float(np.round(reports.lat_deg.min(), 1))
         self._forget(begins_ns)
         self._hear_clocks(begins_ns + STEP_NS)
         offset_ns = np.round(self.clocks.offsets_s(reports.clock) * NS_PER_S).astype(np.int64)
         reports = reports._replace(at_ns=reports.at_ns - offset_ns)
+        if self._parallel_deg is None:
+            self._parallel_deg = self._found_parallel_deg(reports)
         if self._only_near_units:
             reports = reports.take(self._near_units(reports))
         if not len(reports.at_ns):
@@ -161,6 +161,19 @@ class Fusion:
         stays, goes = same_users(self.tracks, touched)
         self._memory.rename(self.tracks.number[goes], self.tracks.number[stays])
         merge(self.tracks, stays, goes)
+
+    def _found_parallel_deg(self, reports: Reports) -> float | None:
+        """The plane lies where units are: a vehicle without a fix may say it is on the equator.
+
+        Without anything perceived there is no plane yet where only vehicles near it count; else
+        vehicles must do, most of which know where they are.
+        """
+        lat_deg = reports.lat_deg[~reports.is_own]
+        if not len(lat_deg):
+            if self._only_near_units:
+                return None
+            lat_deg = reports.lat_deg
+        return float(np.round(np.median(lat_deg), 1))
 
     def _hear_clocks(self, until_ns: int) -> None:
         due = sorted(told for told in self._told if told[0] < until_ns)

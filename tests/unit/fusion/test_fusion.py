@@ -15,6 +15,7 @@ from openvrc.contracts.messages.record import CLOCK_CORRECTED
 from openvrc.contracts.units import NS_PER_S
 from openvrc.fusion import fusion as folding
 from openvrc.fusion.assignment import assign
+from openvrc.fusion.clocks import Clocks
 from openvrc.fusion.fusion import METRES_PER_DEG, STEP_NS, Fusion
 from openvrc.fusion.picture import Picture
 from tests.bench.fusion_rows import C_M, of_fusion, of_union
@@ -160,6 +161,19 @@ def test_a_heartbeat_that_says_how_far_its_clock_is_off_is_believed() -> None:
     assert picture.is_connected.tolist() == [True]
 
 
+def test_a_heartbeat_that_jitters_leaves_what_was_learned() -> None:
+    clocks, unit = Clocks(), np.array([7], np.uint64)
+    clocks.tell(7, 0.0123)
+    clocks.learn(unit, np.array([0.4]))
+    learned = clocks.offsets_s(unit).tolist()
+    for offset_s in (0.0125, 0.0121, 0.0123):
+        clocks.tell(7, offset_s)
+    assert clocks.offsets_s(unit).tolist() == learned != [0.0123]
+    for drifted_s in (0.05, 0.09):  # in small steps, further than a jitter
+        clocks.tell(7, drifted_s)
+    assert clocks.offsets_s(unit).tolist() == [0.09]
+
+
 def test_a_clock_that_the_edge_has_put_right_is_not_put_right_again() -> None:
     beat = from_columns(
         "rsu_status", zone="z", run_id="r", origin="live", n_rows=1,
@@ -199,6 +213,31 @@ def test_vehicles_far_from_anything_seen_cost_nothing_where_that_is_asked() -> N
     fusion.advance(T0_NS + 4 * NS_PER_S)
     picture = fusion.picture(T0_NS + 3 * NS_PER_S)
     assert [fusion.names[int(key)] for key in picture.vehicle] == ["near"]
+
+
+@pytest.mark.parametrize("only_near_units", [True, False])
+def test_vehicles_that_know_no_place_do_not_bend_the_plane(only_near_units: bool) -> None:
+    fusion = Fusion(only_near_units=only_near_units)
+    fusion.fold(cars(0.0, ["no fix", "pole"], [0.0, 0.0], lat_deg=[0.0, 90.0]))
+    for k in range(1, 5):
+        fusion.fold(seen(k / 2, ["1"], [0.0], lat_deg=52.04, speed_mps=0.0))
+        fusion.fold(cars(k / 2, ["no fix", "pole"], [0.0, 0.0], lat_deg=[0.0, 90.0]))
+    fusion.advance(T0_NS + 3 * NS_PER_S)
+    if only_near_units:
+        assert fusion.east_m_per_deg == pytest.approx(METRES_PER_DEG * np.cos(np.radians(52.0)))
+    picture = fusion.picture(T0_NS + 2 * NS_PER_S)
+    unit = ~picture.is_connected
+    lat_deg, lon_deg = fusion.degrees(picture.x_m[unit], picture.y_m[unit])
+    assert lat_deg.tolist() == pytest.approx([52.04])
+    assert lon_deg.tolist() == pytest.approx([LON_DEG])
+
+
+def test_a_vehicle_without_a_fix_in_the_first_step_leaves_the_plane_to_the_unit_there() -> None:
+    fusion = Fusion()
+    fusion.fold(cars(0.0, ["no fix", "pole"], [0.0, 0.0], lat_deg=[0.0, 90.0]))
+    fusion.fold(seen(0.0, ["1"], [0.0], lat_deg=52.04))
+    fusion.advance(T0_NS + NS_PER_S)
+    assert fusion.east_m_per_deg == pytest.approx(METRES_PER_DEG * np.cos(np.radians(52.0)))
 
 
 def test_an_assignment_is_of_the_least_sum_and_leaves_alone_who_fits_nobody() -> None:
