@@ -159,9 +159,15 @@ class GroupSums:
         return self._heads.snapshot(prefix) | self._tables.snapshot(prefix)
 
     def load(self, arrays: Arrays, prefix: str) -> None:
-        """Take over what `snapshot` wrote."""
-        self._heads = Wide.restore({"heads": (np.int64, 0)}, arrays, prefix)
-        self._heads.fit(0, _SCALARS + self._n_scalars)
+        """Take over what `snapshot` wrote.
+
+        Open groups of a checkpoint with fewer scalars are dropped: theirs would be sums of some
+        rows only.
+        """
+        heads = Wide.restore({"heads": (np.int64, 0)}, arrays, prefix)
+        if heads.width != _SCALARS + self._n_scalars:
+            return
+        self._heads = heads
         self._tables = Wide.restore(self._spec, arrays, prefix)
 
 

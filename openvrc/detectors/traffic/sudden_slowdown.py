@@ -196,9 +196,12 @@ class SuddenSlowdown:
         """The state that `snapshot` wrote."""
         state = self.initial(context)
         state.fleet = Keyed.restore(FLEET, arrays, "fleet_")
-        state.buffer.restore(arrays, "rows_")
+        # Buses are told apart since 2026-11-27: in an older checkpoint nobody is one.
+        is_bus = {"rows_is_bus": np.zeros(len(arrays["rows_at_ns"]), np.bool_)}
+        state.buffer.restore(is_bus | dict(arrays), "rows_")
         for name, values in state.per_cell.items():
-            values[:] = arrays[f"cell_{name}"]
+            if f"cell_{name}" in arrays:
+                values[:] = arrays[f"cell_{name}"]
         state.evaluated_s, state.stamps = arrays["evaluated_s"].tolist()
         for cell, since_s, place in zip(
             arrays["open_cell"].tolist(),

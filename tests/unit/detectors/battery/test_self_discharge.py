@@ -11,7 +11,7 @@ from openvrc.contracts.detection import Finding
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT
 from openvrc.contracts.units import iso_from_ns
 from openvrc.detectors.battery.self_discharge import PLUGIN
-from tests.support.battery_frames import T0_NS, fold, frames
+from tests.support.battery_frames import CONTEXT, T0_NS, fold, frames
 from tests.support.fleet_csv import recording
 
 N_CELLS = 96
@@ -92,6 +92,19 @@ def test_a_lost_cell_value_only_delays_the_finding() -> None:
     columns = pack(t, 0.0, offset_v=-0.08)
     columns["cell_voltages_v"][4, 6] = np.nan
     assert components(fold(PLUGIN, frames(t, **columns))) == [("raise", "cell:7")]
+
+
+def test_sums_of_rest_from_a_checkpoint_without_the_middle_cell_are_begun_anew() -> None:
+    t = np.arange(0.0, 24 * 3600, 300)
+    both = frames(t, **pack(t, 0.5, offset_v=-0.030))
+    state, _ = PLUGIN.update(PLUGIN.initial(CONTEXT), both.take(np.flatnonzero(t < 7200)))
+    old = dict(PLUGIN.snapshot(state))
+    assert old["rest.heads"][0, 1] > 0
+    old["rest.heads"] = old["rest.heads"][:, :-1]
+    state = PLUGIN.restore(CONTEXT, old)
+    assert len(PLUGIN.snapshot(state)["rest.heads"]) == 0
+    _, found = PLUGIN.update(state, both.take(np.flatnonzero(t >= 7200)))
+    assert components(found) == [("raise", "cell:7")]
 
 
 def test_thirty_millivolts_need_three_batches_of_rest_to_agree() -> None:

@@ -20,6 +20,7 @@ from tests.support.straight_road import (
     START_NS,
     Row,
     as_set,
+    batch_of,
     context,
     in_time,
     row,
@@ -61,6 +62,20 @@ def test_two_vehicles_that_slow_down_at_one_place_are_found_and_cleared() -> Non
     assert found_[0].started_at_ns == START_NS + 20 * NS_PER_S
     assert found_[0].at_ns == START_NS + 60 * NS_PER_S
     assert found_[1].at_ns == START_NS + (63 + 60) * NS_PER_S
+
+
+def test_an_open_alert_outlives_a_checkpoint_from_before_buses_were_told_apart() -> None:
+    plugin, where = sudden_slowdown.PLUGIN, context()
+    state, _ = plugin.update(plugin.initial(where), batch_of(in_time(TWO)))
+    state, raised = plugin.advance(state, START_NS + 62 * NS_PER_S)  # a second waits
+    old = plugin.snapshot(state)
+    del old["cell_bus_s"], old["rows_is_bus"]
+    again = plugin.restore(where, old)
+    for at_s in (63, 130):
+        again, findings = plugin.advance(again, START_NS + at_s * NS_PER_S)
+        raised += findings
+    assert [f.phase for f in raised] == ["raise", "clear"]
+    assert raised[1].at_ns == START_NS + (63 + 60) * NS_PER_S
 
 
 def test_one_vehicle_alone_or_two_that_brake_together_are_not_found() -> None:
