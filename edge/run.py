@@ -66,7 +66,7 @@ class Run:
         self._detectors = detectors
         self.limits = limits
         self.ledger = ledger
-        self.admit = Admit()
+        self.admit = Admit(limits.clocks_put_right)
         # A wall clock stands somewhere before its first tick: what is old then is late already.
         lateness_ns = int(limits.allowed_lateness_s * NS_PER_S)
         is_wall = facts.clock == "wall"
@@ -273,7 +273,7 @@ class Run:
         run = cls(RunFacts(**tree["facts"]), limits, road_map, ledger, edge_id, detectors)
         run.watermark_ns, run.has_ticked = tree["watermark_ns"], tree["has_ticked"]
         run._forgot_at_ns = tree["forgot_at_ns"]
-        run.admit = Admit.restore(tree["admit"])
+        run.admit = Admit.restore(tree["admit"], limits.clocks_put_right)
         run._waiting = [
             Arrivals(
                 unpack(part["batch"].tobytes())[0],

@@ -19,12 +19,13 @@ import numpy.typing as npt
 from edge.admit import plausible, repeats
 from edge.admit.plausible import MAX_DRIVE_MPS, SLACK_M, plausible_positions
 from edge.admit.repeats import first_times, sample_marks
-from edge.admit.skew import Skew
+from edge.admit.skew import Skew, put_right
 from edge.slots import Grouped, Slots, not_before
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.messages.record import CLOCK_CORRECTED, LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.reasons import Reason
 from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.zone import ClocksPutRight
 
 NEVER_NS = np.iinfo(np.int64).min
 IDLE_NS = 3600 * NS_PER_S
@@ -73,18 +74,20 @@ class Admitted:
 class Admit:
     """The state of one (zone, run)."""
 
-    def __init__(self) -> None:
-        self.skew = Skew()
+    def __init__(self, clocks_put_right: ClocksPutRight = "both") -> None:
+        self.skew = Skew(clocks_put_right)
         self._subjects: dict[str, Slots] = {}
 
     def fold(self, batch: Batch, rows: npt.NDArray[np.int64], clock: Clock) -> Admitted:
         """Judge the given `rows` of a batch; the others are left out without a word."""
         refusals: list[Refusal] = []
         sources = self.skew.sources.of_batch(batch, "source_id")
-        moved = None
+        offset_ns = None
         if clock.is_wall and rows.size:
-            self.skew.observe(sources, batch.column("sampled_at_ns"), clock.received_at_ns)
-            batch, moved = self.skew.put_right(batch, sources, clock.received_at_ns)
+            at_ns = batch.column("sampled_at_ns")
+            offset_ns = self.skew.observe(sources, at_ns, clock.received_at_ns)
+        if offset_ns is not None:
+            batch = put_right(batch, offset_ns)
         rows = self._in_time(batch, rows, clock, refusals)
         subjects = self._subjects.get(batch.message)
         if subjects is None:
@@ -95,11 +98,15 @@ class Admit:
             rows, grouped = _drivable(batch, rows, subjects, grouped, refusals)
         refusals.sort(key=lambda refusal: refusal.row)
         good = batch if len(rows) == batch.n_rows else batch.take(rows)
+        is_moved = None if offset_ns is None else offset_ns[rows] != 0
+        if is_moved is not None:
+            received_at_ns = clock.received_at_ns[rows][is_moved]
+            _forget_impossible(subjects["newest_ns"], grouped.slots[is_moved], received_at_ns)
         lateness = _lateness(good, subjects, grouped, clock.watermark_ns)
-        if moved is not None:
-            lateness += np.where(moved[rows], CLOCK_CORRECTED, 0)
+        if is_moved is not None:
+            lateness += np.where(is_moved, CLOCK_CORRECTED, 0)
         marks = {"edge_received_at_ns": clock.received_at_ns[rows], "lateness": lateness}
-        return Admitted(good.with_columns(marks), rows, refusals, moved is not None)
+        return Admitted(good.with_columns(marks), rows, refusals, is_moved is not None)
 
     def _in_time(
         self,
@@ -161,10 +168,10 @@ class Admit:
         return {"skew": self.skew.snapshot(), "subjects": subjects}
 
     @classmethod
-    def restore(cls, tree: Mapping[str, Any]) -> Admit:
+    def restore(cls, tree: Mapping[str, Any], clocks_put_right: ClocksPutRight = "both") -> Admit:
         """What `snapshot` wrote."""
-        admit = cls()
-        admit.skew = Skew.restore(tree["skew"])
+        admit = cls(clocks_put_right)
+        admit.skew = Skew.restore(tree["skew"], clocks_put_right)
         for name, table in tree["subjects"].items():
             admit._subjects[name] = Slots.restore(_SPECS.get(name, _SUBJECT), table)
         return admit
@@ -190,6 +197,12 @@ def _drivable(
     )
     refusals += [Refusal(row, Reason.IMPLAUSIBLE_JUMP, text) for row in rows[~fits].tolist()]
     return rows[fits], grouped.at(fits)
+
+
+def _forget_impossible(newest_ns: Times, slots: Times, received_at_ns: Times) -> None:
+    """Newest samples that lie behind their receipt are a fast clock's: nothing is older by them."""
+    ahead = slots[newest_ns[slots] > received_at_ns]
+    newest_ns[ahead] = NEVER_NS
 
 
 def _lateness(

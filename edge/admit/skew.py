@@ -9,6 +9,7 @@ nothing.
 A clock that runs ahead shows beyond doubt: no record arrives before it was sampled. One that lags
 looks like a long way to the edge. So what the quickest source of the same time needs is taken as
 the way of all, and what lags by more than `MOST_BEHIND_NS` is history that somebody sends again.
+Where some sources do have a longer way than others, the zone says so (`clocks_put_right`).
 
 Runs on the wall clock only; a driven run has no receipt time to compare with.
 """
@@ -26,6 +27,7 @@ from edge.slots import Slots
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import columns_of
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.contracts.zone import ClocksPutRight
 
 NS_PER_MS = NS_PER_S // 1000
 
@@ -42,8 +44,8 @@ MOST_BEHIND_NS = 60 * NS_PER_S
 MOST_AHEAD_NS = 24 * 3600 * NS_PER_S
 """A wrong time zone is 14 h; a clock that nobody ever set is not steady, it is unknown."""
 FITS_NS = 2 * NS_PER_S
-"""A record that is so close to its receipt as it came needs no large correction: the clock was
-put right meanwhile."""
+"""A record that is so close to its receipt as it came needs no correction by more than a minute:
+the clock was set meanwhile. Of less it is not told from a record that came late."""
 NO_DELAY = np.iinfo(np.int64).max
 
 SPEC = {
@@ -61,12 +63,17 @@ Times = npt.NDArray[np.int64]
 class Skew:
     """The estimate per source."""
 
-    def __init__(self) -> None:
+    def __init__(self, which: ClocksPutRight = "both") -> None:
         self.sources = Slots(SPEC)
+        self._which = which
         self._is_any_off = False
 
-    def observe(self, slots: Times, at_ns: Times, received_at_ns: Times) -> None:
-        """Fold in records, arrays (n,), received in order."""
+    def observe(self, slots: Times, at_ns: Times, received_at_ns: Times) -> Times | None:
+        """Fold in records, arrays (n,), received in order.
+
+        Returns by how much each one's clock is off (n,), own less true time; None if none is.
+        """
+        offset_ns = np.zeros(len(slots), np.int64)
         spans = received_at_ns // SPAN_NS
         ends = [*(np.flatnonzero(np.diff(spans)) + 1).tolist(), len(spans)]
         start = 0
@@ -78,7 +85,12 @@ class Skew:
             heard = self.sources["heard_ns"]
             heard[used] = np.maximum(heard[used], received_at_ns[end - 1])
             np.minimum.at(self.sources["least_ns"], slots[part], received_at_ns[part] - at_ns[part])
+            if self._is_any_off:
+                offset_ns[part] = self.sources["offset_ns"][slots[part]]
             start = end
+        is_set = (np.abs(received_at_ns - at_ns) <= FITS_NS) & (np.abs(offset_ns) > MOST_BEHIND_NS)
+        offset_ns[is_set] = 0
+        return offset_ns if offset_ns.any() else None
 
     def _roll(self, used: Times, span: int) -> None:
         state = self.sources
@@ -102,6 +114,8 @@ class Skew:
         is_ahead, lags = (best < -LEAST_AHEAD_NS) & (best >= -MOST_AHEAD_NS), best > LEAST_BEHIND_NS
         way_ns = self._common_way_ns(span) if (lags & is_steady).any() else 0
         is_behind = (best - way_ns > LEAST_BEHIND_NS) & (best - way_ns <= MOST_BEHIND_NS)
+        is_ahead &= self._which != "none"
+        is_behind &= self._which == "both"
         offset = np.where(is_ahead, -best, np.where(is_behind, way_ns - best, 0))
         offset = offset // NS_PER_MS * NS_PER_MS
         known = state["offset_ns"][slots]
@@ -112,28 +126,13 @@ class Skew:
         self._is_any_off = bool(state["offset_ns"].any())
 
     def _common_way_ns(self, span: int) -> int:
-        """What the quickest source needed in the span before this one, at least 0."""
+        """What the quickest source needed in the span before; fast clocks tell nothing of it."""
         state = self.sources
         closed = state["least_ns"][state["span"] == span - 1]
         rolled = state["least_before_ns"][state["span"] == span]
         known = np.concatenate([closed, rolled])
-        known = known[known != NO_DELAY]
+        known = known[(known != NO_DELAY) & (known >= -LEAST_AHEAD_NS)]
         return max(int(known.min()), 0) if known.size else 0
-
-    def put_right(
-        self, batch: Batch, slots: Times, received_at_ns: Times
-    ) -> tuple[Batch, npt.NDArray[np.bool_] | None]:
-        """The batch with true times, and which rows were moved (n,); None if none was."""
-        if not self._is_any_off:
-            return batch, None
-        offset_ns = self.sources["offset_ns"][slots]
-        delay_ns = np.abs(received_at_ns - batch.column("sampled_at_ns"))
-        is_set_right = (delay_ns <= FITS_NS) & (np.abs(offset_ns) > 2 * FITS_NS)
-        is_moved = (offset_ns != 0) & ~is_set_right
-        if not is_moved.any():
-            return batch, None
-        offset_ns = np.where(is_moved, offset_ns, 0)
-        return batch.with_columns(_moved(batch, offset_ns)), is_moved
 
     def offsets_ms(self, source_ids: list[str]) -> npt.NDArray[np.float32]:
         """Own clock less true time as times are moved by it now; NaN for one that is right."""
@@ -167,22 +166,22 @@ class Skew:
         return self.sources.snapshot()
 
     @classmethod
-    def restore(cls, tree: Mapping[str, Any]) -> Skew:
+    def restore(cls, tree: Mapping[str, Any], which: ClocksPutRight = "both") -> Skew:
         """What `snapshot` wrote."""
-        skew = cls()
+        skew = cls(which)
         skew.sources = Slots.restore(SPEC, tree)
         skew._is_any_off = bool(skew.sources["offset_ns"].any())
         return skew
 
 
-def _moved(batch: Batch, offset_ns: Times) -> dict[str, Times]:
-    """Every time that the sender took from its own clock, less its offset."""
+def put_right(batch: Batch, offset_ns: Times) -> Batch:
+    """The batch with every time that senders took from their own clocks less its offset (n,)."""
     moved = {}
     for column in columns_of(batch.message):
-        if column.kind != "i64" or column.unit != "ns" or column.is_mark:
+        is_own = column.kind == "i64" and column.unit == "ns" and not column.is_mark
+        if not is_own or column.name in batch.absent:
             continue
         times = batch.column(column.name)
-        if column.name in batch.absent:
-            continue
-        moved[column.name] = np.where(times == ABSENT_I64, times, times - offset_ns)
-    return moved
+        is_told = (times != ABSENT_I64) & (times > 0)  # 0 is how some say "not known"
+        moved[column.name] = np.where(is_told, np.maximum(times - offset_ns, 0), times)
+    return batch.with_columns(moved)

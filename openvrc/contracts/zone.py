@@ -28,6 +28,9 @@ class RsuPlace(BaseModel):
     range_m: float = Field(default=300.0, gt=0, le=10000)
 
 
+ClocksPutRight = Literal["both", "ahead", "none"]
+
+
 class Zone(BaseModel):
     """`zone.toml` as checked values."""
 
@@ -42,6 +45,9 @@ class Zone(BaseModel):
     max_age_s: float = Field(default=604_800.0, gt=0)
     """How far back of zone time a record may lie: a link loss of a week is back-filled."""
     allowed_lateness_s: float = Field(default=2.0, ge=0)
+    clocks_put_right: ClocksPutRight = "both"
+    """Senders' clocks that are steadily off have their times moved: all, or only fast ones, where
+    some senders have a way to the edge that takes seconds longer than that of others."""
 
     @field_validator("time_zone")
     @classmethod

@@ -218,7 +218,9 @@ def test_who_the_roadside_perceives_is_listed_with_who_sees_it(cloud: RunningClo
 
 def test_one_record_is_traced_by_its_number(cloud: RunningCloud) -> None:
     items = cloud.json("/v1/trace/town-rsu/1/0")["items"]
-    assert [(row["message"], row["subject_id"]) for row in items] == [("vehicle_state", "car-0")]
+    # The senders of another zone may have the same names and numbers.
+    mine = [(row["message"], row["subject_id"]) for row in items if row["zone"] == "town"]
+    assert mine == [("vehicle_state", "car-0")]
     missing = cloud.get("/v1/trace/town-rsu/1/999999")
     assert missing.status_code == 404
     assert "999999" in missing.json()["detail"]

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edge.admit.skew import Skew, put_right
 from edge.core import EdgeCore
 from edge.group_log import Folded, Kept
-from openvrc.contracts.batch import Batch
+from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.messages.record import CLOCK_CORRECTED, LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.units import ABSENT_I64
 from tests.support.edge_world import T0, S, live_core, of, vehicles
 
 MINUTES = 4 * 60
@@ -62,7 +65,7 @@ def test_a_clock_that_is_steadily_off_is_put_right_and_marked(offset_s: float) -
         assert record["true_s"] == pytest.approx(0, abs=0.03)
         assert record["lateness"] & (CLOCK_CORRECTED | LATE_IN_ZONE) == CLOCK_CORRECTED
     assert not any(r["lateness"] & CLOCK_CORRECTED for r in wrong if r["seq"] < 30)
-    assert not any(r["lateness"] & LATE_IN_SUBJECT for r in wrong if r["seq"] >= STEADY + 35)
+    assert not any(r["lateness"] & LATE_IN_SUBJECT for r in wrong if r["seq"] >= STEADY)
 
 
 def test_the_account_says_by_how_much_a_clock_is_off() -> None:
@@ -105,6 +108,65 @@ def test_a_delay_that_all_share_is_no_clock() -> None:
     records = drive(live_core(), lambda name, _: 6.0 + 0.5 * (name == "wrong"))
     assert not any(record["lateness"] & CLOCK_CORRECTED for record in records)
     assert all(record["lateness"] & LATE_IN_ZONE for record in records)
+
+
+def test_a_fast_clock_does_not_hide_the_delay_that_all_share() -> None:
+    records = drive(live_core(), lambda name, _: 3.0 - 8.0 * (name == "wrong"))
+    right = of_sender(records, "right")
+    assert not any(record["lateness"] & CLOCK_CORRECTED for record in right)
+
+
+def test_a_late_record_of_a_fast_clock_is_moved_like_the_others() -> None:
+    def delay_s(name: str, second: int) -> float:
+        return 0.02 - 10.0 * (name == "wrong") + 9.5 * (name == "wrong" and second == 180)
+
+    (late,) = [r for r in of_sender(drive(live_core(), delay_s), "wrong") if r["seq"] == 180]
+    assert late["true_s"] == pytest.approx(-9.5, abs=0.03)
+    assert late["lateness"] & CLOCK_CORRECTED
+
+
+def test_a_zone_may_leave_slow_ways_or_all_times_as_they_are() -> None:
+    moved = {}
+    for which in ("both", "ahead", "none"):
+        skew = Skew(which)
+        slots = skew.sources.of(["right", "behind", "ahead"])
+        for second in range(0, STEADY, STEP):
+            received_at_ns = np.full(3, T0 + second * S)
+            offset_ns = skew.observe(slots, received_at_ns - [0, 9 * S, -9 * S], received_at_ns)
+        moved[which] = [] if offset_ns is None else (offset_ns // S).tolist()
+    assert moved == {"both": [0, -9, 9], "ahead": [0, 0, 9], "none": []}
+
+
+def test_a_group_over_the_end_of_a_span_is_judged_as_its_parts_would_be() -> None:
+    def offsets(step: int) -> list[int]:
+        skew = Skew()
+        received_at_ns = T0 + np.arange(0, MINUTES, STEP, dtype=np.int64) * S
+        slots = np.repeat(skew.sources.of(["wrong"]), len(received_at_ns))
+        found: list[int] = []
+        for start in range(0, len(slots), step):
+            part = slice(start, start + step)
+            told = skew.observe(slots[part], received_at_ns[part] + 60 * S, received_at_ns[part])
+            found += [0] * len(slots[part]) if told is None else told.tolist()
+        return found
+
+    assert offsets(1) == offsets(7) == offsets(1000)
+    assert {0, 60 * S} == set(offsets(1000))
+
+
+def test_moved_times_leave_out_what_was_not_told() -> None:
+    batch = from_columns(
+        "signal_state", zone="z", run_id="live", origin="live", n_rows=2,
+        columns={
+            "source_id": "rsu-1", "subject_id": ["a", "b"], "id_kind": "permanent",
+            "sampled_at_ns": np.array([T0, T0]), "phase": ["green", "red"],
+            "min_end_ns": np.array([0, T0 + 5 * S]), "max_end_ns": np.array([ABSENT_I64, 3]),
+        },
+    )  # fmt: skip
+    moved = put_right(batch, np.array([5 * S, 5 * S]))
+    assert moved.column("sampled_at_ns").tolist() == [T0 - 5 * S] * 2
+    assert moved.column("min_end_ns").tolist() == [0, T0]
+    assert moved.column("max_end_ns").tolist() == [ABSENT_I64, 0]
+    assert moved.column("published_at_ns").tolist() == [ABSENT_I64] * 2
 
 
 def test_an_edge_that_starts_anew_goes_on_with_what_it_knew_of_clocks() -> None:
