@@ -39,12 +39,18 @@ class Rsus:
     _tree: cKDTree | None = field(default=None, compare=False)
 
     def nearest(self, x_m: FloatArray, y_m: FloatArray) -> NDArray[np.int64]:
-        """Number of the nearest unit within range of every point, -1 where there is none."""
-        if self._tree is None or not len(x_m):
-            return np.full(len(x_m), -1, np.int64)
-        points = np.column_stack([x_m, y_m])
+        """Number of the nearest unit within range of every point, -1 where there is none.
+
+        A point that is not finite is near to none.
+        """
+        nearest = np.full(len(x_m), -1, np.int64)
+        is_point = np.isfinite(x_m) & np.isfinite(y_m)  # the tree refuses others
+        if self._tree is None or not is_point.any():
+            return nearest
+        points = np.column_stack([x_m[is_point], y_m[is_point]])
         _, number = self._tree.query(points, distance_upper_bound=self.range_m)
-        return np.where(number < len(self.ids), number, -1).astype(np.int64)
+        nearest[is_point] = np.where(number < len(self.ids), number, -1)
+        return nearest
 
 
 def place_rsus(road_map: RoadMap | None) -> Rsus:

@@ -26,6 +26,7 @@ def motion(
     speed_mps, heading_deg = np.zeros(n), np.full(n, np.nan)
     if n < 2:
         return speed_mps, heading_deg
+    lat_deg, lon_deg = (np.where(np.isfinite(at), at, np.nan) for at in (lat_deg, lon_deg))
     way_m = geo.distance_m(lat_deg[:-1], lon_deg[:-1], lat_deg[1:], lon_deg[1:])
     course_deg = geo.bearing_deg(lat_deg[:-1], lon_deg[:-1], lat_deg[1:], lon_deg[1:])
     span_s = np.diff(times_ns) / NS_PER_S

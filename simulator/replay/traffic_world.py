@@ -28,6 +28,8 @@ from simulator.world import Frame, Origin, Outgoing, TruthEvent
 
 RSU_STATUS_EVERY_S = 5
 SOURCE_STATUS_EVERY_S = 10
+MAX_LAT_DEG, MAX_LON_DEG = 90.0, 180.0
+"""Of what is a position."""
 
 
 class Feed(Protocol):
@@ -131,17 +133,24 @@ class TrafficWorld:
         return messages, np.bincount(relay[relay >= 0], minlength=len(self.rsus.ids))
 
     def _measured_position(self, rows: TrafficRows) -> tuple[NDArray[np.float64], ...]:
+        """Latitude, longitude, x and y, each (n,); what is no position stays, at x and y of NaN."""
+        lat_deg, lon_deg = rows.lat_deg.copy(), rows.lon_deg.copy()
+        x_m, y_m = np.full(len(lat_deg), np.nan), np.full(len(lat_deg), np.nan)
+        # Dirt is for the edge to judge: noise would make another position, even a valid one, of it.
+        valid = (np.abs(lat_deg) <= MAX_LAT_DEG) & (np.abs(lon_deg) <= MAX_LON_DEG)
+        if not valid.any():
+            return lat_deg, lon_deg, x_m, y_m
         frame = (
             self.road_map.frame
             if self.road_map is not None
-            else LocalFrame(float(rows.lat_deg[0]), float(rows.lon_deg[0]))
+            else LocalFrame(float(lat_deg[valid][0]), float(lon_deg[valid][0]))
         )
-        x_m, y_m = frame.to_xy_m(rows.lat_deg, rows.lon_deg)
-        if self.options.noise_m <= 0:
-            return rows.lat_deg, rows.lon_deg, x_m, y_m
-        east, north = normal_pair(self.vehicles.noise_hash()[rows.vehicle], rows.time_ns)
-        x_m, y_m = x_m + self.options.noise_m * east, y_m + self.options.noise_m * north
-        return (*frame.to_lat_lon_deg(x_m, y_m), x_m, y_m)
+        x_m[valid], y_m[valid] = frame.to_xy_m(lat_deg[valid], lon_deg[valid])
+        if self.options.noise_m > 0:
+            east, north = normal_pair(self.vehicles.noise_hash()[rows.vehicle], rows.time_ns)
+            x_m, y_m = x_m + self.options.noise_m * east, y_m + self.options.noise_m * north
+            lat_deg[valid], lon_deg[valid] = frame.to_lat_lon_deg(x_m[valid], y_m[valid])
+        return lat_deg, lon_deg, x_m, y_m
 
     def _columns(self, rows: TrafficRows) -> dict[str, Any]:
         length_m, width_m = self.vehicles.size_m()

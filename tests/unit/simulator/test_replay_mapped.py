@@ -15,6 +15,9 @@ from openvrc.contracts.geo import distance_m
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S, ns_from_iso
 from simulator.replay import DEFAULT_EPOCH_NS, RecordingError, open_recording
+from simulator.replay.traffic_world import TrafficWorld
+from simulator.rsus import place_rsus
+from simulator.scenarios.crossroads_map import build
 from simulator.world import Frame, World
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "mappings"
@@ -111,6 +114,36 @@ def test_a_share_of_the_vehicles_may_be_connected_and_a_file_may_be_one(tmp_path
     own.write_text(text.replace("[subject]\ncolumn", "[columns.yaw_rate_dps]\ncolumn"))
     alone = list(opened(table(tmp_path, PROBES[:2], "car-7.csv"), own).frames())
     assert [r["subject_id"] for r in records(alone, "vehicle_state")] == ["car-7"]
+
+
+DIRTY = [
+    PROBES[0],
+    *(f"2026-03-02 08:00:00,{plate},{lat},{lon},36,0,0" for plate, lat, lon in (
+        ("empty", "", "10.53"), ("words", "north", "10.53"), ("high", "91", "10.53"),
+        ("far", "52.27", "inf"), ("good", "52.27", "10.53"),
+    )),
+    "2026-03-02 08:00:01,empty,,,36,0,0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("noise_m", [0.0, 2.0])
+@pytest.mark.parametrize("has_map", [False, True])
+def test_a_row_without_a_position_stops_nothing(
+    tmp_path: Path, noise_m: float, has_map: bool
+) -> None:
+    world = opened(table(tmp_path, DIRTY), "probe_fleet_csv", noise_m=noise_m)
+    assert isinstance(world, TrafficWorld)
+    if has_map:
+        world.road_map = build().road_map
+        world.rsus = place_rsus(world.road_map)
+    frames = list(world.frames())
+    said = [o.batch for f in frames for o in f.messages if o.message == "vehicle_state"]
+    found = {r["subject_id"]: r for r in concat(said).to_records()[:5]}
+    assert found["high"]["lat_deg"] == 91.0  # passed on as it stands: the edge judges it
+    assert not {"lat_deg"} & found["words"].keys()
+    away_m = distance_m(52.27, 10.53, found["good"]["lat_deg"], found["good"]["lon_deg"])
+    assert 0.0 < away_m < 10.0 if noise_m else away_m == 0.0
+    assert len(concat(said).to_records()) == 6
 
 
 def test_units_tell_of_their_tracks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
