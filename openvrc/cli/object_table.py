@@ -7,7 +7,7 @@ perceived near to are not in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,20 +69,22 @@ class ObjectTable:
             if first_ns is None:
                 return
             self._next_ns[run_id] = first_ns // NS_PER_S * NS_PER_S
-        for at_ns in _seconds(self._next_ns[run_id], min(watermark_ns - STEP_NS, fusion.newest_ns)):
+        at_ns, last_ns = self._next_ns[run_id], min(watermark_ns - STEP_NS, fusion.newest_ns)
+        while at_ns <= last_ns:
             fusion.advance(at_ns + STEP_NS)
-            self._next_ns[run_id] = at_ns + NS_PER_S
             picture = fusion.picture(at_ns)
+            at_ns += NS_PER_S
             if len(picture.number):
                 self.parts.append(_table(run_id, fusion, picture))
+            else:  # only a report shows somebody again, and the next may be days away
+                waiting_ns = fusion.waiting_since_ns
+                next_ns = fusion.newest_ns if waiting_ns is None else waiting_ns
+                at_ns = max(at_ns, next_ns // NS_PER_S * NS_PER_S)
+            self._next_ns[run_id] = at_ns
 
     def table(self) -> pa.Table:
         """All rows."""
         return pa.concat_tables(self.parts) if self.parts else SCHEMA.empty_table()
-
-
-def _seconds(first_ns: int, last_ns: int) -> Iterator[int]:
-    yield from range(first_ns, last_ns + 1, NS_PER_S)
 
 
 def _table(run_id: str, fusion: Fusion, picture: Picture) -> pa.Table:

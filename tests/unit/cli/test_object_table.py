@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from edge.core import EdgeCore
 from openvrc.cli.object_table import SCHEMA, ObjectTable
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.plugins import discover
+from openvrc.contracts.units import NS_PER_S
+from openvrc.fusion.fusion import Fusion
+from openvrc.fusion.picture import Picture
 from simulator.publisher import announce_batch, tick_batch
 
 START_S = 2
@@ -50,6 +54,43 @@ def test_each_second_has_everybody_once_whatever_the_ticks() -> None:
     alone = [r for r in rows if r["vehicle_id"] is None]
     assert alone
     assert all(r["sources"] for r in alone)
+
+
+def seen(at_s: list[float]) -> list[Batch]:
+    """One walker whom a unit sees at these times, and the tick after each."""
+    made = []
+    for moment_s in at_s:
+        at_ns = round(moment_s * NS_PER_S)
+        for message, columns in (
+            ("rsu_objects", {"source_id": "u", "subject_id": "7", "sampled_at_ns": at_ns,
+                             "lat_deg": 1.0, "lon_deg": 1.0, "object_class": "pedestrian"}),
+            ("tick", {"source_id": "e", "subject_id": "e", "watermark_ns": at_ns}),
+        ):  # fmt: skip
+            made.append(
+                from_columns(
+                    message, zone="z", run_id="r", origin="live", n_rows=1, columns=columns
+                )
+            )
+    return made
+
+
+@pytest.mark.parametrize("gap_s", [60, 50 * 365 * 86_400])
+def test_years_without_anybody_are_stepped_over(
+    gap_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    picture = Fusion.picture
+
+    def counted(self: Fusion, at_ns: int) -> Picture:
+        looks.append(at_ns)
+        return picture(self, at_ns)
+
+    monkeypatch.setattr(Fusion, "picture", counted)
+    walk_s = [2.3, 2.6, 3.0, 3.5, 4.0, 4.5]
+    table = table_of(seen([*walk_s, *(gap_s + at_s for at_s in walk_s), gap_s + 9.0, gap_s + 9.5]))
+    seconds = [ns // NS_PER_S for ns in table["sampled_at_ns"].to_pylist()]
+    assert seconds == [3, 4, 5, 6, gap_s + 3, gap_s + 4, gap_s + 5, gap_s + 6, gap_s + 9]
+    assert len(looks) < 30
 
 
 def test_where_nobody_perceives_the_table_is_empty() -> None:
