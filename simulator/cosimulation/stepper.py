@@ -10,6 +10,7 @@ ends where the configuration ends, where nobody is left, or when the reader clos
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -87,6 +88,8 @@ class Report(msgspec.Struct):
 
 def main() -> None:
     """Step SUMO to its end."""
+    # Ctrl-C reaches the whole process group: the reader ends the run, by closing the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     config, seed = sys.argv[1:3]
     # SUMO itself prints to standard output: the reports take over its descriptor.
     out = os.fdopen(os.dup(1), "wb")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.cosimulation.session import is_installed
+from simulator.cosimulation.session import is_installed, opened
 from simulator.cosimulation.signals import ends_s
 from simulator.cosimulation.stepper import Phase, Signal
 from simulator.cosimulation.world import SumoScenario
@@ -166,3 +166,32 @@ def test_ends_follow_phases_until_a_group_changes_and_stop_where_the_way_forks()
     assert ends[:, 0].tolist() == [110.0, 132.0, 122.0]
     forks = Signal("j", "rG", phase=2, spent_s=0.0, next_switch_s=108.0, phases=None)
     assert np.isnan(ends_s(100.0, forks, phases)).all()
+
+
+INTERRUPTED = """
+import signal
+from types import SimpleNamespace
+
+inductionloop = SimpleNamespace(getIDList=lambda: [])
+simulation = SimpleNamespace(
+    getTime=lambda: 10.0, getEndTime=lambda: 100.0, getMinExpectedNumber=lambda: 0
+)
+
+
+def start(words):
+    signal.raise_signal(signal.SIGINT)
+
+
+def close():
+    pass
+"""
+
+
+def test_ctrl_c_is_for_the_reader_not_for_the_stepper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libsumo.py").write_text(INTERRUPTED)  # before the real one, if it is there
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with opened(tmp_path / "town.sumocfg", seed=1) as session:
+        assert session.header.begin_s == 10.0
+        assert list(session.reports()) == []
