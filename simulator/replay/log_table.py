@@ -31,6 +31,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(seconds=1)) * NS_PER_S
+"""A time after it, or before 1970, is a log's word for none; int64 ends in 2262."""
 _UNIX_FORMATS = {"unix_s": 1e9, "unix_ms": 1e6}
 
 # An offset is believed where no reference says otherwise if it puts the median probe here:
@@ -162,7 +164,7 @@ def _offset(table: pa.Table, mapped: MappedColumn, raw: FloatArray) -> float:
 def times_ns(
     table: pa.Table, mapped: TimeColumn, file_name: str, epoch_ns: int = DEFAULT_EPOCH_NS
 ) -> IntArray:
-    """Times (n_rows,) as UTC epoch; ABSENT_I64 where a cell holds no time.
+    """Times (n_rows,) as UTC epoch; ABSENT_I64 where a cell holds no time from 1970 to 2200.
 
     Relative times count from `epoch_ns`.
 
@@ -175,14 +177,9 @@ def times_ns(
             f"{table.column_names[:8]}"
         )
     if mapped.format in _UNIX_FORMATS:
-        raw = numbers(table, mapped.column)
-        absent = np.isnan(raw)
-        scaled = np.round(np.where(absent, 0, raw) * _UNIX_FORMATS[mapped.format])
-        result = np.where(absent, ABSENT_I64, scaled.astype(np.int64))
+        result = _in_range(numbers(table, mapped.column), _UNIX_FORMATS[mapped.format], 0)
     elif mapped.format == "relative_s":
-        raw = numbers(table, mapped.column)
-        after_ns = np.round(np.nan_to_num(raw) * mapped.scale * NS_PER_S).astype(np.int64)
-        result = np.where(np.isnan(raw), ABSENT_I64, epoch_ns + after_ns)
+        result = _in_range(numbers(table, mapped.column), mapped.scale * NS_PER_S, epoch_ns)
     else:
         zone = ZoneInfo(mapped.time_zone) if mapped.time_zone else None
         words = table[mapped.column].to_pylist()
@@ -192,6 +189,14 @@ def times_ns(
             f"{file_name}: {mapped.column} holds no time of format {mapped.format!r}"
         )
     return result
+
+
+def _in_range(raw: FloatArray, unit_ns: float, epoch_ns: int) -> IntArray:
+    """Times (n_rows,) of numbers of a unit since `epoch_ns`, ABSENT_I64 out of LAST_NS."""
+    with np.errstate(over="ignore"):
+        after_ns = np.round(raw * unit_ns)
+    known = (after_ns >= -epoch_ns) & (after_ns <= LAST_NS - epoch_ns)
+    return np.where(known, epoch_ns + np.where(known, after_ns, 0).astype(np.int64), ABSENT_I64)
 
 
 def _time_ns(word: str | None, mapped: TimeColumn, zone: ZoneInfo | None, file_name: str) -> int:
@@ -208,4 +213,5 @@ def _time_ns(word: str | None, mapped: TimeColumn, zone: ZoneInfo | None, file_n
                 "expected time_zone in the mapping's [time], for example Asia/Shanghai"
             )
         moment = moment.replace(tzinfo=zone)
-    return int((moment - _EPOCH) / timedelta(microseconds=1)) * 1000
+    time_ns = int((moment - _EPOCH) / timedelta(microseconds=1)) * 1000
+    return time_ns if 0 <= time_ns <= LAST_NS else ABSENT_I64

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from openvrc.contracts.batch import Batch, concat
 from openvrc.contracts.units import ABSENT_I64, ns_from_iso
-from simulator.replay import RecordingError, open_recording
+from simulator.replay import RecordingError, log_table, open_recording
+from simulator.replay.mapping import TimeColumn
 from simulator.world import Frame, World
 from tests.support.cut_recordings import first_rows
 
@@ -218,3 +220,21 @@ def test_the_example_mapping_reads_both_real_cars(
     known = probe_degc[~np.isnan(probe_degc)]
     assert 10 < np.median(known) < 45
     assert known.max() < 60
+
+
+@pytest.mark.parametrize(
+    ("form", "good", "bad"),
+    [
+        ("iso", "2026-03-02T08:00:00Z",
+         ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z",
+          "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z", "2201-01-01T00:00:00Z"]),
+        ("unix_s", "1772438400", ["-1", "inf", "-inf", "1e300", "7258118401", "nan"]),
+        ("unix_ms", "1772438400000", ["-1", "inf", "-inf", "1e308", "1e19"]),
+        ("relative_s", "0", ["-1772438401", "inf", "-inf", "1e308", "9e9", "word"]),
+    ],
+)  # fmt: skip
+def test_a_time_before_1970_or_after_2200_is_none(form: str, good: str, bad: list[str]) -> None:
+    table = pa.table({"at": [good, *bad]})
+    epoch_ns = ns_from_iso("2026-03-02T08:00:00Z")
+    found = log_table.times_ns(table, TimeColumn(column="at", format=form), "log.csv", epoch_ns)
+    assert found.tolist() == [epoch_ns] + [ABSENT_I64] * len(bad)
