@@ -182,7 +182,7 @@ def _sender_figures(
     spec: LoadSpec, done: list[dict[str, Any]], followed: Followed
 ) -> dict[str, Any]:
     records = sum(one["records"] for one in done)
-    elapsed_s = max(one["elapsed_s"] for one in done)
+    elapsed_s, cpu_s = max(one["elapsed_s"] for one in done), sum(one["cpu_s"] for one in done)
     last = followed.seconds[-1]
     return {
         "run_id": spec.run_id,
@@ -198,8 +198,8 @@ def _sender_figures(
         "send_lag_max_ms": round(max(one["lag_max_s"] for one in done) * 1000, 1),
         "publish_ms": followed.histogram.figures_ms(),
         "sender": {
-            "cpu_s": round(sum(one["cpu_s"] for one in done), 3),
-            "cpu_us_per_record": round(sum(one["cpu_s"] for one in done) * 1e6 / records, 2),
+            "cpu_s": round(cpu_s, 3),
+            "cpu_us_per_record": round(cpu_s * 1e6 / records, 2) if records else None,
             "rss_mb": round(max(one["rss_mb"] for one in done), 1),
         },
     }

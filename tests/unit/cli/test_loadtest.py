@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openvrc.cli.loadtest.report import html
-from openvrc.cli.loadtest.run import Second
+from openvrc.cli.loadtest.run import Followed, Second, run_load
 from openvrc.cli.loadtest.slo import Verdict, read_limits, verdicts
 from openvrc.cli.loadtest.spec import LoadSpec
 from openvrc.cli.loadtest.stored import figures_ms, read_buckets
@@ -112,3 +114,22 @@ def test_processes_together_send_the_whole_load() -> None:
     assert sum(plan.schedule.records for plan in plans) == spec.schedule.records
     assert [plan.first_rsu for plan in plans] == [0, 2, 4, 6]
     assert {plan.connections for plan in plans} == {2}
+
+
+def test_figures_of_a_test_that_lost_every_record_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(
+        _spec: LoadSpec, _folder: Path, followed: Followed, _on_second: Callable[[Second], None]
+    ) -> list[dict[str, Any]]:
+        followed.close_second(1.0, 1000.0)
+        nothing = dict.fromkeys(
+            ("records", "unacknowledged_messages", "reconnects", "lag_max_s"), 0
+        )
+        lost = {"sent": 1000, "missing": 1000}
+        used = {"elapsed_s": 1.0, "cpu_s": 0.5, "rss_mb": 50.0}
+        return [nothing | used | {"due": 1000, "expected": lost}]
+
+    monkeypatch.setattr("openvrc.cli.loadtest.run._send", send)
+    spec = LoadSpec("r", "z", "mqtt://127.0.0.1:1", faults=("loss:messages_ratio=1",))
+    result, _ = run_load(spec, None, lambda _second: None)
+    assert (result["records"], result["due"], result["records_per_s"]) == (0, 1000, 0.0)
+    assert result["sender"]["cpu_us_per_record"] is None
