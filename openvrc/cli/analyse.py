@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,8 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     """Analyse recordings: alerts, segments, signals, objects, batteries' health and usage."""
     out.mkdir(parents=True, exist_ok=True)
     analysis = Analysis()
-    for path in paths:
-        name = zone or zone_name(path)
-        world = open_world(path, zone=name, run_id=f"analyse-{zone_name(path)}", **flags)
+    for path, run_id in zip(paths, _run_ids(paths), strict=True):
+        world = open_world(path, zone=zone or zone_name(path), run_id=run_id, **flags)
         run(world, analysis)
         click.echo(f"{path.name}: {sum(analysis.n_records.values())} records", err=True)
     write_alerts(out / "alerts.csv", analysis.alerts.values())
@@ -100,6 +101,16 @@ def analyse(paths: tuple[Path, ...], out: Path, zone: str | None, **flags: Any) 
     write_battery_fleet(out / "battery_fleet.json", analysis.packs)
     write_summary(out / "summary.json", analysis.facts(), analysis.span_ns)
     click.echo(json.dumps(analysis.facts()["alerts"]))
+
+
+def _run_ids(paths: Sequence[Path]) -> list[str]:
+    """An id for each recording; of one name in several folders, numbers from the second on."""
+    found: list[str] = []
+    for path in paths:
+        name = f"analyse-{zone_name(path)}"
+        ids = chain([name], (f"{name}-{number}" for number in count(2)))
+        found.append(next(run_id for run_id in ids if run_id not in found))
+    return found
 
 
 def run(world: World, analysis: Analysis) -> None:
