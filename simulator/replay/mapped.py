@@ -51,6 +51,17 @@ def mapped_columns(table: Any, mapping: Mapping) -> tuple[dict[str, Any], dict[s
     return columns, lists
 
 
+def needed(columns: dict[str, Any], name: str, mapping: Mapping, file_name: str) -> FloatArray:
+    """A column (n_rows,) that nothing can be said without.
+
+    Raises RecordingError if the table lacks it.
+    """
+    if name not in columns:
+        raise RecordingError(f"{file_name}: has no column {mapping.columns[name].column!r}")
+    found: FloatArray = columns[name]
+    return found
+
+
 def _whole(values: FloatArray | NDArray[np.int8]) -> IntArray:
     absent = ~np.isfinite(values)
     return np.where(absent, ABSENT_I64, np.where(absent, 0, values).astype(np.int64))

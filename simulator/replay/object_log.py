@@ -22,7 +22,7 @@ from openvrc.contracts.units import NS_PER_S
 from openvrc.mapformats import read_map
 from simulator.emission import Emitter, topic_id
 from simulator.replay import log_table
-from simulator.replay.mapped import in_order, is_log, mapped_columns, names, place_of
+from simulator.replay.mapped import in_order, is_log, mapped_columns, names, needed, place_of
 from simulator.replay.mapping import message_of, read_mapping
 from simulator.replay.options import RecordingError, ReplayOptions
 from simulator.world import Frame, Origin, TruthEvent
@@ -53,6 +53,9 @@ class ObjectLog:
         columns, _ = mapped_columns(table, mapping)
         if mapping.plane:
             columns["lat_deg"], columns["lon_deg"] = place_of(table, mapping.plane, path.name)
+        else:
+            for name in ("lat_deg", "lon_deg"):
+                needed(columns, name, mapping, path.name)
         times_ns = log_table.times_ns(table, mapping.time, path.name, options.epoch_ns)
         columns["sampled_at_ns"] = times_ns
         tracks = names(table, mapping.subject.column, path.name)

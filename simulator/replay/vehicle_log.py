@@ -25,6 +25,7 @@ from simulator.replay.mapped import (
     mapped_columns,
     name_of,
     names,
+    needed,
     place_of,
 )
 from simulator.replay.mapping import Mapping, message_of, read_mapping
@@ -91,7 +92,7 @@ def _rows(
     lat_deg, lon_deg = (
         place_of(table, mapping.plane, path.name)
         if mapping.plane
-        else tuple(_needed(columns, name, mapping, path) for name in ("lat_deg", "lon_deg"))
+        else tuple(needed(columns, name, mapping, path.name) for name in ("lat_deg", "lon_deg"))
     )
     times_ns = log_table.times_ns(table, mapping.time, path.name, options.epoch_ns)
     n_rows = table.num_rows
@@ -125,13 +126,6 @@ def _rows(
     if (times_ns == ABSENT_I64).any():
         more["sampled_at_ns"] = times_ns  # a row without a time is said without one
     return rows, more
-
-
-def _needed(columns: dict[str, Any], name: str, mapping: Mapping, path: Path) -> FloatArray:
-    if name not in columns:
-        raise RecordingError(f"{path.name}: has no column {mapping.columns[name].column!r}")
-    found: FloatArray = columns[name]
-    return found
 
 
 def _driven(

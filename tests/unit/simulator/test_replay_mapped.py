@@ -190,6 +190,11 @@ OBJECT = HEAD.replace("vehicle_state", "rsu_objects")
             OBJECT + PLACE + '[subject]\ncolumn = "plate"\n[source]\nname = "a"\ncolumn = "lat"\n',
             "either column or name",
         ),
+        (
+            OBJECT + PLACE.replace('"lat"', '"latitude"') + '[subject]\ncolumn = "plate"\n'
+            '[source]\nname = "a"\n',
+            "has no column 'latitude'",
+        ),
         (HEAD.replace("vehicle_state", "battery_state") + PLANE, "a file is one vehicle"),
     ],
 )
