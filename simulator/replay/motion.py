@@ -21,7 +21,12 @@ def motion(
     lon_deg: Floats,
     segment: npt.NDArray[np.int64],
 ) -> tuple[Floats, Floats]:
-    """Speed and course (n,) of the way from the point before; a segment begins as it goes on."""
+    """Speed and course (n,) of the way from the point before; a segment begins as it goes on.
+
+    Where the way tells neither (a leap, a point without a position), the last known of the segment
+    goes on, and a first speed is that of the next: nobody is said to stand who may be driving.
+    A segment that knows no speed at all has 0, as of one point.
+    """
     n = len(times_ns)
     speed_mps, heading_deg = np.zeros(n), np.full(n, np.nan)
     if n < 2:
@@ -38,11 +43,15 @@ def motion(
     is_first = np.append(True, ~joins)
     for values in (speed_mps, heading_deg):
         values[:-1] = np.where(is_first[:-1], values[1:], values[:-1])
-    speed_mps = np.nan_to_num(speed_mps)
-    return speed_mps, _carried_on(heading_deg)
+    speed_mps = _carried_on(speed_mps, segment)
+    speed_mps = _carried_on(speed_mps[::-1], segment[::-1])[::-1]
+    return np.nan_to_num(speed_mps), _carried_on(heading_deg, segment)
 
 
-def _carried_on(values: Floats) -> Floats:
-    """Each NaN takes the value before it, if there is one."""
-    place = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
-    return np.where(place >= 0, values[place], np.nan)
+def _carried_on(values: Floats, segment: npt.NDArray[np.int64]) -> Floats:
+    """Each NaN takes the value before it in its segment, if there is one."""
+    rows = np.arange(len(values))
+    begins = np.append(True, segment[1:] != segment[:-1])
+    start = np.maximum.accumulate(np.where(begins, rows, 0))
+    place = np.maximum.accumulate(np.where(np.isnan(values), -1, rows))
+    return np.where(place >= start, values[place], np.nan)

@@ -15,6 +15,7 @@ from openvrc.contracts.geo import distance_m
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S, ns_from_iso
 from simulator.replay import DEFAULT_EPOCH_NS, RecordingError, open_recording
+from simulator.replay.motion import motion
 from simulator.replay.traffic_world import TrafficWorld
 from simulator.rsus import place_rsus
 from simulator.scenarios.crossroads_map import build
@@ -144,6 +145,17 @@ def test_a_row_without_a_position_stops_nothing(
     away_m = distance_m(52.27, 10.53, found["good"]["lat_deg"], found["good"]["lon_deg"])
     assert 0.0 < away_m < 10.0 if noise_m else away_m == 0.0
     assert len(concat(said).to_records()) == 6
+
+
+def test_an_unknown_speed_is_the_last_known_of_that_vehicle() -> None:
+    lon_deg = np.array([0.0, np.nan, 0.02, 0.0201, np.nan, 0.0203, 0.5, 7.0])
+    vehicle = np.array([1, 1, 1, 1, 1, 1, 2, 3])
+    times_ns = np.arange(8) * NS_PER_S
+    speed_mps, heading_deg = motion(times_ns, np.zeros(8), lon_deg, vehicle)
+    assert speed_mps[:6] == pytest.approx([11.1] * 6, abs=0.1)
+    assert speed_mps[6:].tolist() == [0.0, 0.0]  # one point each
+    assert heading_deg[3:6] == pytest.approx([90.0] * 3)
+    assert np.isnan(heading_deg[6:]).all()  # not the course of another vehicle
 
 
 def test_units_tell_of_their_tracks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
