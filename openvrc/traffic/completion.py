@@ -90,7 +90,7 @@ class Completion:
         self._beliefs = beliefs or Beliefs()
         self._loops = LoopBook()
         self._queues = Queues(road_map)
-        self.signals = SignalTimes()
+        self.signals = SignalTimes(known=_group_names(road_map))
         self._cells: dict[int, npt.NDArray[np.float32]] = {}
         self._past = np.zeros((2, road_map.n_segments))
         self._first = 0
@@ -338,7 +338,15 @@ class Completion:
         completion.penetration = Penetration.restore(facts["penetration"])
         completion._loops = LoopBook.restore(facts["loops"])
         completion._queues = Queues.restore(road_map, facts["queues"], arrays)
-        completion.signals = SignalTimes.restore(facts.get("signals", {}))  # since 2026-11-27
+        completion.signals = SignalTimes.restore(
+            facts.get("signals", {}),  # since 2026-11-27
+            known=_group_names(road_map),
+        )
         completion._past = arrays["past"]
         completion._cells = dict(zip(facts["numbers"], arrays["cells"], strict=True))
         return completion
+
+
+def _group_names(road_map: RoadMap) -> frozenset[str]:
+    """Signal groups of a map, named as their records."""
+    return frozenset(f"{h.intersection_id}:{h.signal_group}" for h in road_map.signal_heads)

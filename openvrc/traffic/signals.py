@@ -12,7 +12,7 @@ limit (control delay and what queues add), after Edie: vehicle-seconds and metre
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -72,9 +72,14 @@ class GroupShares(NamedTuple):
 class SignalTimes:
     """The fold of one (zone, run); a group is named as its records: "intersection:group"."""
 
-    def __init__(self, memory_s: float = MEMORY_S) -> None:
-        """`memory_s` may be infinite: then every phase counts alike."""
+    def __init__(self, memory_s: float = MEMORY_S, *, known: Collection[str] | None = None) -> None:
+        """`memory_s` may be infinite: then every phase counts alike.
+
+        Of groups that are not `known` nothing is kept: names that a sender makes up would fill
+        the memory and every checkpoint. None keeps all, for a recording, which ends.
+        """
         self._memory_s = memory_s
+        self._known = known
         self.groups: dict[str, GroupTimes] = {}
 
     def take(self, batch: Batch) -> None:
@@ -83,8 +88,11 @@ class SignalTimes:
         names, intersections = batch.texts("subject_id"), batch.texts("intersection_id")
         at_ns, phases = batch.column("sampled_at_ns").tolist(), batch.column("phase").tolist()
         for row in in_time.tolist():
-            if phases[row] >= 0:
+            if phases[row] >= 0 and self._is_known(names[row]):
                 self._hear(names[row], intersections[row], phases[row], at_ns[row])
+
+    def _is_known(self, name: str) -> bool:
+        return self._known is None or name in self._known
 
     def _hear(self, name: str, intersection: str, phase: int, at_ns: int) -> None:
         group = self.groups.get(name)
@@ -128,10 +136,14 @@ class SignalTimes:
         return {name: asdict(group) for name, group in self.groups.items()}
 
     @classmethod
-    def restore(cls, facts: Mapping[str, Any]) -> SignalTimes:
-        """What `snapshot` wrote."""
-        times = cls()
-        times.groups = {name: GroupTimes(**group) for name, group in facts.items()}
+    def restore(
+        cls, facts: Mapping[str, Any], *, known: Collection[str] | None = None
+    ) -> SignalTimes:
+        """What `snapshot` wrote, of groups that are known."""
+        times = cls(known=known)
+        times.groups = {
+            name: GroupTimes(**group) for name, group in facts.items() if times._is_known(name)
+        }
         return times
 
 

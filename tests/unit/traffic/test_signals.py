@@ -109,6 +109,18 @@ def test_completed_states_hold_signals_through_a_checkpoint() -> None:
     assert restored.signals.groups == completion.signals.groups
 
 
+def test_groups_that_the_map_does_not_have_are_not_kept_nor_restored() -> None:
+    completion = Completion(MAP)
+    made_up = [f"made up:{number}" for number in range(50)]
+    ours = reports(0, 100)
+    completion.fold(ours.with_columns({"subject_id": made_up * 2}))
+    completion.fold(ours)
+    assert list(completion.signals.groups) == ["market:0"]
+    facts, arrays = completion.snapshot()
+    facts["signals"]["made up:0"] = facts["signals"]["market:0"]  # as an older one has them
+    assert list(Completion.restore(MAP, facts, arrays).signals.groups) == ["market:0"]
+
+
 def test_a_recordings_table_has_a_row_for_each_approach_and_group_that_was_heard() -> None:
     table = SignalTable()
     seen = windows(0, {"north_in": (100.0, LENGTH_M)})
