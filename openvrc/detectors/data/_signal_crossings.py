@@ -12,7 +12,7 @@ import numpy.typing as npt
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, pack_words
 from openvrc.contracts.maps import RoadMap
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.traffic._roads import Roads, roads_of
 from openvrc.detectors.traffic._view import view_of
 
@@ -46,6 +46,13 @@ class Approach:
     passed: dict[str, tuple[int, bool]] = field(default_factory=dict)
     """Vehicle to when, and whether on red; oldest first."""
     open_since_ns: int | None = None
+    is_unknown: bool = False
+    """Nobody has passed for so long that nothing is known of the open episode."""
+
+    @property
+    def newest_ns(self) -> int:
+        """When somebody passed last, of those who are booked."""
+        return max((at_ns for at_ns, _ in self.passed.values()), default=ABSENT_I64)
 
     def take(self, crossing: Crossing, is_red: bool) -> bool:
         """Book a vehicle; False for one that is booked already."""
@@ -119,7 +126,9 @@ def pack_approaches(approaches: dict[int, Approach]) -> Arrays:
         for segment, one in approaches.items()
         for vehicle, (at_ns, is_red) in one.passed.items()
     ]
-    opened = [(s, one.open_since_ns) for s, one in approaches.items() if one.open_since_ns]
+    opened = [
+        (s, one.open_since_ns, one.is_unknown) for s, one in approaches.items() if one.open_since_ns
+    ]
     return {
         "passed.segment": np.array([row[0] for row in rows], np.int64),
         "passed.vehicle": pack_words([row[1] for row in rows]),
@@ -127,6 +136,7 @@ def pack_approaches(approaches: dict[int, Approach]) -> Arrays:
         "passed.is_red": np.array([row[3] for row in rows], np.bool_),
         "open.segment": np.array([row[0] for row in opened], np.int64),
         "open.since_ns": np.array([row[1] for row in opened], np.int64),
+        "open.is_unknown": np.array([row[2] for row in opened], np.bool_),
     }
 
 
@@ -137,8 +147,10 @@ def unpack_approaches(arrays: Arrays) -> dict[int, Approach]:
     columns: list[list[Any]] = [arrays[f"passed.{name}"].tolist() for name in names]
     for segment, vehicle, at_ns, is_red in zip(*columns, strict=True):
         approaches[segment].passed[vehicle] = (at_ns, is_red)
-    for segment, since_ns in zip(
-        arrays["open.segment"].tolist(), arrays["open.since_ns"].tolist(), strict=True
+    since_ns = arrays["open.since_ns"]
+    is_unknown = arrays.get("open.is_unknown", np.zeros(len(since_ns), np.bool_))  # not always told
+    for segment, begun_ns, silent in zip(
+        arrays["open.segment"].tolist(), since_ns.tolist(), is_unknown.tolist(), strict=True
     ):
-        approaches[segment].open_since_ns = since_ns
+        approaches[segment].open_since_ns, approaches[segment].is_unknown = begun_ns, silent
     return approaches

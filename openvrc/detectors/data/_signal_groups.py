@@ -64,6 +64,11 @@ class Group:
         """Whether enough of its changes went wrong of late."""
         return self.bad.get(check, 0) >= BAD
 
+    @property
+    def is_any_wrong(self) -> bool:
+        """Whether one of its checks is wrong."""
+        return any(self.is_wrong(check) for check in CHECKS)
+
     def count(self, fault: Fault, at_ns: int) -> None:
         """Book a change."""
         check = fault.check
@@ -86,8 +91,9 @@ def faults_of(before: Report, now: Report) -> list[Fault]:
         text = f"{PHASES[now.phase]} follows {PHASES[before.phase]}" if is_wrong else ""
         faults.append(Fault("phases", text))
     ends = [e for e in (before.likely_end_ns, before.min_end_ns, before.max_end_ns) if _is_time(e)]
-    if ends:
-        faults.append(_of_times(before, now))
+    # Where nothing was announced nothing was wrong: five of that in a row end an episode, and no
+    # group that announces any end of its cycle of five phases at most has them.
+    faults.append(_of_times(before, now) if ends else Fault("times"))
     return faults
 
 

@@ -15,10 +15,12 @@ from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays
 from openvrc.contracts.messages.record import LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
-from openvrc.detectors.keyed import Keyed, Spec
+from openvrc.detectors.keyed import EVICT_SHARE, Keyed, Spec
 
 SILENT_NS = 15 * NS_PER_S
 """Controllers repeat themselves at least each ten seconds; an older word is not held to."""
+FORGET_NS = 3600 * NS_PER_S
+"""A group that comes back after longer is as a new one: a name is not kept for ever for that."""
 UNKNOWN = -1
 _TIMES = ("at_ns", "phase", "min_end_ns", "max_end_ns", "likely_end_ns")
 _SPEC: Spec = dict.fromkeys(_TIMES, (np.int64, ABSENT_I64))
@@ -54,6 +56,13 @@ def _silence(group: str, before: Report | None) -> Change:
     return Change(group, before, before._replace(at_ns=before.at_ns + SILENT_NS, phase=UNKNOWN))
 
 
+def _begun_anew(change: Change) -> Change:
+    """Without a report that is so old that it may be forgotten, whether it was yet or not."""
+    before = change.before
+    is_forgotten = before is not None and change.now.at_ns - before.at_ns > FORGET_NS
+    return change._replace(before=None) if is_forgotten else change
+
+
 class SignalRows:
     """Rows that wait for the watermark, and the newest report of every group."""
 
@@ -76,11 +85,28 @@ class SignalRows:
         self._waiting.append(kept)
 
     def heard_ns(self, group: str) -> int:
-        """When a group was heard last, among the rows that were due."""
+        """When a group was heard last, among the rows that were due; ABSENT_I64 if never."""
         slot = self._slots.get(group)
         if slot is None:
-            slot = self._slots[group] = int(self.newest.slots([group])[0])
+            slot = self.newest.keys.number(group)
+            if slot < 0:
+                return ABSENT_I64
+            self._slots[group] = slot
         return int(self.newest["at_ns"][slot])
+
+    def forget(self, watermark_ns: int) -> list[str]:
+        """Drop groups that have been silent for FORGET_NS, once they are many; their names."""
+        gone = self.newest["at_ns"] < watermark_ns - FORGET_NS
+        for part in self._waiting:
+            gone[part["slot"]] = False
+        if not gone.any() or EVICT_SHARE * gone.sum() < len(gone):
+            return []
+        names = [self.newest.keys[slot] for slot in np.flatnonzero(gone).tolist()]
+        slot_of_old = np.cumsum(~gone) - 1
+        self.newest.evict(gone)
+        self._waiting = [part | {"slot": slot_of_old[part["slot"]]} for part in self._waiting]
+        self._slots.clear()
+        return names
 
     def due(self, watermark_ns: int) -> list[Change]:
         """Changes up to the watermark, by group and time."""
@@ -99,7 +125,8 @@ class SignalRows:
         for name in _TIMES:
             self.newest[name][slot[is_last]] = rows[name][is_last]
         found = [self._change(rows, before, int(row)) for row in np.flatnonzero(changes)]
-        return [_silence(one.group, one.before) for one in found if _is_late(one)] + found
+        silences = [_silence(one.group, one.before) for one in found if _is_late(one)]
+        return silences + [_begun_anew(one) for one in found]
 
     def _ordered(self, watermark_ns: int) -> Rows:
         """Rows that are due, by group and time, each moment of a group once."""

@@ -3,7 +3,7 @@
 | component | about | raised | cleared |
 |---|---|---|---|
 | `phases` | an intersection | 3 phases of a group that never follow the one before | 5 right |
-| `times` | an intersection | 3 ends over 3 s from what was announced last | 5 right |
+| `times` | an intersection | 3 ends over 3 s from what was announced last | 5 right or untold |
 | `movements` | a segment | 5 of 10 or fewer who pass its line pass on red | below a quarter of 8 |
 
 A time that is wrong by whole hours or minutes is named so: a SPaT message counts tenths of a second
@@ -12,7 +12,9 @@ are judged at the next change only, by the last report before it; a phase that g
 announced end shows then. `movements` counts vehicles of 600 s, and as on red those that pass when
 every group of the segment has shown red for 3 s, for the map does not tell which group a turn
 obeys; it needs a map with signal heads and segments inside junctions. Reports wait for the
-watermark and are judged in order of time.
+watermark and are judged in order of time. An episode is unknown when its groups have been
+silent, or nobody was seen to pass, for ten minutes; a group that is right is forgotten after an
+hour of silence.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from openvrc.detectors.data._signal_crossings import (
     MIN_ON_RED,
     RED_FOR_S,
     RIGHT_RATIO,
+    WINDOW_S,
     WRONG_RATIO,
     Approach,
     Crossing,
@@ -60,6 +63,8 @@ from openvrc.detectors.data._signal_rows import SILENT_NS, UNKNOWN, Change, Sign
 NAME = "data.signal_timing"
 MIN_PASSED = 8
 SHOWN_TIMES = 3
+QUIET_NS = int(WINDOW_S * NS_PER_S)
+"""Nobody who counts for `movements` is left then; a controller that restarts is back sooner."""
 
 
 @dataclass
@@ -75,6 +80,8 @@ class State:
     """(Intersection, check) to when the open episode began."""
     wrong: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     """Its groups that are wrong."""
+    unknown: set[tuple[str, str]] = field(default_factory=set)
+    """Those open whose wrong groups are silent."""
 
 
 class SignalTiming:
@@ -117,8 +124,17 @@ class SignalTiming:
         ]
         due += [(one.at_ns, 1, one.vehicle, one) for one in crossings]
         findings: list[Finding] = []
-        for *_, one in sorted(due, key=lambda event: event[:3]):
-            findings += _hear(state, one) if isinstance(one, Change) else _see(state, one)
+        for at_ns, *_, one in sorted(due, key=lambda event: event[:3]):
+            if isinstance(one, Change):
+                intersection = _intersection(one.group)
+                keys = [(intersection, check) for check in CHECKS]
+                findings += _silenced(state, keys, at_ns) + _hear(state, one)
+            else:
+                findings += _unseen(state, one.segment, at_ns) + _see(state, one)
+        findings += _silenced(state, sorted(state.opened), watermark_ns)
+        for segment in sorted(state.approaches):
+            findings += _unseen(state, segment, watermark_ns)
+        _forget(state, watermark_ns)
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
@@ -129,6 +145,7 @@ class SignalTiming:
         arrays["opened.intersection"] = pack_words([name for name, _ in keys])
         arrays["opened.check"] = pack_words([check for _, check in keys])
         arrays["opened.since_ns"] = np.array([state.opened[key] for key in keys], np.int64)
+        arrays["opened.is_unknown"] = np.array([key in state.unknown for key in keys], np.bool_)
         return arrays
 
     def restore(self, context: Context, arrays: Arrays) -> State:
@@ -141,6 +158,9 @@ class SignalTiming:
             *(arrays[f"opened.{n}"].tolist() for n in names), strict=True
         ):
             state.opened[name, check] = since_ns
+        if "opened.is_unknown" in arrays:  # not always told
+            unknown = zip(list(state.opened), arrays["opened.is_unknown"].tolist(), strict=True)
+            state.unknown = {key for key, is_unknown in unknown if is_unknown}
         for name, group in state.groups.items():
             for check in CHECKS:
                 if group.is_wrong(check):
@@ -157,11 +177,11 @@ def _hear(state: State, change: Change) -> list[Finding]:
     """Take a group's next phase."""
     name, before, now = change
     group = state.groups.get(name)
-    if group is None or before is None:
+    if group is None or (before is None and not group.is_any_wrong):
         state.groups[name] = Group(now.phase, now.at_ns)
         return []
     group.phase, group.since_ns = now.phase, now.at_ns
-    if now.phase in (before.phase, UNKNOWN):
+    if before is None or now.phase in (before.phase, UNKNOWN):
         return []
     findings = []
     for fault in faults_of(before, now):
@@ -176,8 +196,10 @@ def _episode(state: State, name: str, group: Group, fault: Fault, at_ns: int) ->
     key = (_intersection(name), check)
     wrong = state.wrong[key]
     (wrong.add if group.is_wrong(check) else wrong.discard)(name)
-    if wrong and key not in state.opened:
-        state.opened[key] = group.first_bad_ns[check]
+    is_news = key not in state.opened or (key in state.unknown and bool(fault.text))
+    if wrong and is_news:
+        state.opened.setdefault(key, group.first_bad_ns[check])
+        state.unknown.discard(key)
         evidence = {
             "text": f"Signal group {name}: {fault.text}; {group.bad[check]} times.",
             "group_id": name,
@@ -188,8 +210,57 @@ def _episode(state: State, name: str, group: Group, fault: Fault, at_ns: int) ->
     if not wrong and key in state.opened:
         finding = _of_intersection(state, key, "clear", at_ns, {})
         del state.opened[key]
+        state.unknown.discard(key)
         return [finding]
     return []
+
+
+def _silenced(state: State, keys: list[tuple[str, str]], upto_ns: int) -> list[Finding]:
+    """Of these episodes the open ones whose wrong groups have been silent for long."""
+    findings = []
+    for key in keys:
+        if key not in state.opened or key in state.unknown:
+            continue
+        at_ns = max(_heard_ns(state, name) for name in state.wrong[key]) + QUIET_NS
+        if at_ns <= upto_ns:
+            state.unknown.add(key)
+            findings.append(_of_intersection(state, key, "unknown", at_ns, {}))
+    return findings
+
+
+def _unseen(state: State, segment: int, upto_ns: int) -> list[Finding]:
+    """An approach with an open episode that nobody has passed for long."""
+    approach = state.approaches.get(segment)
+    if approach is None or approach.open_since_ns is None or approach.is_unknown:
+        return []
+    at_ns = approach.newest_ns + QUIET_NS
+    if at_ns > upto_ns:
+        return []
+    approach.is_unknown = True
+    return [_of_segment(state, approach, segment, at_ns, "unknown", {})]
+
+
+def _heard_ns(state: State, name: str) -> int:
+    """When a group was heard last, as far as events have been told."""
+    group = state.groups[name]
+    if group.phase == UNKNOWN:
+        return group.since_ns - SILENT_NS
+    return state.rows.heard_ns(name)
+
+
+def _forget(state: State, watermark_ns: int) -> None:
+    """Drop what is silent; a wrong group stays, so that its episode can end."""
+    heard_ns = {name: _heard_ns(state, name) for names in state.wrong.values() for name in names}
+    for name in state.rows.forget(watermark_ns):
+        group = state.groups.get(name)
+        if group is not None and group.is_any_wrong:
+            group.phase, group.since_ns = UNKNOWN, heard_ns[name] + SILENT_NS
+            continue
+        state.groups.pop(name, None)
+        for check in CHECKS:
+            key = (_intersection(name), check)
+            if not state.wrong[key]:
+                del state.wrong[key]
 
 
 def _of_intersection(
@@ -215,44 +286,46 @@ def _see(state: State, crossing: Crossing) -> list[Finding]:
     approach = state.approaches[crossing.segment]
     if not approach.take(crossing, is_red):
         return []
-    return _of_approach(state, approach, crossing)
+    return _of_approach(state, approach, crossing.segment, crossing.at_ns)
 
 
 def _is_heard(state: State, name: str, at_ns: int) -> bool:
     return name in state.groups and at_ns - state.rows.heard_ns(name) <= SILENT_NS
 
 
-def _of_approach(state: State, approach: Approach, crossing: Crossing) -> list[Finding]:
+def _of_approach(state: State, approach: Approach, segment: int, at_ns: int) -> list[Finding]:
     on_red_ns = approach.on_red_ns
     n_passed, ratio = len(approach.passed), len(on_red_ns) / len(approach.passed)
     is_wrong = len(on_red_ns) >= MIN_ON_RED and ratio >= WRONG_RATIO
-    if is_wrong and approach.open_since_ns is None:
-        approach.open_since_ns = on_red_ns[0]
-        shown = [iso_from_ns(at_ns) for at_ns in on_red_ns[-SHOWN_TIMES:]]
+    if is_wrong and (approach.open_since_ns is None or approach.is_unknown):
+        approach.open_since_ns = approach.open_since_ns or on_red_ns[0]
+        approach.is_unknown = False
+        shown = [iso_from_ns(passed_ns) for passed_ns in on_red_ns[-SHOWN_TIMES:]]
         evidence = {
             "text": f"{len(on_red_ns)} of {n_passed} vehicles passed while all groups showed red.",
             "on_red_count": len(on_red_ns),
             "passed_count": n_passed,
             "passed_at": shown,
         }
-        return [_of_segment(state, approach, crossing, "raise", evidence)]
+        return [_of_segment(state, approach, segment, at_ns, "raise", evidence)]
     is_right = n_passed >= MIN_PASSED and ratio < RIGHT_RATIO
     if is_right and approach.open_since_ns is not None:
-        finding = _of_segment(state, approach, crossing, "clear", {})
-        approach.open_since_ns = None
+        finding = _of_segment(state, approach, segment, at_ns, "clear", {})
+        approach.open_since_ns, approach.is_unknown = None, False
         return [finding]
     return []
 
 
 def _of_segment(
-    state: State, approach: Approach, crossing: Crossing, phase: Phase, evidence: dict[str, Any]
-) -> Finding:
+    state: State, approach: Approach, segment: int, at_ns: int, phase: Phase,
+    evidence: dict[str, Any],
+) -> Finding:  # fmt: skip
     assert state.lines is not None
     assert approach.open_since_ns is not None
-    segment_id = state.lines.roads.road_map.segment_ids[crossing.segment]
+    segment_id = state.lines.roads.road_map.segment_ids[segment]
     return Finding(
         rule=NAME, phase=phase, subject_type="segment", subject_id=segment_id,
-        component="movements", segment_id=segment_id, at_ns=crossing.at_ns,
+        component="movements", segment_id=segment_id, at_ns=at_ns,
         started_at_ns=approach.open_since_ns, severity=Severity.WARNING, evidence=evidence,
     )  # fmt: skip
 

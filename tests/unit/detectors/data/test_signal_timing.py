@@ -41,17 +41,32 @@ def batch(message: str, n_rows: int, **columns: Any) -> Batch:
     )
 
 
-def found(*batches: Batch, with_map: bool = True, step_s: int = 5) -> list[Finding]:
+def found(
+    *batches: Batch,
+    with_map: bool = True,
+    step_s: int = 5,
+    until_s: int = 700,
+    restarts: bool = False,
+) -> list[Finding]:
     """Findings of ten minutes, judged each `step_s`."""
-    state = PLUGIN.initial(Context("z", "r", "simulated", MAP if with_map else None))
+    context = Context("z", "r", "simulated", MAP if with_map else None)
+    state = PLUGIN.initial(context)
     findings: list[Finding] = []
     for each in batches:
         state, more = PLUGIN.update(state, each)
         findings += more
-    for second in range(0, 1201, step_s):
+    for second in range(0, until_s + 1, step_s):
         state, more = PLUGIN.advance(state, START_NS + second * NS_PER_S)
         findings += more
+        if restarts:
+            state = PLUGIN.restore(context, PLUGIN.snapshot(state))
     return findings
+
+
+def later(batch: Batch, by_s: int) -> Batch:
+    """The same, told so much later."""
+    names = [n for n in ("sampled_at_ns", "likely_end_ns") if n not in batch.absent]
+    return batch.with_columns({n: batch.column(n) + by_s * NS_PER_S for n in names})
 
 
 def crossing(*seconds: float) -> Batch:
@@ -140,3 +155,60 @@ def test_who_passes_while_a_signal_is_silent_is_not_held_against_it_however_seld
     for step_s in (1, 5, 600):
         assert found(silent, passing, step_s=step_s) == []
         assert len(found(report, passing, step_s=step_s)) == 1
+
+
+@pytest.mark.parametrize("step_s", [5, 50, 2400])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_a_wrong_signal_that_falls_silent_nothing_is_known_until_it_is_back(
+    step_s: int, restarts: bool
+) -> None:
+    wrong = program(error_s=600.0)
+    for back, last in ((program(error_s=600.0), "raise"), (program(), "clear")):
+        findings = found(wrong, later(back, 1300), step_s=step_s, until_s=2400, restarts=restarts)
+        assert [f.phase for f in findings] == ["raise", "unknown", last]
+        assert findings[1].at_ns == START_NS + (599 + 600) * NS_PER_S
+        assert len({f.started_at_ns for f in findings}) == 1
+
+
+@pytest.mark.parametrize("step_s", [5, 8400])
+def test_a_wrong_signal_can_be_right_again_after_hours_and_a_right_one_begins_anew(
+    step_s: int,
+) -> None:
+    batches = [program(error_s=600.0), program(group=1), later(program(), 7200)]
+    batches.append(later(program(group=1), 7200))
+    findings = found(*batches, step_s=step_s, until_s=8400)
+    assert [f.phase for f in findings] == ["raise", "unknown", "clear"]
+
+
+def test_ends_that_are_no_longer_announced_are_no_longer_wrong() -> None:
+    silent = later(program(), 600).with_columns({"likely_end_ns": np.zeros(600, np.int64)})
+    findings = found(program(error_s=600.0), silent, until_s=1200)
+    assert [(f.component, f.phase) for f in findings] == [("times", "raise"), ("times", "clear")]
+
+
+@pytest.mark.parametrize("step_s", [5, 1000])
+def test_of_a_signal_that_nobody_passes_any_more_nothing_is_known(step_s: int) -> None:
+    on_red = [50.0 * cycle + 30.0 + 4.0 * n for cycle in range(3) for n in range(3)]
+    findings = found(program(), crossing(*on_red), step_s=step_s, until_s=1000, restarts=True)
+    assert [(f.component, f.phase) for f in findings] == [
+        ("movements", "raise"), ("movements", "unknown"),
+    ]  # fmt: skip
+    assert findings[1].at_ns - START_NS == pytest.approx((138 + 600) * NS_PER_S, abs=NS_PER_S)
+
+
+def test_names_that_are_said_once_are_forgotten_after_an_hour() -> None:
+    n, state = 200, PLUGIN.initial(Context("z", "r", "simulated", None))
+    said = batch(
+        "signal_state", n, subject_id=[f"made up {i}:1" for i in range(n)], intersection_id="x",
+        signal_group=1, phase="red", sampled_at_ns=START_NS,
+    )  # fmt: skip
+    state, _ = PLUGIN.update(state, said)
+    state, _ = PLUGIN.advance(state, START_NS)
+    assert len(PLUGIN.snapshot(state)["group"]) == n
+    state, _ = PLUGIN.update(state, later(program(), 3700))
+    state, _ = PLUGIN.advance(state, START_NS + 3800 * NS_PER_S)
+    kept = PLUGIN.snapshot(state)
+    assert kept["group"].tolist() == ["market:0"]
+    assert len(kept["newest.at_ns"]) == 1
+    state, findings = PLUGIN.advance(state, START_NS + 4400 * NS_PER_S)
+    assert findings == []
