@@ -37,6 +37,21 @@ class Seen(NamedTuple):
     """lat_deg, lon_deg, speed_mps, heading_deg, object_class (code, -1 unknown)."""
 
 
+class Page(NamedTuple):
+    """A part of a picture, by number, with all that it takes to tell it without the lock."""
+
+    picture: Picture
+    lat_deg: npt.NDArray[np.float64]
+    lon_deg: npt.NDArray[np.float64]
+    names: dict[int, str]
+    n_all: int
+    """Road users in the whole picture."""
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Each as plain values."""
+        return [_facts(self, row) for row in range(len(self.picture.number))]
+
+
 class FusedObjects:
     """The picture of one run."""
 
@@ -93,14 +108,23 @@ class FusedObjects:
 
     def facts(self, now_ns: int, number: int | None = None) -> list[dict[str, Any]]:
         """All road users in the picture as plain values, connected ones too, or one of them."""
+        after, limit = (0, None) if number is None else (number - 1, 1)
+        page = self.page(now_ns, after=after, limit=limit)
+        found = [] if page is None else page.facts()
+        return [one for one in found if number in (None, one["slot"])]
+
+    def page(self, now_ns: int, *, after: int = 0, limit: int | None = None) -> Page | None:
+        """So many road users with the next higher numbers; None where no unit perceives anybody."""
         fusion = self._fusion
         if fusion is None:
-            return []
+            return None
         picture = fusion.picture(now_ns)
-        rows = np.arange(len(picture.number))
-        if number is not None:
-            rows = np.flatnonzero(picture.number == number)
-        return [_facts(fusion, picture, row) for row in rows.tolist()]
+        n_all = len(picture.number)
+        rows = np.flatnonzero(picture.number > after)
+        picture = picture.take(rows[np.argsort(picture.number[rows])][:limit])
+        used = (picture.vehicle, picture.sources.ravel(), picture.source_keys.ravel())
+        names = {key: fusion.names.get(key, "") for key in np.concatenate(used).tolist()}
+        return Page(picture, *fusion.degrees(picture.x_m, picture.y_m), names, n_all)
 
 
 def _report(picture: Picture) -> npt.NDArray[np.bool_]:
@@ -108,20 +132,18 @@ def _report(picture: Picture) -> npt.NDArray[np.bool_]:
     return np.asarray(picture.at_ns - picture.own_ns < REPORTS_NS)
 
 
-def _facts(fusion: Fusion, picture: Picture, row: int) -> dict[str, Any]:
-    lat_deg, lon_deg = fusion.degrees(picture.x_m[row : row + 1], picture.y_m[row : row + 1])
+def _facts(page: Page, row: int) -> dict[str, Any]:
+    picture, names = page.picture, page.names
     vehicle = int(picture.vehicle[row])
     pairs = zip(picture.sources[row].tolist(), picture.source_keys[row].tolist(), strict=True)
     return {
         "object_id": f"{ID_PREFIX}{picture.number[row]}",
         "slot": int(picture.number[row]),
-        "vehicle_id": fusion.names.get(vehicle) if vehicle != int(NOBODY) else None,
-        "sources": sorted(
-            (fusion.names.get(unit, ""), fusion.names.get(key, "")) for unit, key in pairs if unit
-        ),
+        "vehicle_id": names[vehicle] or None if vehicle != int(NOBODY) else None,
+        "sources": sorted((names[unit], names[key]) for unit, key in pairs if unit),
         "kind": int(picture.kind[row]),
-        "lat_deg": float(lat_deg[0]),
-        "lon_deg": float(lon_deg[0]),
+        "lat_deg": float(page.lat_deg[row]),
+        "lon_deg": float(page.lon_deg[row]),
         "speed_mps": float(picture.speed_mps[row]),
         "heading_deg": float(picture.heading_deg[row]),
         "length_m": float(picture.length_m[row]),

@@ -47,6 +47,10 @@ class Picture(NamedTuple):
     source_keys: Hashes
     """(n, N_SOURCES) as which of their objects."""
 
+    def take(self, rows: IntArray) -> Picture:
+        """These rows."""
+        return Picture._make(v if isinstance(v, int) else v[rows] for v in self)
+
 
 def picture_of(tracks: Tracks, at_ns: int) -> Picture:
     """Those that are shown, carried on to that moment."""

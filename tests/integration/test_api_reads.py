@@ -214,6 +214,10 @@ def test_who_the_roadside_perceives_is_listed_with_who_sees_it(cloud: RunningClo
         f"walker-{number}" for number in range(len(WALKERS_M))
     ]
     assert cloud.json("/v1/objects", params={"zone": "town"})["count"] == 0
+    first = cloud.json("/v1/objects", params={"zone": "seen", "limit": 2})
+    rest = cloud.json("/v1/objects", params={"zone": "seen", "cursor": first["next_cursor"]})
+    assert first["items"] + rest["items"] == items
+    assert (len(first["items"]), first["count"], rest["next_cursor"]) == (2, len(items), None)
 
 
 def test_one_record_is_traced_by_its_number(cloud: RunningCloud) -> None:

@@ -106,6 +106,19 @@ def test_sightings_in_any_order_give_the_same_picture() -> None:
     assert pictures[0][0]["lat_deg"] == pytest.approx(LAT_DEG + 1.6 / METRES_PER_DEG, abs=1e-5)
 
 
+def test_pages_by_number_together_are_all_of_the_picture() -> None:
+    far = [LAT_DEG + k / 1000 for k in range(5)]
+    run = run_of(*(seen(s, list("abcde"), lat_deg=far, speed_mps=0.0) for s in (0.0, 0.5, 1.0)),
+                 tick(1.2))  # fmt: skip
+    everybody = run.objects.facts(run.zone_time_ns)
+    first = run.objects.page(run.zone_time_ns, limit=2)
+    assert first is not None
+    second = run.objects.page(run.zone_time_ns, after=first.facts()[-1]["slot"], limit=3)
+    assert second is not None
+    assert str(first.facts() + second.facts()) == str(everybody)  # has sizes nobody told, NaN
+    assert (first.n_all, len(first.facts()), len(everybody)) == (5, 2, 5)
+
+
 def is_at_work(run: RunLatest) -> bool:
     return run.objects._fusion is not None
 
