@@ -1,13 +1,22 @@
 """For all tests: hypothesis measures no time, since a busy machine is no fault of the code.
 
-Each run of the tests draws other examples, so that few a run are many in the end.
+Each run draws the same examples, so that a red run can be repeated. VRC_TEST_EXAMPLES=fresh draws
+others each time and keeps in .hypothesis what fails, until it passes.
 """
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "openvrc", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "fresh", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("openvrc")
+settings.register_profile(
+    "same",
+    settings.get_profile("fresh"),
+    derandomize=True,
+    database=None,  # what failed in another run would be tried here and nowhere else
+)
+settings.load_profile(os.environ.get("VRC_TEST_EXAMPLES", "same"))
