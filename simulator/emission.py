@@ -8,7 +8,7 @@ contract, so that each codec carries the same number.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,7 @@ class Emitter:
         self._sources: list[Source] = []
         self._numbers: dict[Source, int] = {}
         self._hashes = np.empty(64, np.uint64)
+        self._silent = np.empty(0, np.int64)
         self._sent = np.zeros(64, np.int64)  # (capacity,) the next seq of each source
         self._reported = np.zeros(64, np.int64)  # (capacity,) the count last told
 
@@ -90,6 +91,10 @@ class Emitter:
             self._hashes[number] = name_hash(self._seed, "loss", f"{kind}/{source_id}")
         return number
 
+    def silence(self, kind: str, source_ids: Iterable[str]) -> None:
+        """From now on exactly these say nothing: their rows get no number, so none is lost."""
+        self._silent = np.array([self.source(kind, name) for name in source_ids], np.int64)
+
     def emit(
         self, message: str, sources: IntArray, subjects: Subjects, columns: Mapping[str, Any]
     ) -> list[Outgoing]:
@@ -98,10 +103,11 @@ class Emitter:
         `sources` (n_rows,) holds numbers from `source`; `columns` is as for `from_columns`,
         without identities.
         """
-        n_rows = len(sources)
-        if n_rows == 0:
-            return []
         order = np.argsort(sources, kind="stable")
+        if self._silent.size:
+            order = order[~np.isin(sources[order], self._silent)]
+        if not order.size:
+            return []
         ordered = sources[order]
         seq, keep = self._number(ordered) if message_type(message).is_numbered else (None, None)
         whole = self._batch(message, columns, sources, subjects).take(order)
@@ -114,6 +120,7 @@ class Emitter:
     def status(self, zone_time_ns: int) -> list[Outgoing]:
         """One `source_status` of every sender whose count has changed since the last call."""
         changed = np.flatnonzero(self._sent != self._reported)
+        changed = changed[~np.isin(changed, self._silent)]
         if not changed.size:
             return []
         self._reported[changed] = self._sent[changed]
@@ -130,7 +137,11 @@ class Emitter:
         return self.emit("source_status", numbers, subjects, columns)
 
     def final_frame(self, zone_time_ns: int) -> Frame:
-        """A frame in which every sender that has spoken states its final count."""
+        """A frame in which every sender that has spoken states its final count.
+
+        The silent too: accounts of the run cannot be closed without theirs.
+        """
+        self._silent = self._silent[:0]
         self._reported[:] = 0
         return Frame(zone_time_ns, tuple(self.status(zone_time_ns)))
 

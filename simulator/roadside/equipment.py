@@ -170,7 +170,8 @@ class Equipment:
         self, emitter: Emitter, world: TrafficWorld, second: int, now_ns: int
     ) -> list[Outgoing]:
         """What was perceived and counted since the last call."""
-        held, self._held = self._held, []
+        up = self.is_up(float(second))
+        held, self._held = [one.of(up[one.unit]) for one in self._held], []
         for one in held:
             self._seen.append(_Told(one.true_ns, one.unit, one.track, one.user))
             self._n_seen += one.n
@@ -181,23 +182,21 @@ class Equipment:
             said += self._counts(emitter, world, now_ns)
         return said
 
-    def heartbeats(self, emitter: Emitter, now_ns: int, now_s: float, relayed: NDArray[np.int64]
-                   ) -> list[Outgoing]:  # fmt: skip
-        """Of the units that are up; each knows how far its clock is off."""
-        up = np.flatnonzero(self.is_up(now_s))
-        names = [self.rsus.ids[unit] for unit in up.tolist()]
+    def heartbeats(self, emitter: Emitter, now_ns: int, relayed: IntArray) -> list[Outgoing]:
+        """Of the units; each knows how far its clock is off."""
+        names, n = list(self.rsus.ids), len(self.rsus.ids)
         poor = self.model.weather.range_ratio < POOR_RANGE_RATIO and self.model.range_m > 0
         columns = {
-            "sampled_at_ns": np.full(len(up), now_ns, np.int64),
-            "lat_deg": self.rsus.lat_deg[up],
-            "lon_deg": self.rsus.lon_deg[up],
+            "sampled_at_ns": np.full(n, now_ns, np.int64),
+            "lat_deg": self.rsus.lat_deg,
+            "lon_deg": self.rsus.lon_deg,
             "range_m": self.rsus.range_m,
             "health": "degraded" if poor else "ok",
-            "clock_offset_ms": self._perception.sensors.clock_s[up] * 1000.0,
-            "vehicles_in_range": relayed[up],
+            "clock_offset_ms": self._perception.sensors.clock_s * 1000.0,
+            "vehicles_in_range": relayed,
         }
         sources = np.array([emitter.source("rsu", name) for name in names], np.int64)
-        subjects = (np.arange(len(up), dtype=np.int32), names)
+        subjects = (np.arange(n, dtype=np.int32), names)
         return emitter.emit("rsu_status", sources, subjects, columns)
 
     def sightings(self, world: TrafficWorld) -> pa.Table:

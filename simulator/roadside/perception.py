@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,10 @@ class Sightings:
     def n(self) -> int:
         """How many."""
         return len(self.unit)
+
+    def of(self, rows: NDArray[np.bool_]) -> Sightings:
+        """Some of them, (n,)."""
+        return Sightings(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 class Perception:

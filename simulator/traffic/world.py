@@ -94,10 +94,8 @@ class Roadside(Runner, Protocol):
         """What was perceived and counted since the last call."""
         ...
 
-    def heartbeats(
-        self, emitter: Emitter, now_ns: int, now_s: float, relayed: IntArray
-    ) -> list[Outgoing]:
-        """`rsu_status` of the units that are up."""
+    def heartbeats(self, emitter: Emitter, now_ns: int, relayed: IntArray) -> list[Outgoing]:
+        """`rsu_status` of the units."""
         ...
 
     def sightings(self, world: TrafficWorld) -> pa.Table:
@@ -202,6 +200,9 @@ class TrafficWorld:
             self._watch.after_step(traffic, self.truth)
 
     def _messages(self, emitter: Emitter, second: int, now_ns: int) -> list[Outgoing]:
+        if self.roadside is not None:
+            down = np.flatnonzero(~self.roadside.is_up(float(second))).tolist()
+            emitter.silence("rsu", [self._rsus.ids[unit] for unit in down])
         messages, relayed = self._vehicle_messages(emitter, now_ns)
         messages += self._signal_messages(emitter, second, now_ns)
         for extra in self.extras:
@@ -214,7 +215,7 @@ class TrafficWorld:
             messages += (
                 rsu_status(emitter, self._rsus, now_ns, relayed)
                 if self.roadside is None
-                else self.roadside.heartbeats(emitter, now_ns, float(second), relayed)
+                else self.roadside.heartbeats(emitter, now_ns, relayed)
             )
         if second % SOURCE_STATUS_EVERY_S == 0:
             messages += emitter.status(now_ns)

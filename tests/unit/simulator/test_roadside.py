@@ -283,13 +283,31 @@ def test_a_unit_that_fails_says_nothing_and_relays_nobody(
         second
         for second, frame in enumerate(frames[:-1])
         for outgoing in frame.messages
-        if outgoing.source_id == "rsu-001" and outgoing.message != "source_status"
-        and outgoing.message not in ("loop_counts", "intersection_map")
-    ]  # fmt: skip
-    assert not {5, 6, 7} & set(spoke)
+        if outgoing.source_id == "rsu-001"
+    ]
+    assert not {4, 5, 6, 7} & set(spoke)
     assert {1, 2, 3, 10} <= set(spoke)
     (outage,) = [event for event in world.ground_truth() if event.rule == OUTAGE_RULE]
     assert outage.subject_id == "rsu-001"
+
+
+def test_a_unit_that_fails_without_sensors_counts_nothing_and_leaves_no_gap() -> None:
+    flags = FLAGS | {"rsu_range_m": 0.0, "rsu_outage_s": 9.0, "rsu_outage_for_s": 22.0}
+    world = SCENARIOS["corridor"].make(zone="z", run_id="r", seed=3, duration_s=35.0, **flags)
+    said: dict[str, set[int]] = {}
+    numbers: list[int] = []
+    for second, frame in enumerate(list(world.frames())[:-1]):
+        for batch in frame.batches():
+            mine = np.array(batch.texts("source_id")) == "rsu-001"
+            if not mine.any():
+                continue
+            said.setdefault(batch.message, set()).add(second)
+            if batch.message != "source_status":
+                numbers += batch.column("seq")[mine].tolist()
+    assert {"loop_counts", "intersection_map", "rsu_objects", "rsu_status"} <= said.keys()
+    assert not set(range(9, 31)) & set[int]().union(*said.values())
+    assert all(35 in said[name] for name in ("loop_counts", "rsu_status"))
+    assert sorted(numbers) == list(range(len(numbers)))
 
 
 def test_a_units_heartbeat_tells_its_clocks_offset(corridor: tuple[Any, list[Any]]) -> None:
