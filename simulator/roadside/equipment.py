@@ -213,13 +213,16 @@ class Equipment:
         }
         users, place = np.unique(every["user"], return_inverse=True)
         names = [self._name(world, number) for number in users.tolist()]
+        words = pa.DictionaryArray.from_arrays
         on_board = np.array([world.is_connected(number) for number in users.tolist()], np.bool_)
         return pa.table(
             {
                 "sampled_at_ns": every["true_ns"],
-                "source_id": [self.rsus.ids[unit] for unit in every["unit"].tolist()],
-                "object_id": [str(track) for track in every["track"].tolist()],
-                "subject_id": [names[k] for k in place.tolist()],
+                "source_id": words(
+                    every["unit"].astype(np.int32), pa.array(self.rsus.ids, pa.string())
+                ),
+                "object_id": pa.array(every["track"]).cast(pa.string()),
+                "subject_id": words(place.astype(np.int32), pa.array(names, pa.string())),
                 "is_connected": on_board[place],
             }
         )
