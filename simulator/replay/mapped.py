@@ -13,7 +13,7 @@ from openvrc.contracts.columns import column_of
 from openvrc.contracts.geo import LocalFrame
 from openvrc.contracts.units import ABSENT_I64
 from simulator.replay import log_table
-from simulator.replay.mapping import FACTOR_OF_UNIT, Mapping, Plane
+from simulator.replay.mapping import Mapping, Plane, factor_of
 from simulator.replay.options import RecordingError
 
 FloatArray = NDArray[np.float64]
@@ -77,7 +77,7 @@ def place_of(table: Any, plane: Plane, file_name: str) -> tuple[FloatArray, Floa
             raise RecordingError(
                 f"{file_name}: has no column {column!r}, expected one of {table.column_names[:8]}"
             )
-    factor = FACTOR_OF_UNIT[plane.unit]
+    factor = factor_of(plane.unit)
     x_m = log_table.numbers(table, plane.x_column) * factor
     y_m = log_table.numbers(table, plane.y_column) * (-factor if plane.is_y_down else factor)
     bearing = np.radians(plane.x_bearing_deg)

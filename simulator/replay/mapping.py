@@ -51,42 +51,49 @@ from openvrc.contracts.columns import columns_of
 from simulator.replay.options import RecordingError
 
 DEFAULT_MESSAGE = "battery_state"
-FACTOR_OF_UNIT = {
-    "": 1.0,
-    "1": 1.0,
-    "%": 0.01,
-    "m/s": 1.0,
-    "m/s2": 1.0,
-    "g": 9.80665,
-    "mph": 0.44704,
-    "kn": 1852.0 / 3600.0,
-    "ft/s": 0.3048,
-    "ft/s2": 0.3048,
-    "ft": 0.3048,
-    "cm": 0.01,
-    "deg": 1.0,
-    "rad": 57.29577951308232,
-    "deg/s": 1.0,
-    "rad/s": 57.29577951308232,
-    "km/h": 1.0 / 3.6,
-    "m": 1.0,
-    "km": 1000.0,
-    "V": 1.0,
-    "mV": 0.001,
-    "A": 1.0,
-    "mA": 0.001,
-    "ohm": 1.0,
-    "kohm": 1000.0,
-    "Mohm": 1e6,
-    "degC": 1.0,
+UNITS = {
+    "1": ("1", 1.0),
+    "%": ("1", 0.01),
+    "m/s": ("m/s", 1.0),
+    "km/h": ("m/s", 1.0 / 3.6),
+    "mph": ("m/s", 0.44704),
+    "kn": ("m/s", 1852.0 / 3600.0),
+    "ft/s": ("m/s", 0.3048),
+    "m/s2": ("m/s2", 1.0),
+    "ft/s2": ("m/s2", 0.3048),
+    "g": ("m/s2", 9.80665),
+    "deg": ("deg", 1.0),
+    "rad": ("deg", 57.29577951308232),
+    "deg/s": ("deg/s", 1.0),
+    "rad/s": ("deg/s", 57.29577951308232),
+    "m": ("m", 1.0),
+    "km": ("m", 1000.0),
+    "cm": ("m", 0.01),
+    "ft": ("m", 0.3048),
+    "V": ("V", 1.0),
+    "mV": ("V", 0.001),
+    "A": ("A", 1.0),
+    "mA": ("A", 0.001),
+    "ohm": ("ohm", 1.0),
+    "kohm": ("ohm", 1000.0),
+    "Mohm": ("ohm", 1e6),
+    "degC": ("degC", 1.0),
 }
-"""Units a log may use, as factors to ours."""
+"""Units a log may use: which of ours each leads to, and the factor."""
+UNIT_AS_OURS = ""
+"""What a column without a unit has: it is in ours already."""
 
 
-def _known_unit(value: str) -> str:
-    if value not in FACTOR_OF_UNIT:
-        raise ValueError(f"{value!r} is no known unit, expected one of {list(FACTOR_OF_UNIT)}")
-    return value
+def factor_of(unit: str) -> float:
+    """Our unit per the log's unit."""
+    return 1.0 if unit == UNIT_AS_OURS else UNITS[unit][1]
+
+
+def _check_unit(name: str, unit: str, ours: str) -> None:
+    """Raises ValueError for a unit that does not lead to ours; codes and counts have none."""
+    leads = [word for word, (to, _) in UNITS.items() if to == ours] or ["1"]
+    if unit not in (UNIT_AS_OURS, *leads):
+        raise ValueError(f"{name}: unit {unit!r}, expected one of {leads}")
 
 
 class _Strict(BaseModel):
@@ -124,12 +131,10 @@ class MappedColumn(_Strict):
     offset_candidates: tuple[float, ...] = ()
     offset_reference: str | None = None
 
-    _unit_is_known = field_validator("unit")(_known_unit)
-
     @property
     def factor(self) -> float:
         """Our unit per the log's unit."""
-        return FACTOR_OF_UNIT[self.unit]
+        return factor_of(self.unit)
 
 
 class SubjectColumn(_Strict):
@@ -162,7 +167,11 @@ class Plane(_Strict):
     x_bearing_deg: float = 90.0
     is_y_down: bool = False
 
-    _unit_is_known = field_validator("unit")(_known_unit)
+    @field_validator("unit")
+    @classmethod
+    def _is_of_length(cls, value: str) -> str:
+        _check_unit("plane", value, "m")
+        return value
 
 
 class Mapping(_Strict):
@@ -184,6 +193,7 @@ class Mapping(_Strict):
         for name, mapped in self.columns.items():
             if kinds[name].kind == "text":
                 raise ValueError(f"{name}: texts cannot be mapped")
+            _check_unit(name, mapped.unit, kinds[name].unit)
             if unknown := set(mapped.values.values()) - set(kinds[name].values):
                 known = kinds[name].values
                 raise ValueError(f"{name}: values {sorted(unknown)}, expected of {known}")

@@ -154,7 +154,11 @@ VOLTS = '[columns.cell_voltages_v]\ncolumn = "V_{n}"\nunit = "V"\n'
         (TIME + VOLTS, r"names no offset.*expected time_zone"),
         (TIME + 'time_zone = "Mars"\n' + VOLTS, "no IANA time zone"),
         (TIME + "[columns.cell_volts]\ncolumn = 'V_{n}'\n", "'cell_volts' is no field"),
-        (TIME + VOLTS.replace('"V"', '"furlong"'), "no known unit"),
+        (
+            TIME + VOLTS.replace('"V"', '"furlong"'),
+            r"unit 'furlong', expected one of \['V', 'mV'\]",
+        ),
+        (TIME + VOLTS.replace('"V"', '"mA"'), "cell_voltages_v: unit 'mA'"),
         (TIME + VOLTS.replace("V_{n}", "V"), "lists and only lists"),
         (TIME + "[columns.charging_state]\ncolumn='a'\nvalues={1='idle'}\n", "values"),
         ('[time]\ncolumn = "when"\n' + VOLTS, "no time column 'when'"),

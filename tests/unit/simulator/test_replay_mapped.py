@@ -192,6 +192,14 @@ OBJECT = HEAD.replace("vehicle_state", "rsu_objects")
         (HEAD + PLACE + '[subject]\ncolumn = "who"\n', "has no column 'who'"),
         (HEAD + PLACE.replace('"lat"', '"latitude"'), "has no column 'latitude'"),
         (HEAD + PLACE + '[source]\nname = "rsu-1"\n', "vehicles speak for themselves"),
+        (
+            HEAD + PLACE + '[columns.speed_mps]\ncolumn = "v"\nunit = "km"\n',
+            r"speed_mps: unit 'km', expected one of \['m/s', 'km/h'",
+        ),
+        (HEAD + PLACE + '[columns.heading_deg]\ncolumn = "h"\nunit = "%"\n', "heading_deg: unit"),
+        (HEAD + PLACE + '[columns.vehicle_class]\ncolumn = "c"\nunit = "m"\n', r"one of \['1'\]"),
+        (HEAD + PLANE + 'unit = "s"\n', "plane: unit 's', expected one of"),
+        (HEAD + PLACE.replace('"lat"', '"lat"\nunit = "m"'), "lat_deg: unit 'm'"),
         (HEAD + PLACE + '[columns.segment_id]\ncolumn = "lat"\n', "no field of vehicle_state"),
         (OBJECT + PLACE + '[subject]\ncolumn = "plate"\n', r"\[source\] \(the unit\)"),
         (
