@@ -19,7 +19,7 @@ from openvrc.contracts.plugins import discover
 from openvrc.settings import load_settings
 
 SUMO = "sumo:"
-SUMO_DESCRIPTION = "a SUMO configuration, stepped by SUMO itself (pip install 'openvrc[sumo]')"
+SUMO_DESCRIPTION = "a SUMO configuration, stepped by SUMO itself (.venv/bin/pip install libsumo)"
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -1,8 +1,8 @@
 """OpenStreetMap extracts as protocol buffers (.osm.pbf), read by osmium: as the XML, a tenth of it.
 
 Format: https://wiki.openstreetmap.org/wiki/PBF_Format. The library (BSD, 2 MB, kept by the authors
-of libosmium) is optional: `pip install 'openvrc[pbf]'`. Roads are those of `osm`. The file is read
-twice, ways first, so that only nodes on roads are kept.
+of libosmium) is optional: `.venv/bin/pip install osmium`. Roads are those of `osm`. The file is
+read twice, ways first, so that only nodes on roads are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class OsmPbf:
     """The OpenStreetMap PBF format."""
 
     name = "osm_pbf"
-    description = "OpenStreetMap PBF extract (.osm.pbf; pip install 'openvrc[pbf]')"
+    description = "OpenStreetMap PBF extract (.osm.pbf; .venv/bin/pip install osmium)"
 
     def matches(self, path: Path) -> bool:
         """True by name, or for a file that begins as such."""
@@ -40,7 +40,7 @@ class OsmPbf:
         if importlib.util.find_spec("osmium") is None:
             raise MapError(
                 f"{path.name}: reading .osm.pbf needs osmium, which is not installed: "
-                "pip install 'openvrc[pbf]' (or convert it: osmium cat FILE -o FILE.osm)"
+                ".venv/bin/pip install osmium (or convert it: osmium cat FILE -o FILE.osm)"
             )
         try:
             return road_map_of(_parse(path))

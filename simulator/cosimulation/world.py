@@ -62,7 +62,7 @@ class SumoScenario:
         """See Scenario. Zone time is `start_ns` plus SUMO's time."""
         if not is_installed():
             raise ScenarioError(
-                "sumo: needs libsumo, which is not installed: pip install 'openvrc[sumo]'"
+                "sumo: needs libsumo, which is not installed: .venv/bin/pip install libsumo"
             )
         if vehicles is not None:
             raise ScenarioError("vehicles: how many there are is said by SUMO's configuration")

@@ -50,7 +50,7 @@ def test_without_the_library_it_says_what_to_install(
     path = tmp_path / "town.osm.pbf"
     path.write_bytes(b"")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MapError, match=r"town.osm.pbf: .*needs osmium.*openvrc\[pbf\]"):
+    with pytest.raises(MapError, match=r"town.osm.pbf: .*needs osmium.*pip install osmium"):
         read_map(path)
 
 
