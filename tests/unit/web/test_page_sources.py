@@ -7,11 +7,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cloud.alerting.storm import STORM_RULE
 from cloud.engine import FAILED_RULE
 from openvrc.contracts.plugins import discover
+from openvrc.detectors.battery import sampling
+from tests.support.battery_frames import fold, frames
 
 WEB = Path(__file__).parents[3] / "web"
 STYLE = (WEB / "src" / "styles" / "page.css").read_text(encoding="utf-8")
@@ -61,6 +64,22 @@ def test_what_every_rule_says_has_a_chinese_sentence_of_its_own_values() -> None
         texts = [path.read_text(encoding="utf-8") for path in package.glob("*.py")]
         given = set(re.findall(r'"(\w+)"', " ".join(texts))) | {"part", "component"}
         assert used <= given, (name, used - given)
+
+
+def test_a_frozen_cell_is_said_in_chinese_as_one_and_not_as_a_cut_wire() -> None:
+    """Both are `battery.sampling`: the first sentence counts whose values are all there."""
+    source = (WEB / "src" / "alerts" / "texts_zh.ts").read_text(encoding="utf-8")
+    found = re.search(r'"battery\.sampling": \{\s*is: \[(.*?)\],\n', source, re.DOTALL)
+    assert found is not None
+    sentences = re.findall(r'"([^"]+)"', found[1])
+    times_s = np.arange(0.0, 300.0, 10.0)
+    cells_v = np.tile(3.7 + 0.06 * (times_s[:, None] % 80 < 40), 16)
+    cells_v[:, 9] = 3.65
+    frozen = fold(sampling.PLUGIN, frames(times_s, cell_voltages_v=cells_v))[0]
+    assert frozen.evidence["kind"] == "frozen"
+    given = {*frozen.evidence, "part"}
+    said = next(s for s in sentences if set(re.findall(r"\{(\w+)", s)) <= given)
+    assert {"pack_moved_v", "frames", "cell_v"} <= set(re.findall(r"\{(\w+)", said))
 
 
 def theme(name: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ export const EVIDENCE_ZH: Record<string, Texts> = {
   "battery.over_voltage": { is: ["{part} 号单体电压 {cell_v} V；限值 {limit_v:2} V。"], was: ENDED },
   "battery.plating": { is: ["{part} 号探针 {coldest_degc} °C 时以 {charge_rate:2} C 充电；安全上限 {limit_rate:2} C。"], was: ENDED },
   "battery.sampling": {
-    is: ["{low_cell} 号与 {high_cell} 号单体相邻且互为镜像：{low_deviation_v*1000:0} mV 与 {high_deviation_v*1000:0} mV。", "{part} 号单体读数 {cell_v} V，而其他单体测量正常。", "一个单体没有测量值。"],
+    is: ["{low_cell} 号与 {high_cell} 号单体相邻且互为镜像：{low_deviation_v*1000:0} mV 与 {high_deviation_v*1000:0} mV。", "{part} 号单体在 {frames} 帧内读数一直为 {cell_v} V，而电池包中位单体变化了 {pack_moved_v*1000:0} mV：数值不再更新。", "{part} 号单体读数 {cell_v} V，而其他单体测量正常。", "一个单体没有测量值。"],
     was: ENDED,
   },
   "battery.self_discharge": { is: ["{part} 号单体静置时偏离电池包 {deviation_v*1000:0} mV，为其他单体离散度的 {z_score*-1:0} 倍。"], was: "{part} 号单体已恢复到与电池包一致。" },
