@@ -252,7 +252,8 @@ app.emit("view", VIEW_IDS.includes(wanted) ? wanted : "map");
 app.link.onChange(() => location.reload());
 if (app.isWall) startWall(app, () => links.events === "live");
 void start();
-setTimeout(() => requestIdleCallback(fetchRest), FETCH_REST_MS);
+// Safari has no requestIdleCallback.
+setTimeout(() => ("requestIdleCallback" in window ? requestIdleCallback(fetchRest) : fetchRest()), FETCH_REST_MS);
 
 // For tests and for people with a console: what the page shows right now.
 declare global {
