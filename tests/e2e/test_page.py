@@ -375,7 +375,7 @@ def test_who_is_not_connected_and_what_the_road_says_are_layers_of_the_map(
     tab.locator(".station-pin span", has_text="2/3 · 70 kW").wait_for()
     at = until(tab, PLACE_OF_WALKER, "a person on foot")
     tab.locator(".map .maplibregl-canvas").hover(position=at)
-    tab.locator("#tip", has_text="seen by rsu-market, track obj-").wait_for()
+    tab.locator("#tip", has_text="seen by rsu-market, track walker-").wait_for()
     tab.locator(".legend summary").click()
     tab.locator('[data-switch="perceived"]').uncheck()
     tab.locator('[data-switch="events"]').uncheck()

@@ -129,8 +129,8 @@ export interface RoadEvent {
 }
 /** A road user that a roadside unit sees. */
 export interface Perceived {
-  source_id: string;
-  object_id: string;
+  object_id: string; // of all units together
+  sources: { source_id: string; object_id: string }[]; // each unit's own number for it
   object_class: string | null;
   confidence_ratio: number | null;
 }

@@ -43,7 +43,7 @@ export function vehicleLines(item: Drawn, facts: Vehicle | null, seen: Perceived
   if (item.isPerceived) {
     const sure = seen?.confidence_ratio == null ? null : `${t("confidence")} ${percent(seen.confidence_ratio)}`;
     return [t(kind.name), [t("perceived, not connected"), speed].filter(Boolean).join(" · "),
-      seen ? `${t("seen by")} ${seen.source_id}, ${t("track")} ${seen.object_id}` : null, sure];
+      seen?.sources.length ? `${t("seen by")} ${seen.sources.map(trackText).join("; ")}` : null, sure];
   }
   const heat = facts?.probe_temperature_max_degc;
   const battery = facts?.soc_ratio == null ? null
@@ -54,6 +54,11 @@ export function vehicleLines(item: Drawn, facts: Vehicle | null, seen: Perceived
     facts?.segment_id ? `${t("on")} ${facts.segment_id}` : null,
     battery,
   ];
+}
+
+/** `rsu-market, track 17`: the unit's own number, which its log has too. */
+function trackText({ source_id: unit, object_id: track }: Perceived["sources"][number]): string {
+  return track ? `${unit}, ${t("track")} ${track}` : unit;
 }
 
 export function thingLines(thing: Thing, app: App, believed?: Completed): (string | null)[] {
