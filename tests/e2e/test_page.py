@@ -493,6 +493,85 @@ def test_what_is_unusual_stands_beside_what_is_slow_and_signals_say_what_they_co
     tab.locator(".strip-row", has_text="market:1").get_by_text("delay").wait_for()
 
 
+def test_a_typical_day_that_comes_late_is_not_drawn_for_another_segment(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    quarters = [
+        {
+            "weekday": day, "time_of_day": f"{minute // 60:02}:{minute % 60:02}", "days": 5,
+            "speed_mps": 9.0, "speed_low_mps": 8.0, "speed_high_mps": 10.0,
+        }
+        for day in days for minute in range(0, 1440, 15)
+    ]  # fmt: skip
+    known = {"time_zone": "UTC", "step_s": 900, "items": quarters}
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        if "/west_in/" not in route.request.url:
+            route.fulfill(json=known | {"items": []})
+        elif held:
+            route.fulfill(json=known)
+        else:
+            held.append(route)
+
+    tab = open_page("/#zone=town&view=health")
+    tab.route("**/typical?*", answer)
+    tab.locator('[data-view="traffic"]').click()
+    segment = tab.locator('section.traffic select[aria-label="Segment"]')
+    legend = tab.locator("section.traffic", has_text="typical speed")
+
+    def choose(name: str, part: str) -> None:
+        with tab.expect_response(lambda r: f"/segments/{name}/{part}?" in r.url):
+            segment.select_option(name)
+            segment.dispatch_event("change")
+
+    segment.locator('option[value="west_in"]').wait_for(state="attached")
+    choose("west_in", "history")
+    while not held:
+        tab.wait_for_timeout(20)
+    choose("east_in", "typical")
+    with tab.expect_response("**/west_in/typical?*"):
+        held[0].fulfill(json=known)
+    choose("east_in", "history")  # again, with what is remembered
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert legend.count() == 0
+    choose("west_in", "history")
+    legend.wait_for()
+
+
+def test_what_is_unusual_in_one_zone_does_not_stay_when_another_is_chosen(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    """Live runs of all zones have one name."""
+    driver.reach(STANDS_BY_S)
+    other = Driver(driver.cloud, Town(zone="namesake", run_id=driver.town.run_id))
+    driver.cloud.send([other.town.announce()])
+    other.send(2)
+    slow = {
+        "segment_id": "west_in", "speed_mps": 2.5, "speed_ratio": 0.25, "score": -6.0,
+        "is_unusual": True, "typical_speed_mps": 10.0, "typical_days": 5,
+    }  # fmt: skip
+    tab = open_page("/#zone=town&view=health")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    tab.route("**/unusual?zone=town&*", lambda route: route.fulfill(json={"items": [slow]}))
+    tab.route("**/unusual?zone=namesake&*", hold)
+    tab.locator('[data-view="traffic"]').click()
+    row = tab.locator('section.traffic tr[data-key="west_in"]', has_text="36")
+    row.wait_for()
+    tab.locator("#zone").select_option("namesake")
+    row.wait_for(state="detached")
+    while not held:
+        tab.wait_for_timeout(20)
+    held[0].fulfill(json={"items": [slow | {"segment_id": "east_in"}]})
+    tab.locator('section.traffic tr[data-key="east_in"]', has_text="36").wait_for()
+
+
 @pytest.mark.slow
 def test_every_view_opens_in_both_languages_and_themes(
     driver: Driver, open_page: Callable[..., Any]

@@ -63,6 +63,11 @@ export class App extends Emitter<AppEvents> {
     return this.zoneRow?.runs.find(({ run_id: id }) => id === this.runId);
   }
 
+  /** Which run of which zone: each zone's live run is called "live". */
+  get runKey(): string {
+    return `${this.zone} ${this.runId}`;
+  }
+
   /** Zone and run of a request. */
   where(more: Record<string, string | number | null | undefined> = {}): string {
     return query({ zone: this.zone, run: this.runId, ...more });

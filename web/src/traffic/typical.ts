@@ -44,20 +44,14 @@ export function slotOf(atMs: number, timeZone: string): [string, number] {
 
 /** What a segment is like at this time of the week, by the days before. */
 export class TypicalDay {
-  private key = "";
-  private readMs = 0;
-  private day: Day | null = null;
+  private asked: { key: string; askedMs: number; day: Promise<Day> } | null = null;
 
   constructor(private readonly app: App) {}
 
   /** The quarter of each moment; null where too few days are known. */
   async of(segmentId: string, timesMs: number[]): Promise<(Quarter | null)[]> {
-    const key = `${this.app.zone} ${this.app.runId} ${segmentId}`;
-    if (key !== this.key || Date.now() - this.readMs > DAY_EVERY_MS) {
-      [this.key, this.readMs] = [key, Date.now()];
-      this.day = await get<Day>(`/v1/traffic/segments/${part(segmentId)}/typical${this.app.where()}`).catch(() => null);
-    }
-    const { day } = this;
+    const key = `${this.app.runKey} ${segmentId}`;
+    const day = await this.dayOf(key, segmentId).catch(() => null);
     if (!day?.items.length) return timesMs.map(() => null);
     const known = new Map(day.items.map((item) => [`${item.weekday} ${item.time_of_day}`, item]));
     const stepMs = day.step_s * 1000;
@@ -67,6 +61,17 @@ export class TypicalDay {
       if (!ofStep.has(step)) ofStep.set(step, known.get(nameOf(...slotOf(step * stepMs, day.time_zone), day.step_s)) ?? null);
       return ofStep.get(step)!;
     });
+  }
+
+  // What was asked is kept with its key: a late answer is that of its own segment only. A failed one is asked again.
+  private dayOf(key: string, segmentId: string): Promise<Day> {
+    if (this.asked?.key === key && Date.now() - this.asked.askedMs <= DAY_EVERY_MS) return this.asked.day;
+    const day = get<Day>(`/v1/traffic/segments/${part(segmentId)}/typical${this.app.where()}`);
+    const asked = (this.asked = { key, askedMs: Date.now(), day });
+    day.catch(() => {
+      if (this.asked === asked) this.asked = null;
+    });
+    return day;
   }
 }
 
@@ -82,7 +87,7 @@ export class UnusualList {
   readonly status = el("small");
   private readonly order = new Order();
   private readMs = 0;
-  private run = "";
+  private shown = "";
 
   constructor(
     private readonly app: App,
@@ -91,11 +96,22 @@ export class UnusualList {
 
   async read(): Promise<void> {
     const { app } = this;
-    if (app.runId === this.run && Date.now() - this.readMs < UNUSUAL_EVERY_MS) return;
-    [this.run, this.readMs] = [app.runId, Date.now()];
+    const key = app.runKey;
+    if (key !== this.shown) this.clear(key);
+    else if (Date.now() - this.readMs < UNUSUAL_EVERY_MS) return;
+    this.readMs = Date.now();
     const isNewest = this.order.begin();
     const page = await get<Page<Unusual>>(`/v1/traffic/unusual${app.where()}`).catch(() => null);
-    if (page && isNewest()) this.draw(page.items);
+    if (key !== app.runKey || !isNewest()) return;
+    if (page) this.draw(page.items);
+    else this.readMs = 0; // asked again with the next look
+  }
+
+  private clear(key: string): void {
+    this.shown = key;
+    this.order.forget();
+    this.status.textContent = "";
+    sync(this.rows);
   }
 
   private draw(items: Unusual[]): void {
