@@ -41,7 +41,8 @@ def quarters_of_segment(
 ) -> list[SeenQuarter]:
     """Quarters of one segment that begin in a span, by time.
 
-    Runs of one time, such as two replays of one recording, are added up.
+    Of runs of one time, such as two replays of one recording, that with the most minutes of a
+    quarter counts, the newest of equals.
     """
     facts: dict[str, Any] = {
         "subject": segment_id, "zone": zone, "origin": origin, "run_id": run_id,

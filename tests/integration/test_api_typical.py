@@ -22,8 +22,9 @@ TODAY = "2026-04-09"
 class Day(Town):
     """The town of one day: segments that are driven on at given speeds from 07:30 in Berlin."""
 
-    def __init__(self, date: str, utc: str) -> None:
-        super().__init__(run_id=f"run-{date}", start_ns=ns_from_iso(f"{date}T{utc}:00Z"))
+    def __init__(self, date: str, utc: str, run_id: str | None = None) -> None:
+        start_ns = ns_from_iso(f"{date}T{utc}:00Z")
+        super().__init__(run_id=run_id or f"run-{date}", start_ns=start_ns)
 
     def announced(self, state: str = "running", at_s: float = 0.0) -> Batch:
         return self.announce(state, at_s).with_columns({"time_zone": ["Europe/Berlin"]})
@@ -55,6 +56,10 @@ def cloud() -> Iterator[RunningCloud]:
             day = Day(date, "06:30" if date < "2026-03-29" else "05:30")
             speeds = {"north_in": 9.0 + 0.5 * number, "east_in": 8.0, "west_in": 8.0}
             running.send([day.announced(), *day.seen(speeds)])
+            running.send([day.announced("ended", 603.0)])
+        for run_id in ("again", "and again"):  # replays of a day make neither days nor flow
+            day = Day(DAYS[2], "05:30", run_id)
+            running.send([day.announced(), *day.seen({"north_in": 10.0})])
             running.send([day.announced("ended", 603.0)])
         today = Day(TODAY, "05:30")
         speeds = {"north_in": 3.0, "east_in": 8.5, "south_in": 1.0}

@@ -249,6 +249,14 @@ def test_quarters_outlive_windows_and_a_late_one_does_not_empty_them(store: Minu
     assert store.quarters() == [(0, 10.0, 100.0)]
 
 
+def test_of_replays_of_one_quarter_one_counts(store: MinuteStore) -> None:
+    store.write(window(0), window(60), window(900, vehicle_s=7.0))
+    store.write(*(window(second, vehicle_s=20.0, run_id="short") for second in (0, 910)))
+    store.refresh()
+    # The most minutes in the first quarter; in the second, with as many, the newest run.
+    assert store.quarters() == [(0, 10.0, 100.0), (900, 20.0, 50.0)]
+
+
 def test_windows_that_are_in_no_quarter_yet_are_not_dropped(store: MinuteStore) -> None:
     store.write(window(0))
     store.refresh()

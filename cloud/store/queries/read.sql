@@ -179,10 +179,11 @@ ORDER BY s.step_start DESC, s.run DESC, s.zone DESC, s.window_s DESC
 LIMIT %(limit)s;
 
 -- name: segment_quarters
--- What segments did in quarters of an hour, of all runs of one origin. %(zone)s, %(origin)s;
+-- What segments did in quarters of an hour, of all runs of one origin: of runs of one quarter, such as
+-- two replays of a day, that with the most minutes, the newest of equals. %(zone)s, %(origin)s;
 -- %(run_id)s may be NULL. {which}: of which segment or of which quarters.
-SELECT k.name AS subject_id, q.quarter_start, sum(q.vehicle_s) AS vehicle_s,
-       sum(q.distance_m) AS distance_m
+SELECT DISTINCT ON (k.name, q.quarter_start)
+       k.name AS subject_id, q.quarter_start, q.vehicle_s, q.distance_m
 FROM segment_quarter q
 JOIN subject k ON k.id = q.subject
 WHERE {which}
@@ -191,5 +192,4 @@ WHERE {which}
       SELECT id FROM run
       WHERE origin = %(origin)s AND (%(run_id)s::text IS NULL OR run_id = %(run_id)s)
   ))
-GROUP BY 1, 2
-ORDER BY 1, 2;
+ORDER BY k.name, q.quarter_start, q.minute_count DESC, q.run DESC;
