@@ -124,7 +124,11 @@ export class AlertDetail {
         if (spec) this.chart.draw({ theme: this.app.theme, height: CHART_PX, ...spec });
         else this.chart.clear(t("No stored series speaks for this rule; its values are below."));
       },
-      () => key === this.chartKey && this.chart.clear(t("The series could not be read.")),
+      () => {
+        if (key !== this.chartKey) return;
+        this.chartKey = ""; // read again with the next look
+        this.chart.clear(t("The series could not be read."));
+      },
     );
   }
 }

@@ -27,12 +27,14 @@ export class HealthPanel {
   }
 
   async load(id: string): Promise<void> {
-    const key = `${this.app.runId} ${id}`;
+    const key = `${this.app.runKey} ${id}`;
     if (key === this.shown && Date.now() - this.readMs < EVERY_MS) return;
     if (key !== this.shown) this.body.replaceChildren(el("p", { class: "none" }, "…"));
     [this.shown, this.readMs] = [key, Date.now()];
     const answer = await get<HealthAnswer>(`/v1/vehicles/${part(id)}/battery/health${this.app.where()}`).catch(() => null);
-    if (key === this.shown) this.draw(answer);
+    if (key !== this.shown) return;
+    if (!answer) this.readMs = 0; // asked again with the next look
+    this.draw(answer);
   }
 
   private draw(answer: HealthAnswer | null): void {

@@ -57,9 +57,10 @@ export class BatteryDetail {
     this.shownId = id;
     if (!id) return;
     void this.health.load(id);
+    const run = this.app.runKey;
     const isNewest = this.order.begin();
     const answer = await get<Answer>(`/v1/vehicles/${part(id)}/battery${this.app.where({ limit: FRAMES })}`).catch(() => null);
-    if (!answer || id !== this.shownId || !isNewest()) return;
+    if (!answer || run !== this.app.runKey || id !== this.shownId || !isNewest()) return;
     this.answer = answer;
     this.answer.items.sort((a, b) => (a.sampled_at < b.sampled_at ? -1 : 1));
     this.draw(id, fleet);

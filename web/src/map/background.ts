@@ -44,7 +44,10 @@ export class Background {
     const url = location.origin + wanted.path;
     const archive = new PMTiles(new FetchSource(url));
     protocol.add(archive);
-    const [header, metadata] = await Promise.all([archive.getHeader(), archive.getMetadata()]);
+    const [header, metadata] = await Promise.all([archive.getHeader(), archive.getMetadata()]).catch((error: unknown) => {
+      if (key === this.shown) this.shown = ""; // asked for again with the next look
+      throw error;
+    });
     if (key !== this.shown) return false;
     [this.header, this.metadata, this.datum] = [header, (metadata ?? {}) as Metadata, wanted.datum];
     setText(this.credit, (this.metadata.attribution ?? "").replace(/<[^>]*>/g, ""));

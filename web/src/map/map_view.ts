@@ -316,10 +316,10 @@ export class MapView implements Tab {
   private async readCompleted(): Promise<void> {
     const { app } = this;
     if (!this.isShown || !app.runId || document.hidden) return;
-    const run = app.runId;
+    const run = app.runKey;
     const isNewest = this.completing.begin();
     const page = await get<Page<Completed>>(`/v1/traffic/segments${app.where({ completed: "true" })}`).catch(() => null);
-    if (run !== app.runId || !isNewest()) return;
+    if (run !== app.runKey || !isNewest()) return;
     this.completed = new Map((page?.items ?? []).map((item) => [item.segment_id, item]));
     if (!this.isReady) return;
     this.takeSegments();

@@ -157,8 +157,9 @@ export class TimeBar {
   private async readMarks(): Promise<void> {
     this.marksReadMs = Date.now();
     if (!this.app.runId || document.hidden) return;
+    const run = this.app.runKey;
     const page = await get<Page<Alert>>(`/v1/alerts${this.app.where({ limit: 1000 })}`).catch(() => null);
-    if (!page) return;
+    if (!page || run !== this.app.runKey) return;
     this.alerts = page.items.filter((alert) => !alert.folded_into);
     this.drawMarks();
   }

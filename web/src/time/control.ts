@@ -42,10 +42,10 @@ export class RunControl {
   private async read(): Promise<void> {
     const { app } = this;
     if (!app.runId || app.isWall || !app.kpi?.is_controllable) return void (this.element.hidden = true);
-    const run = app.runId;
+    const run = app.runKey;
     const isNewest = this.order.begin();
     const state = await get<State>(this.path).catch(() => null);
-    if (run === app.runId && isNewest()) this.show(state);
+    if (run === app.runKey && isNewest()) this.show(state);
   }
 
   private show(state: State | null): void {

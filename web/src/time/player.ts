@@ -94,7 +94,10 @@ export class Player {
     void this.chunk(key + 1).catch(() => {}); // the next one is ready when it is needed
     const chunk = await this.chunk(key);
     this.names = chunk.names;
-    if (!(Math.abs(atMs - this.statesAtMs) < STATES_EVERY_MS)) await this.showStates(atMs);
+    if (!(Math.abs(atMs - this.statesAtMs) < STATES_EVERY_MS)) {
+      await this.showStates(atMs);
+      this.statesAtMs = atMs; // only once they are there: what failed is read again
+    }
     this.scene.setTime(atMs, performance.now());
     return frameAt(chunk, atMs);
   }
@@ -122,7 +125,6 @@ export class Player {
   }
 
   private async showStates(atMs: number): Promise<void> {
-    this.statesAtMs = atMs;
     const where = { zone: this.zone, run: this.run };
     const [state, alerts] = await Promise.all([
       get<PastState>(`/v1/past/state${query({ ...where, at: iso(atMs) })}`),

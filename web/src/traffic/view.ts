@@ -51,7 +51,10 @@ export class TrafficView implements View {
       panel("w12 tall", [t("Incident log")], grid(["Severity", "Incident", "Started (UTC)", "State"], this.incidents))));
     setInterval(() => this.isShown && !document.hidden && void this.readAll(), EVERY_MS);
     app.on("roads", () => this.fillRoads());
-    app.on("run", () => this.isShown && void this.readAll());
+    app.on("run", () => {
+      for (const order of Object.values(this.orders)) order.forget();
+      if (this.isShown) void this.readAll();
+    });
     app.on("theme", () => this.isShown && void this.readAll());
     app.live.on("segments", () => this.isShown && this.drawSlowest());
   }
