@@ -66,7 +66,7 @@ class Run:
         self._detectors = detectors
         self.limits = limits
         self.ledger = ledger
-        self.admit = Admit(limits.clocks_put_right)
+        self.admit = Admit()
         # A wall clock stands somewhere before its first tick: what is old then is late already.
         lateness_ns = int(limits.allowed_lateness_s * NS_PER_S)
         is_wall = facts.clock == "wall"
@@ -168,6 +168,7 @@ class Run:
             # Before its first tick a driven clock is only as good as the announcement.
             max_age_ns=age_ns if is_wall or self.has_ticked else None,
             is_wall=is_wall,
+            clocks_put_right=self.limits.clocks_put_right,
         )
 
     def _aggregate(self, batch: Batch) -> Batch:
@@ -273,7 +274,7 @@ class Run:
         run = cls(RunFacts(**tree["facts"]), limits, road_map, ledger, edge_id, detectors)
         run.watermark_ns, run.has_ticked = tree["watermark_ns"], tree["has_ticked"]
         run._forgot_at_ns = tree["forgot_at_ns"]
-        run.admit = Admit.restore(tree["admit"], limits.clocks_put_right)
+        run.admit = Admit.restore(tree["admit"])
         run._waiting = [
             Arrivals(
                 unpack(part["batch"].tobytes())[0],

@@ -207,14 +207,16 @@ class Runs:
         return freed
 
     def _follow_folder(self, zone: str, now_ns: int, out: Output) -> None:
-        """The live run of a folder's zone, with the folder's map of today."""
+        """The live run of a folder's zone, with the folder's map and limits of today."""
         run = self._runs.get((zone, LIVE))
         limits, road_map = self._zones[zone]
         if run is None:
             self._begin_live(zone, now_ns, out)
-        elif run.map_version != road_map.map_version:
+            return
+        run.limits = limits  # a restored run has those of the folder as it was
+        if run.map_version != road_map.map_version:
             run.change_map(road_map, now_ns, out)
-            run.limits, run.facts.map_document = limits, road_map.to_document()
+            run.facts.map_document = road_map.to_document()
             self._announce(run, "running", now_ns, out)
 
     def ticks_now(self, now_ns: int) -> list[Batch]:

@@ -49,6 +49,7 @@ class Clock:
     max_ahead_ns: int | None
     max_age_ns: int | None
     is_wall: bool
+    clocks_put_right: ClocksPutRight = "both"
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Admitted:
 class Admit:
     """The state of one (zone, run)."""
 
-    def __init__(self, clocks_put_right: ClocksPutRight = "both") -> None:
-        self.skew = Skew(clocks_put_right)
+    def __init__(self) -> None:
+        self.skew = Skew()
         self._subjects: dict[str, Slots] = {}
 
     def fold(self, batch: Batch, rows: npt.NDArray[np.int64], clock: Clock) -> Admitted:
@@ -85,7 +86,8 @@ class Admit:
         offset_ns = None
         if clock.is_wall and rows.size:
             at_ns = batch.column("sampled_at_ns")
-            offset_ns = self.skew.observe(sources, at_ns, clock.received_at_ns)
+            which = clock.clocks_put_right
+            offset_ns = self.skew.observe(sources, at_ns, clock.received_at_ns, which)
         if offset_ns is not None:
             batch = put_right(batch, offset_ns)
         rows = self._in_time(batch, rows, clock, refusals)
@@ -168,10 +170,10 @@ class Admit:
         return {"skew": self.skew.snapshot(), "subjects": subjects}
 
     @classmethod
-    def restore(cls, tree: Mapping[str, Any], clocks_put_right: ClocksPutRight = "both") -> Admit:
+    def restore(cls, tree: Mapping[str, Any]) -> Admit:
         """What `snapshot` wrote."""
-        admit = cls(clocks_put_right)
-        admit.skew = Skew.restore(tree["skew"], clocks_put_right)
+        admit = cls()
+        admit.skew = Skew.restore(tree["skew"])
         for name, table in tree["subjects"].items():
             admit._subjects[name] = Slots.restore(_SPECS.get(name, _SUBJECT), table)
         return admit

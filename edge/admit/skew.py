@@ -29,8 +29,7 @@ from openvrc.contracts.columns import columns_of
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.contracts.zone import ClocksPutRight
 
-NS_PER_MS = NS_PER_S // 1000
-
+_NS_PER_MS = NS_PER_S // 1000
 SPAN_NS = 30 * NS_PER_S
 """Long enough to hear a battery's frames, which come each 10 to 30 s, without queueing; short
 enough to notice a clock that was set."""
@@ -63,36 +62,40 @@ Times = npt.NDArray[np.int64]
 class Skew:
     """The estimate per source."""
 
-    def __init__(self, which: ClocksPutRight = "both") -> None:
+    def __init__(self) -> None:
         self.sources = Slots(SPEC)
-        self._which = which
         self._is_any_off = False
 
-    def observe(self, slots: Times, at_ns: Times, received_at_ns: Times) -> Times | None:
-        """Fold in records, arrays (n,), received in order.
+    def observe(
+        self, slots: Times, at_ns: Times, received_at_ns: Times, which: ClocksPutRight = "both"
+    ) -> Times | None:
+        """Fold in records, arrays (n,), received in order; `which` clocks the zone lets be moved.
 
         Returns by how much each one's clock is off (n,), own less true time; None if none is.
         """
-        offset_ns = np.zeros(len(slots), np.int64)
+        offset_ns: Times | None = None
         spans = received_at_ns // SPAN_NS
         ends = [*(np.flatnonzero(np.diff(spans)) + 1).tolist(), len(spans)]
         start = 0
         for end in ends:
             part = slice(start, end)
             used = np.unique(slots[part])
-            self._roll(used, int(spans[start]))
+            self._roll(used, int(spans[start]), which)
             # Also of a sender none of whose records is admitted: its clock may be why.
             heard = self.sources["heard_ns"]
             heard[used] = np.maximum(heard[used], received_at_ns[end - 1])
             np.minimum.at(self.sources["least_ns"], slots[part], received_at_ns[part] - at_ns[part])
             if self._is_any_off:
+                offset_ns = np.zeros(len(slots), np.int64) if offset_ns is None else offset_ns
                 offset_ns[part] = self.sources["offset_ns"][slots[part]]
             start = end
+        if offset_ns is None:
+            return None
         is_set = (np.abs(received_at_ns - at_ns) <= FITS_NS) & (np.abs(offset_ns) > MOST_BEHIND_NS)
         offset_ns[is_set] = 0
         return offset_ns if offset_ns.any() else None
 
-    def _roll(self, used: Times, span: int) -> None:
+    def _roll(self, used: Times, span: int, which: ClocksPutRight) -> None:
         state = self.sources
         older = used[state["span"][used] < span]
         if not older.size:
@@ -100,12 +103,12 @@ class Skew:
         is_next = state["span"][older] == span - 1
         is_known = is_next & (state["least_before_ns"][older] != NO_DELAY)
         if is_known.any():
-            self._judge(older[is_known], span)
+            self._judge(older[is_known], span, which)
         state["least_before_ns"][older] = np.where(is_next, state["least_ns"][older], NO_DELAY)
         state["least_ns"][older] = NO_DELAY
         state["span"][older] = span
 
-    def _judge(self, slots: Times, span: int) -> None:
+    def _judge(self, slots: Times, span: int, which: ClocksPutRight) -> None:
         """Whether the clocks of sources that were heard in two spans running are off."""
         state = self.sources
         least, before = state["least_ns"][slots], state["least_before_ns"][slots]
@@ -114,10 +117,10 @@ class Skew:
         is_ahead, lags = (best < -LEAST_AHEAD_NS) & (best >= -MOST_AHEAD_NS), best > LEAST_BEHIND_NS
         way_ns = self._common_way_ns(span) if (lags & is_steady).any() else 0
         is_behind = (best - way_ns > LEAST_BEHIND_NS) & (best - way_ns <= MOST_BEHIND_NS)
-        is_ahead &= self._which != "none"
-        is_behind &= self._which == "both"
+        is_ahead &= which != "none"
+        is_behind &= which == "both"
         offset = np.where(is_ahead, -best, np.where(is_behind, way_ns - best, 0))
-        offset = offset // NS_PER_MS * NS_PER_MS
+        offset = offset // _NS_PER_MS * _NS_PER_MS
         known = state["offset_ns"][slots]
         is_new = is_steady & (
             (np.abs(offset - known) > STEADY_NS / 2) | ((offset == 0) != (known == 0))
@@ -140,7 +143,7 @@ class Skew:
         if self._is_any_off:
             offset_ns = self.sources["offset_ns"][self.sources.of(source_ids)]
             is_off = offset_ns != 0
-            found[is_off] = offset_ns[is_off] / NS_PER_MS
+            found[is_off] = offset_ns[is_off] / _NS_PER_MS
         return found
 
     def marks(
@@ -166,9 +169,9 @@ class Skew:
         return self.sources.snapshot()
 
     @classmethod
-    def restore(cls, tree: Mapping[str, Any], which: ClocksPutRight = "both") -> Skew:
+    def restore(cls, tree: Mapping[str, Any]) -> Skew:
         """What `snapshot` wrote."""
-        skew = cls(which)
+        skew = cls()
         skew.sources = Slots.restore(SPEC, tree)
         skew._is_any_off = bool(skew.sources["offset_ns"].any())
         return skew

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,7 @@ def simulate(
 
     known = discover("simulator.scenarios")
     if is_list:
-        for name, plugin in known.items():
-            click.echo(f"{name:<20} {plugin.description}")
-            for p in getattr(plugin, "parameters", ()):
-                click.echo(f"    {_flag(p.name)}={_plain(p.default)}  {p.meaning}")
-        click.echo(f"{SUMO + 'CONFIG':<20} {SUMO_DESCRIPTION}")
+        _list(known)
         return
     if faults and (days is not None or protocol == "gbt32960"):
         raise click.UsageError("--fault needs MQTT, neither --days nor --protocol gbt32960")
@@ -136,22 +132,16 @@ def simulate(
             dirt_rate=dirt,
         )
         return
-    if scenario is not None and scenario.startswith(SUMO):
-        from simulator.cosimulation.world import SumoScenario
-
-        plugin = SumoScenario(Path(scenario.removeprefix(SUMO)))
-        scenario = "sumo"
-        known = {**known, scenario: plugin}
-    scenario = _one_of(known, scenario)
+    scenario, plugin = _chosen(known, scenario)
     if (protocol == "gbt32960") != bool(gbt32960_url):
         raise click.UsageError("--protocol gbt32960 and --gbt32960-url go together")
-    own = _own_flags(context.args, scenario, getattr(known[scenario], "parameters", ()))
+    own = _own_flags(context.args, scenario, getattr(plugin, "parameters", ()))
     settings = load_settings(broker_url=broker_url)
     run_id = run_id or f"{scenario}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
 
     def world(number: int, from_ns: int | None) -> Any:
         assert from_ns is None, "a scenario cannot be wound"
-        made = known[scenario].make(
+        made = plugin.make(
             zone=zone or scenario,
             run_id=run_id if number == 1 else f"{run_id}.{number}",
             seed=seed,
@@ -174,6 +164,25 @@ def simulate(
             gbt32960_edition=Edition(gbt32960_edition),
         )
     )
+
+
+def _list(known: Mapping[str, Any]) -> None:
+    """Print the scenarios, a line each, with their own flags."""
+    for name, plugin in known.items():
+        click.echo(f"{name:<20} {plugin.description}")
+        for p in getattr(plugin, "parameters", ()):
+            click.echo(f"    {_flag(p.name)}={_plain(p.default)}  {p.meaning}")
+    click.echo(f"{SUMO + 'CONFIG':<20} {SUMO_DESCRIPTION}")
+
+
+def _chosen(known: Mapping[str, Any], scenario: str | None) -> tuple[str, Any]:
+    """Name and plug-in of what was asked for. Raises a usage error."""
+    if scenario is not None and scenario.startswith(SUMO):
+        from simulator.cosimulation.world import SumoScenario
+
+        return "sumo", SumoScenario(Path(scenario.removeprefix(SUMO)))
+    name = _one_of(known, scenario)
+    return name, known[name]
 
 
 def _one_of(known: Collection[str], scenario: str | None) -> str:

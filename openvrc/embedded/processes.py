@@ -24,7 +24,7 @@ from openvrc.embedded.privileges import RunAs
 LOOPBACK = "127.0.0.1"
 
 READY_TIMEOUT_S = 120.0
-"""A cold start takes under a second; a machine with twenty other things to do took fifty times it.
+"""A cold start takes under a second; a very busy machine took fifty times it.
 A process that ends is noticed at once."""
 
 STOP_TIMEOUT_S = 60.0

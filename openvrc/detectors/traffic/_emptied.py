@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Finding, Severity
+from openvrc.contracts.detection import Arrays, Context, Finding, Rule, Severity
 from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.traffic._lane_use import (
@@ -48,48 +48,56 @@ class State:
     use: LaneUse | None = None
 
 
-def initial(context: Context) -> State:
-    """Lanes that nobody has used yet."""
-    road_map = context.road_map
-    if road_map is None:
-        return State(context)
-    return State(context, roads_of(road_map), LaneUse(LaneCells(road_map)))
+class EmptiedLane:
+    """One of the two rules as a detector."""
 
+    inputs: tuple[str, ...] = ("vehicle_state",)
+    partition: Literal["zone", "vehicle"] = "zone"
 
-def update(state: State, batch: Batch) -> None:
-    """Hold the batch back."""
-    if state.use is not None and batch.n_rows:
-        state.use.hold_back(view_of(batch, state.roads))
+    def __init__(self, rule: Rule, sentence: str, is_mine: Callable[[LaneUse, Emptied], bool]):
+        """`sentence` begins what is told, `is_mine` picks the stretches that are of this rule."""
+        self.name, self.rule = rule.name, rule
+        self._kind = Kind(rule.name, sentence, is_mine)
 
+    def initial(self, context: Context) -> State:
+        """Lanes that nobody has used yet."""
+        road_map = context.road_map
+        if road_map is None:
+            return State(context)
+        return State(context, roads_of(road_map), LaneUse(LaneCells(road_map)))
 
-def advance(kind: Kind, state: State, watermark_ns: int) -> list[Finding]:
-    """Fold second by second, look at each fifth."""
-    use, road_map = state.use, state.context.road_map
-    findings: list[Finding] = []
-    if use is None or road_map is None:
-        return findings
-    for second, rows in use.buffer.closed(use.evaluated_s, watermark_ns):
-        findings += _silenced(kind, use, road_map, second - 1)
-        use.fold(second, rows)
-        if second // LOOK_S != use.evaluated_s // LOOK_S:
-            findings += _look(kind, use, road_map, second)
-        use.evaluated_s = second
-    findings += _silenced(kind, use, road_map, watermark_ns // NS_PER_S)
-    use.forget(watermark_ns)
-    return findings
+    def update(self, state: State, batch: Batch) -> tuple[State, list[Finding]]:
+        """Hold the batch back."""
+        if state.use is not None and batch.n_rows:
+            state.use.hold_back(view_of(batch, state.roads))
+        return state, []
 
+    def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
+        """Fold second by second, look at each fifth."""
+        use, road_map, kind = state.use, state.context.road_map, self._kind
+        findings: list[Finding] = []
+        if use is None or road_map is None:
+            return state, findings
+        for second, rows in use.buffer.closed(use.evaluated_s, watermark_ns):
+            findings += _silenced(kind, use, road_map, second - 1)
+            use.fold(second, rows)
+            if second // LOOK_S != use.evaluated_s // LOOK_S:
+                findings += _look(kind, use, road_map, second)
+            use.evaluated_s = second
+        findings += _silenced(kind, use, road_map, watermark_ns // NS_PER_S)
+        use.forget(watermark_ns)
+        return state, findings
 
-def snapshot(state: State) -> Arrays:
-    """Everything but the map."""
-    return {} if state.use is None else state.use.snapshot()
+    def snapshot(self, state: State) -> Arrays:
+        """Everything but the map."""
+        return {} if state.use is None else state.use.snapshot()
 
-
-def restore(context: Context, arrays: Arrays) -> State:
-    """The state that `snapshot` wrote."""
-    state = initial(context)
-    if state.use is not None:
-        state.use.restore(arrays)
-    return state
+    def restore(self, context: Context, arrays: Arrays) -> State:
+        """The state that `snapshot` wrote."""
+        state = self.initial(context)
+        if state.use is not None:
+            state.use.restore(arrays)
+        return state
 
 
 def _look(kind: Kind, use: LaneUse, road_map: RoadMap, second: int) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Clocks that are steadily off: put right and marked; bursts, backlogs and shared delay are not."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from edge.group_log import Folded, Kept
 from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.messages.record import CLOCK_CORRECTED, LATE_IN_SUBJECT, LATE_IN_ZONE
 from openvrc.contracts.units import ABSENT_I64
-from tests.support.edge_world import T0, S, live_core, of, vehicles
+from openvrc.contracts.zone import ClocksPutRight, Zone
+from tests.support.edge_world import T0, ZONE, S, live_core, of, road_map, vehicles
 
 MINUTES = 4 * 60
 STEP = 6
@@ -127,12 +128,14 @@ def test_a_late_record_of_a_fast_clock_is_moved_like_the_others() -> None:
 
 def test_a_zone_may_leave_slow_ways_or_all_times_as_they_are() -> None:
     moved = {}
-    for which in ("both", "ahead", "none"):
-        skew = Skew(which)
+    for which in get_args(ClocksPutRight):
+        skew = Skew()
         slots = skew.sources.of(["right", "behind", "ahead"])
         for second in range(0, STEADY, STEP):
             received_at_ns = np.full(3, T0 + second * S)
-            offset_ns = skew.observe(slots, received_at_ns - [0, 9 * S, -9 * S], received_at_ns)
+            offset_ns = skew.observe(
+                slots, received_at_ns - [0, 9 * S, -9 * S], received_at_ns, which
+            )
         moved[which] = [] if offset_ns is None else (offset_ns // S).tolist()
     assert moved == {"both": [0, -9, 9], "ahead": [0, 0, 9], "none": []}
 
@@ -167,6 +170,21 @@ def test_moved_times_leave_out_what_was_not_told() -> None:
     assert moved.column("min_end_ns").tolist() == [0, T0]
     assert moved.column("max_end_ns").tolist() == [ABSENT_I64, 0]
     assert moved.column("published_at_ns").tolist() == [ABSENT_I64] * 2
+
+
+def test_an_edge_that_starts_anew_follows_the_limits_of_its_folder() -> None:
+    """Of a restored run, too, and on a map that has not changed."""
+
+    def delay_s(name: str, _: int) -> float:
+        return 0.02 - 3600.0 * (name == "wrong")
+
+    core = live_core()
+    drive(core, delay_s, seconds=range(0, STEADY, STEP))
+    zone = Zone(name=ZONE, clocks_put_right="none")
+    again = EdgeCore({ZONE: (zone, road_map())}, "edge-1", 1)
+    again.restore(core.snapshot())
+    records = drive(again, delay_s, seconds=range(STEADY, STEADY + MINUTES, STEP))
+    assert not [r for r in of_sender(records, "wrong") if r["seq"] >= STEADY + 30]
 
 
 def test_an_edge_that_starts_anew_goes_on_with_what_it_knew_of_clocks() -> None:
