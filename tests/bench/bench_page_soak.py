@@ -10,18 +10,24 @@ and go all the time, and once the service is lost and comes back.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import shutil
+import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+import httpx
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from tests.bench.bench_page import ARGUMENTS, HEIGHT_PX, WIDTH_PX, processes_of
-from tests.support.cloud_server import VIEWER, temporary_cloud
+from tests.support.cloud_server import VIEWER, RunningCloud, temporary_cloud
 from tests.support.town import Town
 
 DAY_S = 86_400
@@ -31,6 +37,58 @@ SETTLED_SHARE = 0.3
 """Caches fill in the first part; growth is measured behind it."""
 COUNTED = ("Pss_Anon:", "Pss_Shmem:")
 KINDS = ("browser", "renderer", "gpu-process", "utility", "other")
+
+
+START_WITHIN_S = 60.0
+
+
+class Tab:
+    """A tab over Chromium's debugging protocol."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._numbers = itertools.count(1)
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the protocol; its result."""
+        number = next(self._numbers)
+        self._link.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (said := json.loads(self._link.recv())).get("id") != number:
+            pass  # an event
+        if "error" in said:
+            raise RuntimeError(f"{method}: {said['error']}")
+        return dict(said["result"])
+
+    def evaluate(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        return self.send("Runtime.evaluate", expression=script, returnByValue=True)["result"].get(
+            "value"
+        )
+
+
+@contextmanager
+def chromium(path: str, profile: str, url: str) -> Iterator[Tab]:
+    """A browser that shows one page."""
+    size = f"--window-size={WIDTH_PX},{HEIGHT_PX}"
+    options = [f"--user-data-dir={profile}", "--remote-debugging-port=0", size, *ARGUMENTS]
+    with subprocess.Popen([path, *options, url], stderr=subprocess.DEVNULL) as process:
+        try:
+            with connect(_address(Path(profile)), max_size=None) as link:
+                yield Tab(link)
+        finally:
+            process.terminate()
+
+
+def _address(profile: Path) -> str:
+    due_s = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < due_s:
+        try:
+            port = (profile / "DevToolsActivePort").read_text().splitlines()[0]
+            targets = httpx.get(f"http://127.0.0.1:{port}/json").json()
+            return str(next(t for t in targets if t["type"] == "page")["webSocketDebuggerUrl"])
+        except (OSError, httpx.TransportError, StopIteration):
+            time.sleep(0.2)
+    raise RuntimeError("Chromium did not start")
 
 
 def memory_mb(profile: str) -> dict[str, float]:
@@ -52,10 +110,10 @@ def memory_mb(profile: str) -> dict[str, float]:
     return {f"{kind}_mb": round(mb) for kind, mb in found.items()}
 
 
-def sample(tab: Any, session: Any, profile: str) -> dict[str, float]:
+def sample(tab: Tab, profile: str) -> dict[str, float]:
     """What the page holds now."""
-    session.send("HeapProfiler.collectGarbage")
-    metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
+    tab.send("HeapProfiler.collectGarbage")
+    metrics = {m["name"]: m["value"] for m in tab.send("Performance.getMetrics")["metrics"]}
     return {
         "heap_mb": round(metrics["JSHeapUsedSize"] / 1e6, 2),
         "nodes": metrics["Nodes"],
@@ -79,43 +137,47 @@ def growth(samples: list[dict[str, float]], name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--network-log", action="store_true")
+    wanted = parser.parse_args()
     path = shutil.which("chromium") or shutil.which("google-chrome")
     assert path is not None, "no Chromium on the PATH"
     profile = tempfile.mkdtemp(prefix="openvrc-bench-soak-")
     samples: list[dict[str, float]] = []
-    with temporary_cloud() as cloud, sync_playwright() as playwright:
+    with temporary_cloud() as cloud:
         town = Town(n_cars=24)
         cloud.send([town.announce()])
         cloud.drive(town, range(12))
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=path, headless=False, args=ARGUMENTS,
-            viewport={"width": WIDTH_PX, "height": HEIGHT_PX},
-        )  # fmt: skip
-        tab = context.new_page()
-        session = context.new_cdp_session(tab)
-        session.send("Performance.enable")
-        tab.goto(f"{cloud.url}/?key={VIEWER}#zone=town&wall=1&turn=1")
-        tab.wait_for_timeout(5000)
-        began_s, second, due_s, has_dropped = time.monotonic(), 30, 0.0, False
-        while (at_s := time.monotonic() - began_s) < minutes * 60 or second < DAY_S:
-            wanted = min(DAY_S, round(DAY_S * at_s / (minutes * 60)))
-            last = min(max(wanted, second), second + 5 * STEP_S)
-            cloud.drive(town, range(second, last, STEP_S), per_body=5)
-            second += len(range(second, last, STEP_S)) * STEP_S
-            if not has_dropped and second > DAY_S / 2:
-                has_dropped = True
-                tab.evaluate("window.openvrc.drop()")  # both links, as a network does
-            if at_s >= due_s:
-                due_s += SAMPLE_S
-                samples.append(sample(tab, session, profile))
-                print(json.dumps({"zone_s": second, **samples[-1]}), flush=True)  # noqa: T201
-            tab.wait_for_timeout(100)
-        context.close()
+        url = f"{cloud.url}/?key={VIEWER}#zone=town&wall=1&turn=1"
+        with chromium(path, profile, url) as tab:
+            tab.send("Performance.enable")
+            if wanted.network_log:
+                tab.send("Network.enable")
+            soak(cloud, town, tab, profile, wanted.minutes * 60, samples)
     shutil.rmtree(profile, ignore_errors=True)
     names = ("heap_mb", "nodes", "listeners", *(f"{kind}_mb" for kind in KINDS))
     slopes = {name: growth(samples, name) for name in names}
-    print(json.dumps({"minutes": minutes, "growth_a_day": slopes}))  # noqa: T201
+    print(json.dumps({"minutes": wanted.minutes, "growth_a_day": slopes}))  # noqa: T201
+
+
+def soak(
+    cloud: RunningCloud, town: Town, tab: Tab, profile: str, length_s: float,
+    samples: list[dict[str, float]],
+) -> None:  # fmt: skip
+    """Drive a day past the wall within `length_s`; samples are added as they are taken."""
+    time.sleep(5.0)
+    began_s, second, due_s, has_dropped = time.monotonic(), 30, 0.0, False
+    while (at_s := time.monotonic() - began_s) < length_s:
+        last = min(max(round(DAY_S * at_s / length_s), second), second + 5 * STEP_S)
+        cloud.drive(town, range(second, last, STEP_S), per_body=5)
+        second += len(range(second, last, STEP_S)) * STEP_S
+        if not has_dropped and at_s > length_s / 2:
+            has_dropped = True
+            tab.evaluate("window.openvrc.drop()")  # both links, as a network does
+        if at_s >= due_s:
+            due_s += SAMPLE_S
+            samples.append(sample(tab, profile))
+            print(json.dumps({"zone_s": second, **samples[-1]}), flush=True)  # noqa: T201
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from cloud.api import page
 from openvrc.contracts.geo import Datum, from_wgs84
 from openvrc.contracts.zone import Zone, write_zone
 from tests.integration.test_api_accounts import status
-from tests.support.background import write_background
+from tests.support.background import write_background, write_named_background
 from tests.support.cloud_server import OPERATOR, VIEWER, RunningCloud, temporary_cloud
 from tests.support.patience import PATIENCE_S
 from tests.support.town import LAT_DEG, LON_DEG, WALKERS_M, Town, road_map
@@ -56,6 +56,7 @@ MIDDLE_PIXEL = """new Promise((done) => {
   map.triggerRepaint();
 })"""
 STOPPED = "Stopped vehicle"
+PLACE = "Null Island 零岛"
 LEAPS = "Implausible sender"  # the town's cars come back where they began
 STANDS_BY_S, HOT_BY_S = 22, 42
 """By when the town's stopped vehicle and its hot pack have long been told of."""
@@ -104,6 +105,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     zones = tmp_path_factory.mktemp("zones")
     write_zone(zones / "shanghai", Zone(name="shanghai", datum="gcj02"), road_map())
     write_background(zones / "shanghai" / "background.pmtiles")
+    write_zone(zones / "island", Zone(name="island"), road_map())
+    write_named_background(zones / "island" / "background.pmtiles", PLACE)
     with temporary_cloud(zones_dir=zones) as running:
         yield running
 
@@ -245,6 +248,39 @@ def test_the_page_shows_a_town_alive(
         tab.screenshot(path=tmp_path / "town.png")
     assert (tmp_path / "town.png").stat().st_size > 10_000
     assert "VEHICLES\n49".lower() in tab.locator("#kpis").inner_text().lower()
+
+
+INKED = """[...document.querySelectorAll(".first canvas")].map((canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let i = 0; i < data.length; i += 4)
+    if (data[i + 3] === 255) seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]);
+  return seen.size;
+})"""
+
+
+def test_roads_and_vehicles_are_seen_before_the_map_is_there(
+    driver: Driver, browser: Any, open_page: Callable[..., Any]
+) -> None:
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    browser.route("**/assets/tab-*.js", hold)
+    tab = open_page("/#zone=town&view=")
+    until(tab, "performance.getEntriesByName('openvrc:picture').length", "a first picture")
+    roads, vehicles = tab.evaluate(INKED)
+    assert roads > 1  # asphalt and lanes
+    assert vehicles > 1  # classes
+    assert tab.evaluate("window.openvrc.map") is None
+    while not held:
+        tab.wait_for_timeout(20)
+    held.pop().continue_()
+    until(tab, "performance.getEntriesByName('openvrc:map').length", "the map")
+    browser.unroute("**/assets/tab-*.js")
+    assert tab.locator(".first").count() == 0
+    assert tab.evaluate("window.openvrc.map.map.isSourceLoaded('lanes')")
 
 
 def test_an_acknowledgement_reaches_a_second_tab_within_a_second(
@@ -408,6 +444,17 @@ def test_a_background_map_lies_where_its_datum_says(
     tab.locator(".legend summary").click()
     tab.locator('[data-switch="background"]').uncheck()
     until(tab, f"{ground} === 'visible'", "the plain ground")
+
+
+def test_a_background_map_has_its_names_without_asking_for_fonts(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.cloud.send([Town(zone="island", run_id="island-1").announce()])
+    tab = open_page("/#zone=island&at=0,0,12")
+    until(tab, "window.openvrc.map.background.map?.getLayer('places-names')?.id", "names")
+    names = """window.openvrc.map.background.map.queryRenderedFeatures({layers: ['places-names']})
+      .map((feature) => feature.properties.name)[0]"""
+    assert until(tab, names, "a name") == PLACE  # placed only once its letters are there
 
 
 def test_a_run_whose_driver_takes_commands_is_steered_from_the_time_bar(

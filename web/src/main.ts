@@ -10,6 +10,7 @@ import { language, t } from "./lib/i18n";
 import { Order } from "./lib/order";
 import type { Alert, Kpi, Page, RunSnapshot, Snapshot, ZoneMap, ZoneRow } from "./lib/types";
 import { EventFeed, PositionFeed, type EventName, type LinkState } from "./live/feed";
+import { FirstPicture } from "./map/first";
 import { Roads } from "./map/roads";
 import type { MapTab } from "./map/tab";
 import { Header } from "./shell/header";
@@ -43,12 +44,21 @@ const maps = new Order();
 const positions = new PositionFeed({
   onState: (state) => setLink("positions", state),
   onWho: (slot, vehicle, seen) => map?.takeWho(slot, vehicle, seen),
-  onFrame: (frame) => map?.takeFrame(frame),
+  onFrame: (frame) => {
+    map?.takeFrame(frame);
+    if (picture.element.isConnected) picture.takeFrame(frame);
+  },
 });
+const picture = new FirstPicture(app, byId("stage"), (bounds) => positions.show(app.zone, app.runId, bounds));
 const views = new Views(byId("stage"), {
   map: async () => {
+    await picture.drawn;
     const { MapTab } = await import("./map/tab");
-    return () => (map = new MapTab(app, byId("stage"), positions));
+    return () => {
+      map = new MapTab(app, byId("stage"), positions);
+      picture.giveWayTo(map.map);
+      return map;
+    };
   },
   alerts: async () => {
     const { AlertDesk } = await import("./alerts/desk");
@@ -87,11 +97,13 @@ const handlers: { [name in EventName]: (data: never) => void } = {
 };
 
 function choose(zone: string, run: string): void {
+  const isOther = app.runId !== "";
   app.zone = zone;
   app.wantedRun = run;
   app.runId = "";
   app.isMapKnown = false;
   app.link.set({ zone, run, t: "" });
+  if (isOther) picture.remove();
   map?.map.clear();
   app.live.clear();
   mapVersion = undefined;
@@ -155,6 +167,7 @@ function setLink(which: string, state: LinkState): void {
 
 function showView(id: ViewId): void {
   views.show(id);
+  if (id !== "map") picture.remove();
   positions.pause(id !== "map");
   if (id !== "map") setLink("positions", links.positions!);
 }
@@ -247,6 +260,7 @@ function fetchRest(): void {
 document.addEventListener("keydown", keys);
 app.on("view", showView);
 app.on("past", () => setLink("positions", links.positions!));
+if (app.link.get("t")) picture.remove(); // the link shows a past moment
 const wanted = app.link.get("view") as ViewId;
 app.emit("view", VIEW_IDS.includes(wanted) ? wanted : "map");
 app.link.onChange(() => location.reload());

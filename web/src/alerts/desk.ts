@@ -129,7 +129,7 @@ export class AlertDesk implements View {
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))),
       el("td", {}, el("b", {}, t(alert.title)), folded, originBadge(alert.origin)),
       el("td", { class: "id" }, whatText(alert)),
-      el("td", { class: "number" }, timeText(alert.started_at)),
+      el("td", { class: "time" }, timeText(alert.started_at)),
       el("td", {}, t(alert.state)),
       el("td", {}, [alert.assigned_to, alert.acknowledged_by && `✓ ${alert.acknowledged_by}`].filter(Boolean).join(" ")));
   }

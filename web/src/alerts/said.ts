@@ -8,15 +8,21 @@ import { EVIDENCE_ZH, REASONS_ZH } from "./texts_zh";
 /** One sentence; empty where the rule says nothing. */
 export function saidText(alert: Alert): string {
   const english = typeof alert.evidence.text === "string" ? alert.evidence.text : "";
-  if (language !== "zh" || !english) return english;
+  if (language !== "zh" || !english) return withSigns(english);
   const texts = EVIDENCE_ZH[alert.rule];
   const wanted = alert.state !== "active" && texts?.was ? [texts.was] : (texts?.is ?? []);
   for (const template of wanted) {
     const text = filled(template, alert);
     if (text !== null) return text;
   }
-  return english;
+  return withSigns(english);
 }
+
+// Rules write units in ASCII.
+const SIGNS: [RegExp, string][] = [[/\bdegC\b/g, "°C"], [/\b(k|M|m)?ohm\b/g, "$1Ω"], [/m\/s2\b/g, "m/s²"]];
+
+/** A rule's sentence with units as people write them. */
+export const withSigns = (text: string): string => SIGNS.reduce((said, [ascii, sign]) => said.replace(ascii, sign), text);
 
 /** A template with the alert's values in it; null where one of them is missing. */
 export function filled(template: string, alert: Alert): string | null {

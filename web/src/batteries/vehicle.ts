@@ -119,7 +119,7 @@ export class BatteryDetail {
   private drawFaults(alerts: Alert[]): void {
     const rows = alerts.map((alert) => el("tr", { tabindex: 0, "data-key": alert.id, "data-severity": alert.severity, onclick: () => this.openAlert(alert), onkeydown: (e: KeyboardEvent) => e.key === "Enter" && this.openAlert(alert) },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))), el("td", {}, t(alert.title)), el("td", {}, alert.component ?? ""),
-      el("td", { class: "number" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
+      el("td", { class: "time" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
     sync(this.faults, el("h3", {}, t("Fault history")),
       rows.length ? el("table", { class: "grid" }, el("tbody", {}, ...rows)) : el("p", { class: "none" }, t("No battery alert so far.")));
   }

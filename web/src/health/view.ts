@@ -135,9 +135,10 @@ export class HealthView implements View {
     rows.push(stage(t("cloud · queue"), cloud.queued_bodies / cloud.queue_limit, `${cloud.queued_bodies} / ${cloud.queue_limit}, ${t("sent away")}: ${count(cloud.full_answers)}${cloud.is_database_connected ? "" : `, ${t("database away")}`}`, !cloud.is_database_connected));
     sync(this.stages, ...rows);
     const tile = (value: string, name: string): HTMLElement => el("div", {}, el("b", {}, value), el("span", {}, name));
+    const name = (which: "stored" | "alert"): string => t(which === "stored" ? "to stored" : "to alert");
     const figure = (which: "stored" | "alert"): HTMLElement[] => [
-      tile(`${decimal(latency[which].p50_ms, 0)} ms`, `${t(which === "stored" ? "to stored" : "to alert")}, p50`),
-      tile(`${decimal(latency[which].p99_ms, 0)} ms`, "p99"),
+      tile(`${decimal(latency[which].p50_ms, 0)} ms`, `${name(which)}, p50`),
+      tile(`${decimal(latency[which].p99_ms, 0)} ms`, `${name(which)}, p99`),
     ];
     sync(this.latency, ...figure("stored"), ...figure("alert"));
   }

@@ -5,6 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import { el, sync } from "./dom";
 import { timeOfDay } from "./format";
 import { SERIES, SEVERITY_COLOURS, type Theme } from "./palette";
+import { scale } from "./scale";
 
 export interface Line {
   name: string;
@@ -17,7 +18,7 @@ export interface Line {
 }
 export interface ChartSpec {
   theme: Theme;
-  height: number;
+  height: number; // at a 1366 px wide screen
   timesMs: number[];
   lines: Line[];
   unit: string;
@@ -29,6 +30,9 @@ export interface ChartSpec {
   xName?: string; // x is a number of this name, not a time
   points?: boolean;
 }
+
+const TEXT_PX = 12;
+const MOST_APART_PX = 24; // two lines of a low chart have numbers, too
 
 /** A chart that fills its parent's width and goes with it. */
 export class Chart {
@@ -86,21 +90,24 @@ function options(spec: ChartSpec, width: number, now: () => ChartSpec): uPlot.Op
   const isDark = spec.theme === "dark";
   const ink = isDark ? "#9fb2c6" : "#4a5866";
   const grid = { stroke: isDark ? "#26364a" : "#d7dee5", width: 1 };
-  const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
+  const px = (size: number): number => Math.round(size * scale());
+  const font = `${px(TEXT_PX)}px system-ui, sans-serif`;
+  const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font, labelFont: font, labelSize: px(18), gap: px(5) };
   const hasSecond = spec.lines.some((line) => line.axis === "y2");
   const scales: uPlot.Scales = { x: { time: !spec.xName }, y: yScale(spec, now) };
-  const clockAxis = { space: 70, size: 30, values: (_plot: uPlot, at: number[]) => at.map((seconds) => timeOfDay(seconds * 1000)) };
-  const axes: uPlot.Axis[] = [{ ...axis, ...(spec.xName ? { label: spec.xName, labelSize: 18 } : clockAxis) }, { ...axis, label: spec.unit, labelSize: 18, size: 54 }];
+  const clockAxis = { space: px(78), size: px(30), values: (_plot: uPlot, at: number[]) => at.map((seconds) => timeOfDay(seconds * 1000)) };
+  const axes: uPlot.Axis[] = [{ ...axis, ...(spec.xName ? { label: spec.xName, size: px(30) } : clockAxis) }, { ...axis, label: spec.unit, size: px(54), space: px(MOST_APART_PX) }];
   if (hasSecond) {
     scales.y2 = {};
-    axes.push({ ...axis, scale: "y2", side: 1, label: spec.unit2 ?? "", labelSize: 18, size: 50, grid: { show: false } });
+    axes.push({ ...axis, scale: "y2", side: 1, label: spec.unit2 ?? "", size: px(50), space: px(MOST_APART_PX), grid: { show: false } });
   }
   return {
     width,
-    height: spec.height,
+    height: px(spec.height),
+    padding: [null, hasSecond ? null : px(30), null, null], // half of a clock's time stands out
     tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "UTC"),
     legend: { show: spec.hasLegend ?? spec.lines.length > 1, live: (spec.hasLegend ?? true) && spec.lines.length < 9 },
-    cursor: { points: { size: 5 } },
+    cursor: { points: { size: px(5) } },
     scales,
     axes,
     series: [{ label: spec.xName ?? "UTC", ...(spec.xName ? {} : { value: "{HH}:{mm}:{ss}" }) }, ...spec.lines.map((line, i) => series(spec, line, i))],
@@ -125,12 +132,12 @@ function series(spec: ChartSpec, line: Line, i: number): uPlot.Series {
   return {
     label: line.name,
     stroke: line.colour ?? palette[i % palette.length]!,
-    width: line.width ?? 1.6,
+    width: (line.width ?? 1.6) * scale(),
     ...(line.dash ? { dash: line.dash } : {}),
     scale: line.axis ?? "y",
     spanGaps: true,
     value: (_plot, value) => (value == null ? "–" : value.toFixed(line.digits ?? 2)),
-    points: { show: spec.points ?? spec.timesMs.length < 3, size: 5 },
+    points: { show: spec.points ?? spec.timesMs.length < 3, size: 5 * scale() },
     ...(spec.points ? { paths: () => null } : {}),
   };
 }
@@ -148,11 +155,11 @@ function shade(plot: uPlot, spec: ChartSpec): void {
 
 function limits(plot: uPlot, spec: ChartSpec): void {
   const { ctx, bbox } = plot;
-  const ratio = devicePixelRatio || 1;
+  const ratio = (devicePixelRatio || 1) * scale();
   ctx.save();
   ctx.strokeStyle = ctx.fillStyle = SEVERITY_COLOURS[spec.theme].critical;
   ctx.lineWidth = 1.3 * ratio;
-  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.font = `${TEXT_PX * ratio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
   for (const { name, value } of spec.limits ?? []) {
     const y = plot.valToPos(value, "y", true);

@@ -46,9 +46,9 @@ export function bytes(value: Maybe): string {
 /** A duration in seconds as `12 s`, `3 min`, `5 h`, `2 d`. */
 export function duration(seconds: Maybe): string {
   if (!isNumber(seconds) || seconds < 0) return "";
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+  if (seconds < 90) return t("{n} s", { n: Math.round(seconds) });
+  if (seconds < 5400) return t("{n} min", { n: Math.round(seconds / 60) });
+  return seconds < 172_800 ? t("{n} h", { n: Math.round(seconds / 3600) }) : t("{n} d", { n: Math.round(seconds / 86_400) });
 }
 
 /** A duration as a clock: `02:05`, `1:02:05`. */

@@ -83,6 +83,11 @@ export function speedColour(ratio: number, theme: Theme): string {
   return (SPEED_STEPS.findLast((step) => ratio >= step.from) ?? SPEED_STEPS[0])[theme];
 }
 
+/** Colour of a density in vehicles per km and lane. */
+export function losColour(perLane: number, theme: Theme): string {
+  return (LOS_STEPS.findLast((step) => perLane >= step.from) ?? LOS_STEPS[0])[theme];
+}
+
 /** A colour from blue over pale to red for -1 to 1. */
 export function diverging(value: number): [number, number, number] {
   const t = Math.max(-1, Math.min(1, value));

@@ -37,6 +37,7 @@ export const ZH: Record<string, string> = {
   Queues: "排队", queue: "排队", "spills back": "溢流", "level of service": "服务水平", delay: "延误",
   // time
   "Steer this run": "控制此次运行", "Speed of the run": "运行速度", "Wind a minute ahead": "快进一分钟", "Let the run go on": "继续运行", "Pause the run": "暂停运行", "as fast as it goes": "尽可能快",
+  "{n} s": "{n} 秒", "{n} min": "{n} 分钟", "{n} h": "{n} 小时", "{n} d": "{n} 天",
   Time: "时间", "Play or pause": "播放或暂停", Speed: "速度", "Moment of the run": "运行时刻",
   // alerts
   "Alert desk": "告警台", critical: "紧急", serious: "严重", warning: "警告", info: "提示",

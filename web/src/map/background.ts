@@ -7,6 +7,7 @@ import { FetchSource, PMTiles, Protocol, TileType, type Header } from "pmtiles";
 import { fromWgs84, type Datum } from "../lib/datum";
 import { el, setText } from "../lib/dom";
 import { MAP, type Theme } from "../lib/palette";
+import { labelLayers } from "./labels";
 
 const protocol = new Protocol();
 addProtocol("pmtiles", protocol.tile);
@@ -87,7 +88,7 @@ export class Background {
     const ground: LayerSpecification = { id: "ground", type: "background", paint: { "background-color": MAP[theme].ground } };
     const common = { url: `pmtiles://${url}`, minzoom: minZoom, maxzoom: maxZoom };
     if (tileType === TileType.Mvt) {
-      return { version: 8, sources: { tiles: { type: "vector", ...common } }, layers: [ground, ...vectorLayers(this.metadata, theme)] };
+      return { version: 8, sources: { tiles: { type: "vector", ...common } }, layers: [ground, ...vectorLayers(this.metadata, theme), ...labelLayers(this.metadata.vector_layers ?? [], theme)] };
     }
     // Behind traffic an aerial picture or a street map is quiet: less colour, less light.
     const paint = theme === "dark" ? { "raster-brightness-max": 0.45, "raster-saturation": -0.5 } : { "raster-brightness-min": 0.25, "raster-saturation": -0.4 };
@@ -96,7 +97,7 @@ export class Background {
 }
 
 // Schemas name their layers differently (Protomaps, OpenMapTiles, own ones): what a name says is enough
-// for a quiet ground without labels.
+// for a quiet ground.
 const KINDS: [RegExp, "fill" | "line", keyof typeof INK][] = [
   [/water|ocean|river|lake/, "fill", "water"],
   [/earth|^land$|natural|landcover|landuse|park|green|wood/, "fill", "land"],

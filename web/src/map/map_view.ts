@@ -1,7 +1,7 @@
 // The map: MapLibre for the roads and what stands beside them, a WebGL canvas for vehicles, small
 // elements for alerts and countdowns.
 
-import { Map as GlMap, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
+import { Map as GlMap, ScaleControl, setWorkerUrl, type GeoJSONSource, type StyleSpecification } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import type { App, View as Tab } from "../app";
@@ -10,12 +10,15 @@ import { el } from "../lib/dom";
 import { throttled } from "../lib/events";
 import { t } from "../lib/i18n";
 import { Order } from "../lib/order";
-import { circle, toLonLat, toWorld } from "../lib/geo";
-import { RANK } from "../lib/types";
+import { circle, fitted, toLonLat, toWorld } from "../lib/geo";
 import { LOS_STEPS } from "../lib/palette";
+import { remPx } from "../lib/scale";
+import { RANK } from "../lib/types";
 import type { Charger, Completed, Page } from "../lib/types";
 import { connectedOnly, type Frame } from "../live/frame";
 import { Background } from "./background";
+import { placeWanted } from "./first";
+import { flowOf } from "./flow";
 import { drawLegend } from "./legend";
 import { Overlay } from "./overlay";
 import { alertPin, countdownPin, eventPin, namePin, stationPin, updateCountdown, updateStation } from "./pins";
@@ -83,20 +86,20 @@ export class MapView implements Tab {
     this.element.append(drawLegend(this), this.background.credit);
     this.listen();
     if (app.zones.length) void this.takeBackground();
-    if (app.roads.box) this.takeRoads();
+    if (app.roads.box) this.hasPlace = false; // the roads came with the style; of others the whole zone is shown
     requestAnimationFrame((nowMs) => this.frame(nowMs));
     setInterval(() => void this.readCompleted(), COMPLETED_EVERY_MS);
   }
 
   private makeMap(holder: HTMLElement): GlMap {
-    const at = this.app.link.get("at").split(",").map(Number);
-    const [lon, lat, zoom] = at.length === 3 && at.every(Number.isFinite) ? at : [0, 20, 1];
-    this.hasPlace = zoom !== 1;
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const place = placeWanted(this.app, width, height);
+    this.hasPlace = place !== null;
     const map = new GlMap({
       container: holder,
-      style: styleOf(this.app.theme, this.colouring, lat!),
-      center: [lon!, lat!],
-      zoom: zoom!,
+      style: this.style(),
+      center: place ? [place.lon, place.lat] : [0, 20],
+      zoom: place?.zoom ?? 1,
       maxZoom: 22,
       attributionControl: false, // roads are the zone's own; MapLibre's licence is in the notices
       dragRotate: false,
@@ -178,6 +181,11 @@ export class MapView implements Tab {
     if (!this.hasPlace && !this.app.roads.box && frame.n) this.fitTo(frame);
   }
 
+  /** Whether the zone's roads are on the map. */
+  get isDrawn(): boolean {
+    return this.isReady && this.app.roads.box !== null && this.map.isSourceLoaded("lanes");
+  }
+
   clear(): void {
     this.vehicles.clear();
     this.follow(null);
@@ -192,8 +200,8 @@ export class MapView implements Tab {
     if (!box) return;
     this.isToFit = !this.isShown; // unseen it has no size to fit to
     this.follow(null);
-    const foot = 5 * parseFloat(getComputedStyle(document.documentElement).fontSize); // the time bar
-    this.map.fitBounds(box, { padding: { top: 56, left: 40, right: 40, bottom: foot + 12 }, animate: false, maxZoom: 17.5 });
+    const { lon, lat, zoom } = fitted(box, this.element.clientWidth, this.element.clientHeight);
+    this.map.jumpTo({ center: [lon, lat], zoom });
   }
 
   // Without a map of the zone the first vehicles say where it is.
@@ -271,13 +279,17 @@ export class MapView implements Tab {
     this.setStyle();
   }
 
-  private setStyle(): void {
+  // The roads come with the style: an event of the style before could be taken for this one's.
+  private style(): StyleSpecification {
     const lat = this.app.roads.box ? (this.app.roads.box[1] + this.app.roads.box[3]) / 2 : 0;
     const style = styleOf(this.app.theme, this.colouring, lat);
-    // The roads come with the style: an event of the style before could be taken for this one's.
     Object.assign(style.sources.lanes!, { data: this.app.roads.lanes() });
     Object.assign(style.sources.heads!, { data: this.app.roads.headPoints() });
-    this.map.setStyle(style, { diff: false });
+    return style;
+  }
+
+  private setStyle(): void {
+    this.map.setStyle(this.style(), { diff: false });
     this.isReady = false;
     this.map.once("idle", () => this.takeScene());
     this.map.once("styledata", () => {
@@ -348,10 +360,7 @@ export class MapView implements Tab {
   private takeSegments(): void {
     const { roads, scene } = this.app;
     for (const segment of roads.segments.values()) {
-      const state = scene.segments.get(segment.segment_id);
-      const isKnown = state && !scene.isStaleSegment(state);
-      const speed = isKnown && state.speed_mps != null ? state.speed_mps / segment.speed_limit_mps : null;
-      let perLane = isKnown && state.density_vpkm != null ? state.density_vpkm / Math.max(1, segment.lane_count) : null;
+      let { share: speed, perLane } = flowOf(segment, scene);
       const level = this.completedOf(segment.segment_id)?.level_of_service;
       if (level !== undefined) perLane = LOS_STEPS.find(({ name }) => name === level)?.from ?? 0;
       const wanted = `${speed?.toFixed(2)} ${perLane?.toFixed(1)}`;
@@ -470,7 +479,7 @@ export class MapView implements Tab {
     const { overlay, app } = this;
     const bounds = this.map.getBounds();
     const seen = new Set<string>();
-    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const rem = remPx();
     const placed: { x: number; y: number }[] = [];
     for (const head of app.roads.heads) {
       const state = app.scene.signals.get(head.key);

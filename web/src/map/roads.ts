@@ -53,13 +53,12 @@ export class Roads {
   lanes(): Features {
     const features: Feature[] = [];
     for (const segment of this.segments.values()) {
-      const lanes = segment.lanes?.length ? segment.lanes : [{ coordinates: segment.line, width_m: LANE_M * segment.lane_count }];
-      for (const lane of lanes) {
+      for (const lane of lanesOf(segment)) {
         features.push({
           type: "Feature",
           properties: {
             segment_id: segment.segment_id,
-            width_m: lane.width_m ?? LANE_M,
+            width_m: lane.width_m,
             is_internal: Boolean(segment.is_internal),
           },
           geometry: { type: "LineString", coordinates: lane.coordinates },
@@ -113,6 +112,12 @@ export class Roads {
     }
     return best;
   }
+}
+
+/** A segment's lanes; one as wide as all where the map has none. */
+export function lanesOf({ lanes, line, lane_count: n }: Segment): { coordinates: Position[]; width_m: number }[] {
+  if (!lanes?.length) return [{ coordinates: line, width_m: LANE_M * n }];
+  return lanes.map(({ coordinates, width_m: metres }) => ({ coordinates, width_m: metres ?? LANE_M }));
 }
 
 /** The last `metres` of a line, or all of it where it is shorter. */

@@ -2,6 +2,7 @@
 
 import type { StyleSpecification, ExpressionSpecification } from "maplibre-gl";
 import { LOS_STEPS, MAP, PHASES, SEVERITY_COLOURS, SPEED_STEPS, type Theme } from "../lib/palette";
+import { scale } from "../lib/scale";
 
 export type Colouring = "speed" | "los";
 const NONE: { type: "FeatureCollection"; features: [] } = { type: "FeatureCollection", features: [] };
@@ -10,10 +11,11 @@ const EARTH_M = 40_075_016.686;
 
 /** Width in pixels of something that is `metres` wide on the ground, at least `leastPx`. */
 function groundWidth(metres: ExpressionSpecification | number, latDeg: number, leastPx: number): ExpressionSpecification {
+  const least = leastPx * scale();
   const perMetre = (zoom: number): number => (TILE_PX * 2 ** zoom) / (EARTH_M * Math.cos((latDeg * Math.PI) / 180));
-  const stops = [8, 22].flatMap((zoom) => [zoom, ["max", leastPx, ["*", metres, perMetre(zoom)]]]);
+  const stops = [8, 22].flatMap((zoom) => [zoom, ["max", least, ["*", metres, perMetre(zoom)]]]);
   // Between the two stops a width grows with 2^zoom, as the ground does.
-  const near = [12, 13, 14, 15, 16, 17].flatMap((zoom) => [zoom, ["max", leastPx, ["*", metres, perMetre(zoom)]]]);
+  const near = [12, 13, 14, 15, 16, 17].flatMap((zoom) => [zoom, ["max", least, ["*", metres, perMetre(zoom)]]]);
   const all = [stops[0], stops[1], ...near, stops[2], stops[3]];
   return ["interpolate", ["exponential", 2], ["zoom"], ...all] as unknown as ExpressionSpecification;
 }
@@ -40,6 +42,11 @@ function alertColour(theme: Theme): ExpressionSpecification {
   const { critical, serious, warning, info } = SEVERITY_COLOURS[theme];
   const value = ["coalesce", ["feature-state", "alert"], 0];
   return ["match", value, 4, critical, 3, serious, 2, warning, info] as unknown as ExpressionSpecification;
+}
+
+/** Pixels by zoom, as large as the page is written. */
+function byZoom(...stops: [zoom: number, px: number][]): ExpressionSpecification {
+  return ["interpolate", ["linear"], ["zoom"], ...stops.flatMap(([zoom, px]) => [zoom, px * scale()])] as unknown as ExpressionSpecification;
 }
 
 /** The whole style for a theme; widths are true at the zone's latitude. */
@@ -92,28 +99,28 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
           "line-dasharray": [2.4, 1.2],
         } },
       { id: "rsu-edge", type: "line", source: "rsus", filter: ["==", ["get", "part"], "range"],
-        paint: { "line-color": health, "line-width": 1.2, "line-opacity": 0.55, "line-dasharray": [4, 4] } },
+        paint: { "line-color": health, "line-width": 1.2 * scale(), "line-opacity": 0.55, "line-dasharray": [4, 4] } },
       { id: "event-reach", type: "fill", source: "events",
         paint: { "fill-color": SEVERITY_COLOURS[theme].warning, "fill-opacity": 0.12, "fill-outline-color": SEVERITY_COLOURS[theme].warning } },
       { id: "heads", type: "circle", source: "heads",
         paint: {
           "circle-color": phaseColour(),
-          "circle-radius": ["interpolate", ["linear"], ["zoom"], 13, 1.8, 15, 3.2, 18, 6.5],
+          "circle-radius": byZoom([13, 1.8], [15, 3.2], [18, 6.5]),
           "circle-stroke-color": colours.edge,
-          "circle-stroke-width": ["interpolate", ["linear"], ["zoom"], 13, 0.6, 16, 1.6],
+          "circle-stroke-width": byZoom([13, 0.6], [16, 1.6]),
           "circle-opacity": ["case", ["==", ["coalesce", ["feature-state", "phase"], "stale"], "stale"], 0.25, 1],
         } },
       { id: "chargers", type: "circle", source: "chargers",
         paint: {
           "circle-color": ["match", ["get", "state"], "charging", "#3ecf8e", "occupied", "#ffc93c", "faulted", "#ff5c5c", "offline", "#8494a5", "#6cb6ff"],
-          "circle-radius": ["interpolate", ["linear"], ["zoom"], 13, 3, 18, 8],
-          "circle-stroke-color": colours.edge, "circle-stroke-width": 2,
+          "circle-radius": byZoom([13, 3], [18, 8]),
+          "circle-stroke-color": colours.edge, "circle-stroke-width": 2 * scale(),
         } },
       { id: "rsus", type: "circle", source: "rsus", filter: ["==", ["get", "part"], "place"],
         paint: {
           "circle-color": health,
-          "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, 3.5, 17, 7],
-          "circle-stroke-color": colours.edge, "circle-stroke-width": 2.5,
+          "circle-radius": byZoom([12, 3.5], [17, 7]),
+          "circle-stroke-color": colours.edge, "circle-stroke-width": 2.5 * scale(),
         } },
     ],
   };

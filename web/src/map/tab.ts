@@ -4,6 +4,7 @@ import type { App, View } from "../app";
 import { el } from "../lib/dom";
 import { icon } from "../lib/icons";
 import { t } from "../lib/i18n";
+import { scale } from "../lib/scale";
 import type { Alert, Perceived, Vehicle } from "../lib/types";
 import type { PositionFeed } from "../live/feed";
 import type { Frame } from "../live/frame";
@@ -122,7 +123,7 @@ export class MapTab implements View {
     const { map, app } = this;
     const near = (lon: number, lat: number, reach: number): boolean => {
       const { x, y } = map.toScreen(lon, lat);
-      return Math.hypot(x - px, y - py) < reach;
+      return Math.hypot(x - px, y - py) < reach * scale();
     };
     for (const rsu of app.scene.rsus.values()) if (near(rsu.lon_deg, rsu.lat_deg, 11)) return { kind: "rsu", rsu };
     const event = app.scene.eventsNow.find(({ lon_deg, lat_deg }) => near(lon_deg, lat_deg, 12));
@@ -132,7 +133,7 @@ export class MapTab implements View {
     if (head) return { kind: "head", head };
     const { lng, lat } = map.toLonLat(px, py);
     const perPx = (156_543 * Math.cos((lat * Math.PI) / 180)) / 2 ** (map.map.getZoom() + 1);
-    const segment = app.roads.nearest(lng, lat, 9 * perPx);
+    const segment = app.roads.nearest(lng, lat, 9 * scale() * perPx);
     return segment ? { kind: "segment", segment } : null;
   }
 

@@ -3,6 +3,7 @@
 
 import { CLASSES, MAP, SEVERITY_COLOURS, type Theme } from "../lib/palette";
 import { metresPerWorld, WORLD, worldPx } from "../lib/geo";
+import { scale as textScale } from "../lib/scale";
 import { FLAG_BRAKE, FLAG_NO_HEADING, FLAG_PERCEIVED, OBJECT_SLOTS, SPEED_ABSENT, type Frame } from "../live/frame";
 import { FAR_FRAGMENT, FAR_VERTEX, FRAGMENT, VERTEX } from "./shaders";
 
@@ -89,7 +90,7 @@ export class VehicleLayer {
 
   /** Throws where the browser has no WebGL 2 or its shaders do not link. */
   constructor(
-    private readonly canvas: HTMLCanvasElement,
+    readonly canvas: HTMLCanvasElement,
     private theme: Theme,
   ) {
     const gl = canvas.getContext("webgl2", { alpha: true, antialias: false, premultipliedAlpha: true });
@@ -237,7 +238,7 @@ export class VehicleLayer {
     gl.uniform1f(uniforms.u_px_per_m, scale / metresPerWorld(view.latDeg));
     // Where thousands are in view they shrink, so that each still has its own place.
     const roomPx = 1.3 * Math.sqrt((view.width * view.height) / Math.max(1, this.n));
-    gl.uniform1f(uniforms.u_least_px, Math.max(SMALLEST_PX, Math.min(leastPx(metresPerWorld(view.latDeg) / scale), roomPx)));
+    gl.uniform1f(uniforms.u_least_px, textScale() * Math.max(SMALLEST_PX, Math.min(leastPx(metresPerWorld(view.latDeg) / scale), roomPx)));
     gl.uniform2f(uniforms.u_size, view.width, view.height);
     gl.uniform1f(uniforms.u_ratio, window.devicePixelRatio || 1);
   }
@@ -263,9 +264,9 @@ export class VehicleLayer {
   }
 
   /** The vehicle nearest to a pixel, within reach. */
-  at(view: View, px: number, py: number, nowMs: number, reach = 13): Drawn | null {
+  at(view: View, px: number, py: number, nowMs: number, reachPx = 13): Drawn | null {
     const scale = worldPx(view.zoom);
-    let [best, bestDistance] = [-1, reach];
+    let [best, bestDistance] = [-1, reachPx * textScale()];
     let [bestX, bestY] = [0, 0];
     for (let i = 0; i < this.n; i++) {
       const [x, y] = this.worldAt(i, nowMs);

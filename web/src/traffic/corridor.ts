@@ -5,10 +5,12 @@ import { el } from "../lib/dom";
 import { count, decimal, ms, timeOfDay } from "../lib/format";
 import { t } from "../lib/i18n";
 import { MAP, speedColour, type Theme } from "../lib/palette";
+import { scale } from "../lib/scale";
 
 const MOST_SEGMENTS = 24;
 const LEFT_PX = 52;
 const FOOT_PX = 22;
+const TEXT_PX = 12;
 
 export interface Window {
   segment_id: string;
@@ -72,19 +74,21 @@ export class SpaceTime {
     this.canvas.height = height * ratio;
     const context = this.canvas.getContext("2d")!;
     context.scale(ratio, ratio);
-    context.font = "12px system-ui, sans-serif";
+    const px = scale();
+    const left = LEFT_PX * px;
+    context.font = `${TEXT_PX * px}px system-ui, sans-serif`;
     const total = corridor.reduce((sum, segment) => sum + segment.length_m, 0) || 1;
-    const [plotW, plotH] = [width - LEFT_PX, height - FOOT_PX];
+    const [plotW, plotH] = [width - left, height - FOOT_PX * px];
     context.fillStyle = MAP[theme].ground;
-    context.fillRect(LEFT_PX, 0, plotW, plotH);
+    context.fillRect(left, 0, plotW, plotH);
     this.cells = [];
     let at = 0;
     for (const segment of corridor) {
       const [y, h] = [plotH * (1 - (at + segment.length_m) / total), (plotH * segment.length_m) / total];
       for (const window of windows.filter((w) => w.segment_id === segment.segment_id)) {
         const end = ms(window.sampled_at);
-        const x = LEFT_PX + (plotW * (end - windowS * 1000 - fromMs)) / (toMs - fromMs);
-        this.drawCell(context, { x: Math.max(LEFT_PX, x), y, w: (plotW * windowS * 1000) / (toMs - fromMs) + 0.5, h }, window, segment, theme);
+        const x = left + (plotW * (end - windowS * 1000 - fromMs)) / (toMs - fromMs);
+        this.drawCell(context, { x: Math.max(left, x), y, w: (plotW * windowS * 1000) / (toMs - fromMs) + 0.5, h }, window, segment, theme);
       }
       at += segment.length_m;
     }
@@ -103,24 +107,26 @@ export class SpaceTime {
 
   private drawAxes(context: CanvasRenderingContext2D, corridor: Segment[], total: number, fromMs: number, toMs: number, width: number, plotH: number, theme: Theme): void {
     context.fillStyle = context.strokeStyle = theme === "dark" ? "#9fb2c6" : "#4a5866";
+    const px = scale();
+    const left = LEFT_PX * px;
     context.textAlign = "right";
     context.textBaseline = "middle";
     let [at, lastY] = [0, Infinity];
     for (const segment of corridor) {
       const y = plotH * (1 - at / total);
-      if (lastY - y > 16) {
-        context.fillText(`${Math.round(at)} m`, LEFT_PX - 6, Math.min(plotH - 6, Math.max(8, y)));
+      if (lastY - y > 16 * px) {
+        context.fillText(`${Math.round(at)} m`, left - 6 * px, Math.min(plotH - 6 * px, Math.max(8 * px, y)));
         lastY = y;
       }
       context.globalAlpha = 0.35;
-      context.fillRect(LEFT_PX, y, width - LEFT_PX, 1);
+      context.fillRect(left, y, width - left, 1);
       context.globalAlpha = 1;
       at += segment.length_m;
     }
     context.textBaseline = "top";
     for (let i = 0; i <= 6; i++) {
       context.textAlign = i === 0 ? "left" : i === 6 ? "right" : "center";
-      context.fillText(timeOfDay(fromMs + ((toMs - fromMs) * i) / 6), LEFT_PX + ((width - LEFT_PX) * i) / 6, plotH + 5);
+      context.fillText(timeOfDay(fromMs + ((toMs - fromMs) * i) / 6), left + ((width - left) * i) / 6, plotH + 5 * px);
     }
   }
 }

@@ -4,7 +4,7 @@ import type { App, View } from "../app";
 import { get, part } from "../lib/api";
 import { Chart } from "../lib/chart";
 import { el, fillSelect, setText, sync } from "../lib/dom";
-import { count, decimal, ms, timeText } from "../lib/format";
+import { count, decimal, duration, ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
 import { SERIES } from "../lib/palette";
 import { Order } from "../lib/order";
@@ -17,13 +17,13 @@ import { TypicalDay, UnusualList } from "./typical";
 const EVERY_MS = 5000;
 const WINDOW_S = 10;
 const SIGNAL_SPAN_MS = 300_000;
-const SPANS: [number, string][] = [[10, "10 min"], [30, "30 min"], [120, "2 h"]];
+const SPANS_MIN = [10, 30, 120];
 
 export class TrafficView implements View {
   readonly id = "traffic";
   readonly element = el("section", { class: "traffic", "aria-label": t("Traffic") });
   private readonly start = el("select", { "aria-label": t("Corridor from"), onchange: () => void this.read() });
-  private readonly span = el("select", { "aria-label": t("Span"), onchange: () => void this.read() }, ...SPANS.map(([minutes, name]) => el("option", { value: minutes }, name)));
+  private readonly span = el("select", { "aria-label": t("Span"), onchange: () => void this.read() }, ...SPANS_MIN.map((minutes) => el("option", { value: minutes }, duration(minutes * 60))));
   private readonly road = el("select", { "aria-label": t("Segment"), onchange: () => void this.readSegment() });
   private readonly diagram = new SpaceTime();
   private readonly chart = new Chart();
@@ -168,7 +168,7 @@ export class TrafficView implements View {
     };
     const rows = page.items.map((alert) => el("tr", { tabindex: 0, "data-key": alert.id, "data-severity": alert.severity, onclick: () => open(alert), onkeydown: (event: KeyboardEvent) => event.key === "Enter" && open(alert) },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))), el("td", {}, el("b", {}, t(alert.title)), el("div", { class: "status id" }, whatText(alert))),
-      el("td", { class: "number" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
+      el("td", { class: "time" }, timeText(alert.started_at)), el("td", {}, t(alert.state))));
     sync(this.incidents, ...(rows.length ? rows : [el("tr", { "data-key": "none" }, el("td", { colspan: 4, class: "none" }, t("No incident so far.")))]));
   }
 
