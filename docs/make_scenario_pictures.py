@@ -3,7 +3,8 @@
     python docs/make_scenario_pictures.py
 
 Writes docs/scenario-NAME.png: each dot a report of a vehicle that drives east on one street, by
-time and by place along it, coloured by its speed.
+time and by place along it, coloured by its speed. Fleets whose cars have no street in common get a
+line for each car, coloured by its charge or by its hottest probe.
 """
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ STREETS_M = {  # y of the street's middle, and half its width
     "storm": (0.0, 20.0),
     "blackout": None,
     "crossroads": None,
+    "port": (-95.0, 14.0),
 }
 """None: the crossroads' own street, whatever its place."""
+FLEETS = {  # column of battery_state, its label, colours
+    "fleet": ("soc_ratio", "charge", "viridis"),
+    "thermal-runaway": ("probe_temperatures_degc", "hottest probe [degC]", "inferno"),
+}
 
 
 def drawn(name: str) -> None:
@@ -68,6 +74,30 @@ def drawn(name: str) -> None:
     plt.close(figure)
 
 
+def drawn_fleet(name: str) -> None:
+    """One fleet's picture: a car a line."""
+    world = discover("simulator.scenarios")[name].make(zone="z", run_id="r", duration_s=SECONDS)
+    column, label, colours = FLEETS[name]
+    when, who, what = [], [], []
+    for frame in world.frames():
+        for batch in frame.batches():
+            if batch.message != "battery_state":
+                continue
+            for record in batch.to_records():
+                value = record[column]
+                when.append((frame.zone_time_ns - world.start_ns) / 1e9)
+                who.append(int(record["subject_id"].split("-")[1]))
+                what.append(max(value) if isinstance(value, list) else value)
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), dpi=80)
+    dots = axes.scatter(when, who, c=what, s=4.0, cmap=colours, linewidths=0)
+    figure.colorbar(dots, label=label)
+    axes.set(title=f"{name}, reports of packs", xlabel="heard at [s]", ylabel="car")
+    axes.set_xlim(0.0, SECONDS)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / f"scenario-{name}.png", pil_kwargs={"optimize": True})
+    plt.close(figure)
+
+
 if __name__ == "__main__":
-    for scenario in sys.argv[1:] or STREETS_M:
-        drawn(scenario)
+    for scenario in sys.argv[1:] or (*STREETS_M, *FLEETS):
+        (drawn_fleet if scenario in FLEETS else drawn)(scenario)

@@ -120,7 +120,7 @@ class FleetLiveWorld:
             )
         due = awake[(awake + second) % self.battery_every_s == 0]
         if due.size:
-            columns = _battery_columns(self.live.reports(due))
+            columns = battery_columns(self.live.reports(due))
             columns["sampled_at_ns"] = np.full(len(due), now_ns, np.int64)
             messages += emitter.emit("battery_state", sources[due], self._subjects(due), columns)
         if second % CHARGER_EVERY_S == 0:
@@ -200,7 +200,7 @@ class FleetLiveWorld:
         return emitter.emit("charger_state", sources, subjects, columns)
 
 
-def _battery_columns(reports: list[Reports]) -> dict[str, Any]:
+def battery_columns(reports: list[Reports]) -> dict[str, Any]:
     """`battery_state` columns of one record each."""
 
     def joined(name: str) -> NDArray[Any]:

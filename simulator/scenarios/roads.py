@@ -14,7 +14,7 @@ from simulator.roadside.equipment import equipment_of, weather_of
 from simulator.roadside.weather import KINDS
 from simulator.rsus import place_rsus, rsus_at
 from simulator.scenarios import ScenarioError
-from simulator.traffic.demand import Flow, flows_to_demand
+from simulator.traffic.demand import Demand, Flow, flows_to_demand
 from simulator.traffic.events import Event, Weather
 from simulator.traffic.network import TrafficNetwork
 from simulator.traffic.plans import Plans
@@ -67,12 +67,37 @@ def traffic_world(
     flows: Sequence[Flow],
     events: Sequence[Event],
     *,
+    seed: int,
+    duration_s: float | None,
+    warm_up_s: float = WARM_UP_S,
+    **more: Any,
+) -> TrafficWorld:
+    """The world of a scenario whose traffic are flows; `more` are other words of `demand_world`.
+
+    Raises ScenarioError for a duration that is none, and for flags out of range.
+    """
+    plans = Plans(network)
+    until_s = ENDLESS_S if duration_s is None else duration_s
+    demand = flows_to_demand(network, plans, flows, until_s, seed, warm_up_s=warm_up_s)
+    return demand_world(
+        title, network, plans, demand, events,
+        seed=seed, duration_s=duration_s, warm_up_s=warm_up_s, **more,
+    )  # fmt: skip
+
+
+def demand_world(
+    title: str,
+    network: TrafficNetwork,
+    plans: Plans,
+    demand: Demand,
+    events: Sequence[Event],
+    *,
     zone: str,
     run_id: str,
     seed: int,
     duration_s: float | None,
     start_ns: int | None,
-    warm_up_s: float = WARM_UP_S,
+    warm_up_s: float,
     flags: Mapping[str, Any] | None = None,
     walkers: Sequence[Crossing] = (),
     **more: Any,
@@ -90,9 +115,6 @@ def traffic_world(
         warm_up_s=warm_up_s,
         connected_share=1.0 if flags is None else float(flags["connected_ratio"]),
     )
-    plans = Plans(network)
-    until_s = ENDLESS_S if duration_s is None else duration_s
-    demand = flows_to_demand(network, plans, flows, until_s, seed, warm_up_s=warm_up_s)
     weather = KINDS["clear"] if flags is None else weather_of(flags)
     if weather != KINDS["clear"] and not any(isinstance(event, Weather) for event in events):
         events = [*events, weather.event(0.0, ENDLESS_S)]

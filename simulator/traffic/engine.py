@@ -63,6 +63,8 @@ class Traffic:
     limit_mps: FloatArray = field(init=False)  # (n_lanes,) with events
     stop_at_m: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Vehicle -> lane and offset at which it is made to stand."""
+    halt_at_m: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Vehicle -> lane and offset at which its driver means to stop, and changes lanes for it."""
     top_mps_of: dict[int, float] = field(default_factory=dict)
     """Vehicle -> speed it is not to exceed."""
     forced_mps2: dict[int, float] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class Traffic:
         self._departures = Departures(self.network, self.plans, self.demand)
         self._facts = LaneFacts(self.network, self.plans, self.demand)
         self._lane_width_m = _widths(self.network)
+        self._row_of = np.full(self.demand.n, NOWHERE, np.int64)
+        self._in_halt_lane = np.empty(0, np.int64)
 
     @property
     def shown(self) -> IntArray:
@@ -116,6 +120,28 @@ class Traffic:
         """Put vehicles of the demand on the road at these places; they will not depart again."""
         self._departures.put(self.rows, vehicles, lane, offset_m, speed_mps)
 
+    def rows_of(self, vehicles: IntArray) -> IntArray:
+        """The row of each vehicle (m,), NOWHERE where it is not on the road."""
+        self._row_of[self.rows.vehicle] = np.arange(self.rows.n)
+        found = self._row_of[vehicles]
+        self._row_of[self.rows.vehicle] = NOWHERE
+        return found
+
+    def release(self, vehicle: int) -> None:
+        """Let a driver forget about its halt."""
+        del self.halt_at_m[vehicle]
+        row = int(self.rows_of(np.array([vehicle]))[0])
+        if row != NOWHERE:
+            self.rows.lane_m[row] = STALE_M
+
+    def send(self, vehicle: int, plan: int) -> None:
+        """Let a vehicle that is between junctions follow another plan from now on."""
+        row = int(self.rows_of(np.array([vehicle]))[0])
+        if row != NOWHERE:
+            self.rows.plan[row] = plan
+            self.rows.next_lane[row] = self.plans.connector[plan, self.rows.lane[row]]
+            self.rows.lane_m[row] = STALE_M
+
     def places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x, y (m) and course (deg) of the front bumpers of all rows, (n,)."""
         rows = self.rows
@@ -135,6 +161,7 @@ class Traffic:
         headway_s = rows.headway_s * self.caution_ratio
         full_mps2 = FULL_BRAKING_MPS2 * self.friction_ratio
         self._facts.refresh(rows, self.limit_mps, self.speed_ratio)
+        self._guide_to_halts()
         if isinstance(self._program, Listening):
             self._program.advance(self.now_s, self._called(self._program.reach_m))
         code_of_link = self._rules.codes(self.shown)
@@ -199,13 +226,40 @@ class Traffic:
         wanted[awake] = acceleration(*(fact.take(awake) for fact in facts))
         return wanted
 
+    def _on_the_road(
+        self, places: dict[int, tuple[int, float]]
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """Row, lane and offset of places of those vehicles that are on the road."""
+        row = self.rows_of(np.fromiter(places, np.int64, len(places)))
+        lane = np.array([lane for lane, _ in places.values()], np.int64)
+        at_m = np.array([at_m for _, at_m in places.values()], np.float64)
+        on = row >= 0
+        return row[on], lane[on], at_m[on]
+
+    def _guide_to_halts(self) -> None:
+        """On the edge of a halt its lane counts, not that of the way."""
+        if not self.halt_at_m:
+            self._in_halt_lane = np.empty(0, np.int64)
+            return
+        rows, edge = self.rows, self.network.lane_edge
+        row, lane, at_m = self._on_the_road(self.halt_at_m)
+        here = (edge[rows.lane[row]] == edge[lane]) & (rows.offset_m[row] <= at_m + 1.0)
+        row, lane, at_m = row[here], lane[here], at_m[here]
+        rows.change[row] = lane - rows.lane[row]
+        rows.until_m[row] = at_m
+        self._in_halt_lane = row[rows.lane[row] == lane]
+
     def _stand_events(self, ahead: Ahead) -> None:
-        """Vehicles that are made to stand see a wall where they shall."""
-        for vehicle, (lane, at_m) in self.stop_at_m.items():
-            for row in np.flatnonzero(self.rows.vehicle == vehicle).tolist():
-                gap_m = at_m - self.rows.offset_m[row] + STANDSTILL_GAP_M
-                if self.rows.lane[row] == lane and gap_m < ahead.gap_m[row]:
-                    ahead.gap_m[row], ahead.leader_mps[row] = max(gap_m, 0.1), 0.0
+        """Vehicles that are made to stand, or mean to, see a wall where they shall."""
+        rows = self.rows
+        for places in (self.stop_at_m, self.halt_at_m):
+            if not places:
+                continue
+            row, lane, at_m = self._on_the_road(places)
+            gap_m = at_m - rows.offset_m[row] + STANDSTILL_GAP_M
+            nearer = (rows.lane[row] == lane) & (gap_m < ahead.gap_m[row])
+            row = row[nearer]
+            ahead.gap_m[row], ahead.leader_mps[row] = np.maximum(gap_m[nearer], 0.1), 0.0
 
     def _force(self, accel: FloatArray) -> None:
         for vehicle, mps2 in self.forced_mps2.items():
@@ -268,6 +322,7 @@ class Traffic:
         may = ~ahead.asleep
         for vehicle in (*self.stop_at_m, *self.forced_mps2):
             may[rows.vehicle == vehicle] = False
+        may[self._in_halt_lane] = False
         turns = Turns(self._turn(THINK_EVERY_S) & may, self._turn(CHOOSE_EVERY_S) & may)
         found = choose(network, self.plans, rows, ahead, wanted, desired, turns, self.now_s)
         np.minimum.at(accel, found.courteous, found.courtesy_mps2)
@@ -342,6 +397,7 @@ class Traffic:
     def _free_the_stuck(self) -> None:
         """Who cannot get out of a wrong lane takes any way it leads, and the plan goes on there."""
         network, rows = self.network, self.rows
+        rows.waited_s[self._in_halt_lane] = 0.0  # who means to stand there is not stuck
         who = np.flatnonzero((rows.next_lane == NOWHERE) & (rows.waited_s > STUCK_S))
         who = who[np.mod(rows.waited_s[who], STUCK_S) <= self.dt_s]  # one look each time
         near = network.length_m[rows.lane[who]] - rows.offset_m[who] <= STUCK_M

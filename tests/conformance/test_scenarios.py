@@ -27,6 +27,7 @@ LESS: dict[str, dict[str, Any]] = {
     "blackout": {"vehicles": 60, "cut_s": 4.0},
     "city": {"columns": 4, "rows": 4},
     "fleet": {"vehicles": 20},
+    "port": {"vehicles": 12, "cranes": 3},
     "thermal-runaway": {"vehicles": 20},
 }
 """Of what would cost most, or begin too late; the promises are the same."""
@@ -174,7 +175,7 @@ def test_numbers_out_of_range_are_refused(scenario: Scenario) -> None:
 
 NAMES = {
     "crossroads", "corridor", "freeway-incident", "city", "fleet", "thermal-runaway",
-    "school-zone", "work-zone", "storm", "blackout",
+    "school-zone", "work-zone", "storm", "blackout", "port",
 }  # fmt: skip
 
 
