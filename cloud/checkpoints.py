@@ -9,6 +9,7 @@ checkpoint: its transaction holds the number of the newest owner, and writes onl
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Outcome] | None = None
         self._position = 0
+        self.took_s = 0.0
+        """How long the last one took to pack and write."""
 
     @property
     def is_writing(self) -> bool:
@@ -80,6 +83,7 @@ class CheckpointWriter:
         self._thread.shutdown()
 
     def _write(self, frozen: Frozen) -> Outcome:
+        began_s = time.monotonic()
         parts = {name: pack() for name, pack in frozen.parts.items()}
         outcome = Outcome.NOT_WRITTEN
         try:
@@ -95,6 +99,7 @@ class CheckpointWriter:
             self._counts.settle(frozen.position)
         elif outcome is Outcome.NOT_WRITTEN:
             self._counts.thaw()
+        self.took_s = time.monotonic() - began_s
         return outcome
 
     def _commit(self, connection: Connection, frozen: Frozen, parts: dict[str, bytes]) -> Outcome:

@@ -389,6 +389,11 @@ class Committer:
         self._checkpoints.begin(Frozen(self._position, parts, counts, self._epoch))
         return True
 
+    @property
+    def checkpoint_s(self) -> float:
+        """How long the last checkpoint took to write."""
+        return self._checkpoints.took_s
+
     def finish_checkpoint(self, *, waits: bool = False) -> bool:
         """Take note of a checkpoint that was written since `begin_checkpoint`."""
         taken = self._checkpoints.take(waits=waits)

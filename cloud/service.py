@@ -20,7 +20,7 @@ from cloud.pipeline import Pipeline
 from cloud.store.pool import Pool
 from openvrc.contracts.errors import SettingsError
 from openvrc.contracts.plugins import chosen, discover
-from openvrc.memory import collect_rarely, use_frugal_allocators
+from openvrc.memory import collect_rarely, switch_threads_often, use_frugal_allocators
 from openvrc.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def run_cloud(settings: Settings, *, on_ready: OnReady | None = None) -> int:
     to stderr.
     """
     use_frugal_allocators()
+    switch_threads_often()
     keys, page_key = keys_from(settings)
     if not settings.database_url:
         raise SettingsError("VRC_DATABASE_URL is empty, expected postgresql://...")

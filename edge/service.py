@@ -36,13 +36,15 @@ from openvrc.contracts.plugins import chosen, discover
 from openvrc.contracts.topics import Topic
 from openvrc.contracts.units import NS_PER_S
 from openvrc.contracts.zone import read_zones
-from openvrc.memory import collect_rarely, use_frugal_allocators
+from openvrc.memory import collect_rarely, switch_threads_often, use_frugal_allocators
 from openvrc.settings import Settings
 
 LOG = logging.getLogger("edge")
 
 IDLE_WAIT_S = 0.2
 """How long the main loop waits for a message; bounds the delay of everything else it does."""
+LEAST_GATHER_S = 0.02
+"""An edge with little to do waits so long for the rest of a burst: half a group costs as much."""
 MAX_GROUP_MESSAGES = 1_000
 """Messages of one group: 50,000 records of RSU batches, well below the cloud's largest body."""
 MAX_GROUP_BYTES = 2_000_000
@@ -62,6 +64,7 @@ def run_edge(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 if the edge cannot go on."""
     log_to_stderr()
     use_frugal_allocators()
+    switch_threads_often()
     stopping = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -96,6 +99,7 @@ class EdgeService:
         """Opens the spool and restores the state. Raises SpoolError, SettingsError, StateError."""
         self._edge_id = settings.edge_id
         self._commit_every_s = settings.edge_commit_every_ms / 1000.0
+        self._gather_s = self._commit_every_s
         path = settings.data_dir / f"edge-{settings.edge_id}" / SPOOL_FILE
         self._spool = Spool(path, settings.edge_id, settings.edge_spool_max_bytes)
         if self._spool.moved_aside:
@@ -164,6 +168,7 @@ class EdgeService:
         """One group: drain, fold, commit, acknowledge, tell."""
         deliveries = [] if self._waits_for_room() else self._drain()
         now_ns = time.time_ns()
+        began_s = time.monotonic()
         for delivery in deliveries:
             self._pipeline.give(
                 Input(delivery.kind, delivery.received_at_ns, delivery.topic, delivery.payload)
@@ -172,13 +177,14 @@ class EdgeService:
             self._wall_second = now_ns // NS_PER_S
             self._pipeline.give(Input(WALL_CLOCK, now_ns))
         self._commit(deliveries, self._uplink.take_done(), now_ns)
+        # As long as a group takes, so that a busy edge makes larger ones and an idle one is quick.
+        busy_s = time.monotonic() - began_s
+        self._gather_s = min(max(busy_s, LEAST_GATHER_S), self._commit_every_s)
         self._repeat_ticks(now_ns)
         self._log_status()
 
     def _drain(self) -> list[Delivery]:
-        return self._intake.drain(
-            IDLE_WAIT_S, self._commit_every_s, MAX_GROUP_MESSAGES, MAX_GROUP_BYTES
-        )
+        return self._intake.drain(IDLE_WAIT_S, self._gather_s, MAX_GROUP_MESSAGES, MAX_GROUP_BYTES)
 
     def _waits_for_room(self) -> bool:
         """Full: nothing more is taken or acknowledged, the broker keeps it."""

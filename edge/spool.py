@@ -9,7 +9,7 @@ moment.
 | table | rows |
 |---|---|
 | entries | counter, blob for the uplink, its records; deleted when confirmed or given up |
-| journal | inputs of each group since the checkpoint |
+| journal | inputs of each group since the checkpoint; those before it go with the next commits |
 | state | one row: the file of the core's checkpoint and the journal number it covers |
 | sending | one row: the entries that the uplink sends as one parcel (spool_reader.py) |
 | meta | format, random epoch, edge id, how many damaged spools were moved aside |
@@ -57,8 +57,11 @@ _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _GIVE_BACK_PAGES = 4_194_304 // _PAGE_BYTES
 """Free pages (4 MB) that are kept for the next groups; more go back to the disk."""
 
-_MOST_PAGES_AT_ONCE = 4096
-"""16 MB at a checkpoint: a backlog of a day must not hold up the groups while it is given back."""
+_MOST_PAGES_AT_ONCE = 4_194_304 // _PAGE_BYTES
+"""4 MB at a checkpoint: a backlog of a day must not hold up the groups while it is given back."""
+_FORGOTTEN_AT_ONCE = 4
+"""Journal entries that a checkpoint covers go with the next commits, so many with each: to free a
+hundred at once took 0.2 s, in which no group could be acknowledged."""
 _RESERVE_BYTES = 5 * 1024 * 1024
 """The log's usual size, 4 MB, which may all be new to the file, and some for the deletion."""
 _RESERVE_SUFFIX = ".reserve"
@@ -140,14 +143,13 @@ class Spool:
     def _count_pending(self) -> None:
         sql = "SELECT coalesce(sum(n_records), 0), coalesce(sum(length(blob)), 0) FROM entries"
         self.pending_records, self._entry_bytes = self._db.execute(sql).fetchone()
-        self._count_journal()
+        sql = "SELECT coalesce(sum(length(blob)), 0) FROM journal"
+        (self._journal_bytes,) = self._db.execute(sql).fetchone()
+        row = self._db.execute("SELECT journal_number FROM state").fetchone()
+        self._covered_number = int(row[0]) if row else 0
         sql = "SELECT max(coalesce((SELECT max(number) FROM journal), 0), coalesce(("
         sql += "SELECT journal_number FROM state), 0))"
         (self.journal_number,) = self._db.execute(sql).fetchone()
-
-    def _count_journal(self) -> None:
-        sql = "SELECT coalesce(sum(length(blob)), 0) FROM journal"
-        (self._journal_bytes,) = self._db.execute(sql).fetchone()
 
     @property
     def n_bytes(self) -> int:
@@ -195,6 +197,7 @@ class Spool:
         (counter and blob, no numbered records). Raises SpoolWriteError, SpoolError.
         """
         keeps = dict(kept)
+        covered = self._covered(_FORGOTTEN_AT_ONCE)
         was = [self._size_of(counter) for counter in [*gone, *keeps]]
         add = "INSERT INTO entries (blob, n_records, created_ns) VALUES (?, ?, ?)"
         change = "UPDATE entries SET blob = ?, n_records = 0 WHERE counter = ?"
@@ -203,6 +206,7 @@ class Spool:
                 deleted = [(counter,) for counter in gone]
                 self._db.executemany("DELETE FROM entries WHERE counter = ?", deleted)
                 self._db.executemany(change, [(kept_blob, c) for c, kept_blob in keeps.items()])
+                self._forget(covered)
                 if blob is not None:
                     self._db.execute(add, (blob, n_records, now_ns))
                 if journal:
@@ -213,7 +217,16 @@ class Spool:
         self.pending_records += n_records - sum(records for records, _ in was)
         new_bytes = len(blob or b"") + sum(map(len, keeps.values()))
         self._entry_bytes += new_bytes - sum(size for _, size in was)
-        self._journal_bytes += len(journal)
+        self._journal_bytes += len(journal) - sum(size for _, size in covered)
+
+    def _covered(self, limit: int = -1) -> list[tuple[int, int]]:
+        """The oldest journal entries that the checkpoint covers: numbers and sizes."""
+        sql = "SELECT number, length(blob) FROM journal WHERE number <= ? ORDER BY number LIMIT ?"
+        return self._db.execute(sql, (self._covered_number, limit)).fetchall()
+
+    def _forget(self, covered: Sequence[tuple[int, int]]) -> None:
+        sql = "DELETE FROM journal WHERE number = ?"
+        self._db.executemany(sql, [(number,) for number, _ in covered])
 
     def make_room(self, gone: Sequence[int]) -> None:
         """On a full disk: forget entries the cloud has, and give their space back to the disk.
@@ -222,7 +235,7 @@ class Spool:
         """
         self._reserve.unlink(missing_ok=True)
         self._shorten_log()
-        if gone:
+        if gone or self._covered(1):
             self.commit(blob=None, n_records=0, journal=b"", gone=gone)
         try:
             self._give_back(_VACUUM_PAGES)
@@ -300,21 +313,29 @@ class Spool:
     def adopt(self, state: Path, journal_number: int) -> None:
         """Begin from this file after a crash; inputs up to that number are not needed again.
 
-        Raises SpoolWriteError, SpoolError.
+        They go with the next commits, a full spool's at once. Raises SpoolWriteError, SpoolError.
         """
         name = state.name.removeprefix(self.path.name).encode()
         row = (name, journal_number)
         try:
+            # What is free now, with the journal at its longest, is free for good.
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
             with self._db:
                 self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", row)
-                self._db.execute("DELETE FROM journal WHERE number <= ?", (journal_number,))
-            self._count_journal()
-            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            self._covered_number = journal_number
+            if self.is_full:
+                self._forget_covered()
             if free > _GIVE_BACK_PAGES:
                 self._give_back(min(free - _GIVE_BACK_PAGES, _MOST_PAGES_AT_ONCE))
         except sqlite3.Error as error:
             raise self._write_error(error) from error
         self._forget_states(but=state)
+
+    def _forget_covered(self) -> None:
+        covered = self._covered()
+        with self._db:
+            self._forget(covered)
+        self._journal_bytes -= sum(size for _, size in covered)
 
     def _state_file(self) -> Path | None:
         """The file of the newest checkpoint. Raises SpoolError if it is gone."""

@@ -116,7 +116,9 @@ class Settings(BaseSettings):
     )
     edge_max_payload_bytes: int = Field(4_000_000, gt=0, description="Larger payloads are rejected")
     edge_queue_messages: int = Field(5_000, gt=0, description="Bound of the intake queue")
-    edge_commit_every_ms: int = Field(50, gt=0, description="Group commit of the spool")
+    edge_commit_every_ms: int = Field(
+        50, gt=0, description="Longest gathering of a group for the spool; idle edges take 20"
+    )
     edge_spool_max_bytes: int = Field(
         2_000_000_000, gt=0, description="Bytes at which the spool is full"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -12,6 +13,9 @@ from openvrc.contracts.errors import VrcError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+YOUNG_BEFORE_SEARCH = 50_000
+"""Importing makes hundreds of thousands of objects and no cycles that could be freed: looking for
+some after each 700, as Python does, is an eighth of what `vrc cloud` takes to start."""
 
 COMMANDS = {
     "demo": (
@@ -66,6 +70,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """Entry point. Exit codes: 0 fine, 1 failed, 2 usage, 3 a stated threshold was missed."""
+    gc.set_threshold(YOUNG_BEFORE_SEARCH)
     from openvrc.embedded.errors import EmbeddedServerError
 
     try:

@@ -28,6 +28,9 @@ SERVER = "postgresql"
 ROLE = "vrc"
 INITDB_TIMEOUT_S = 180.0
 PASSWORD_BYTES = 24
+WAL_SEGMENT_MB = 2
+"""Until segments are recycled, whoever needs the next one fills it with zeros and syncs it, and all
+commits wait: 0.1 to 0.2 s every 1.5 s with the usual 16 MB, at 30,000 records a second."""
 SERVER_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """PG* variables of the caller's shell must not redirect our server."""
 
@@ -102,6 +105,7 @@ def _initdb(cluster: Cluster, programs: Path, data: Path, password_file: Path) -
     arguments = [
         f"--pgdata={data}", f"--username={ROLE}", f"--pwfile={password_file}",
         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions",
+        f"--wal-segsize={WAL_SEGMENT_MB}",
     ]  # fmt: skip
     done = subprocess.run(
         [str(programs / "initdb"), *arguments],

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -55,6 +53,10 @@ def _solve(
     n_places: int,
     alone_cost: float,
 ) -> None:
+    # Late: it takes 0.4 s of CPU, and a zone without roadside units never needs it.
+    from scipy.sparse import csr_array  # noqa: PLC0415
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching  # noqa: PLC0415
+
     reports, row = np.unique(report, return_inverse=True)
     n = len(reports)
     rows = np.concatenate([row, np.arange(n)])

@@ -91,10 +91,51 @@ def test_a_spool_that_was_emptied_gives_its_space_back(tmp_path: Path) -> None:
         spool.commit(blob=bytes(100_000), n_records=1, journal=b"")
     full_bytes = database_bytes(path)
     spool.commit(blob=None, n_records=0, journal=b"", gone=range(1, 201))
-    for _ in range(3):
+    for _ in range(6):  # some megabytes with each, so that none of them holds the groups up
         spool.checkpoint(b"state")
     assert full_bytes > 20_000_000
     assert database_bytes(path) < 6_000_000  # what is kept for the next groups, and some
+    spool.close()
+
+
+def test_inputs_before_a_checkpoint_go_with_the_commits_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    for _ in range(20):
+        spool.commit(blob=None, n_records=0, journal=bytes(1000))
+    spool.checkpoint(b"state")
+    assert spool.n_bytes == 20_000  # nothing was held up for them
+    for _ in range(10):
+        spool.commit(blob=None, n_records=0, journal=bytes(10))
+    assert spool.n_bytes == 100
+    spool.close()
+
+
+def test_inputs_that_a_checkpoint_covers_are_not_folded_again_though_they_are_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    for number in range(20):
+        spool.commit(blob=None, n_records=0, journal=b"old%d" % number)
+    spool.checkpoint(b"state")
+    spool.commit(blob=None, n_records=0, journal=b"new")
+    spool.close()
+    again = Spool(path, "edge-1", MAX)
+    assert again.recover() == (b"state", [b"new"])
+    assert again.n_bytes == sum(len(b"old%d" % n) for n in range(4, 20)) + 3
+    again.commit(blob=None, n_records=0, journal=b"")
+    assert again.n_bytes == sum(len(b"old%d" % n) for n in range(8, 20)) + 3
+    again.close()
+
+
+def test_a_full_spool_frees_what_a_checkpoint_covers_at_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s", "edge-1", 10_000)
+    for _ in range(20):
+        spool.commit(blob=None, n_records=0, journal=bytes(1000))
+    assert spool.is_full
+    spool.checkpoint(b"state")
+    assert (spool.n_bytes, spool.is_full) == (0, False)
     spool.close()
 
 
