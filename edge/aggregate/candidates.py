@@ -67,7 +67,7 @@ class Roads:
             for classes in (MOTOR_CLASSES, OTHER_CLASSES)
         )
         pieces = lane_pieces(road_map, motor | other)
-        self._geometry = pieces.geometry
+        self.geometry = pieces.geometry
         reach_m = likelihood.max_distance_m
         self._grids = [
             LaneGrid(pieces, np.flatnonzero(usable[pieces.lane]), reach_m)
@@ -144,7 +144,7 @@ class Roads:
         listed = np.repeat(start, count) + counts_up(count)
         piece = self._listed[listed]
         of = np.repeat(position, count)
-        x_m, y_m, east, north, length_m, heading_deg = self._geometry.take(piece, axis=0).T
+        x_m, y_m, east, north, length_m, heading_deg = self.geometry.take(piece, axis=0).T
         at_x_m, at_y_m, course_deg, speed_mps = samples.take(of, axis=0).T
         away_x_m, away_y_m = at_x_m - x_m, at_y_m - y_m
         along_m = np.minimum(np.maximum(away_x_m * east + away_y_m * north, 0.0), length_m)
@@ -155,14 +155,18 @@ class Roads:
         turn_deg = np.minimum(turn_deg, 360.0 - turn_deg)
         turn_cost = turn_deg * turn_deg * np.float32(0.5 / weights.heading_sd_deg**2)
         cost = np.fmin(turn_cost, np.float32(weights.max_heading_cost))
-        cost[np.isnan(turn_deg)] = 0.0
+        unknown = np.flatnonzero(np.isnan(course_deg))
+        if unknown.size:
+            cost[unknown] = 0.0
         cost += squared_m2 * np.float32(0.5 / weights.distance_sd_m**2)
-        at_line = (self._inside_m[piece] + along_m < weights.stop_line_m) & (
-            speed_mps < weights.stop_line_speed_mps
-        )
-        cost += at_line * np.float32(weights.stop_line_cost)
-        near = squared_m2 <= np.float32(weights.max_distance_m**2)
-        return Candidates(of[near], piece[near], along_m[near], squared_m2[near], cost[near])
+        stands = np.flatnonzero(speed_mps < weights.stop_line_speed_mps)
+        at_line = self._inside_m[piece[stands]] + along_m[stands] < weights.stop_line_m
+        cost[stands[at_line]] += np.float32(weights.stop_line_cost)
+        near = np.flatnonzero(squared_m2 <= np.float32(weights.max_distance_m**2))
+        return Candidates(
+            of.take(near), piece.take(near), along_m.take(near), squared_m2.take(near),
+            cost.take(near),
+        )  # fmt: skip
 
 
 def _merged(found: Candidates, kept: BoolArray, more: Candidates) -> Candidates:

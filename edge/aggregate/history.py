@@ -60,9 +60,14 @@ class Steps:
 
     def cost(self, before: Int32Array, after: Int32Array) -> Float32Array:
         """Cost of each step; arrays that broadcast; a `before` of NO_SEGMENT costs a jump."""
-        key = before.astype(np.int64) * self._segments + after
+        before, after = np.broadcast_arrays(before, after)
+        costs = np.where(before == after, np.float32(0.0), self._jump)
+        # Most hypotheses are none, or the very segment: only the others have to be looked up.
+        asked = np.nonzero((before != after) & (before != NO_SEGMENT))
+        key = before[asked].astype(np.int64) * self._segments + after[asked]
         at = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
-        return np.where(self._keys[at] == key, self._costs[at], self._jump)
+        costs[asked] = np.where(self._keys[at] == key, self._costs[at], self._jump)
+        return costs
 
 
 def decide(

@@ -31,6 +31,7 @@ from edge.aggregate.history import (
     best_of_groups,
     decide,
 )
+from edge.aggregate.lanes import LANES, Changing, SideBySide
 from edge.aggregate.runs import group_starts
 from openvrc.contracts.maps import RoadMap
 
@@ -45,6 +46,8 @@ OFF_MAP = -1
 NEVER_NS = np.iinfo(np.int64).min
 # Below this the heading is noise of the compass, not of the course.
 STANDING_MPS = 0.5
+_LATER = {"lane_segment", "lane_costs"}
+"""Not in snapshots before 2026-11-27: every vehicle's lane is then judged anew."""
 
 
 class MatchResult(NamedTuple):
@@ -68,6 +71,8 @@ class MatcherState:
         self.samples = np.zeros(slots, dtype=np.int32)
         self.segments = np.full((slots, HYPOTHESES), NO_SEGMENT, dtype=np.int32)
         self.costs = np.full((slots, HYPOTHESES), FAR_COST, dtype=np.float32)
+        self.lane_segment = np.full(slots, NO_SEGMENT, dtype=np.int32)
+        self.lane_costs = np.zeros((slots, LANES), dtype=np.float32)
 
     def grow(self, slots: int) -> None:
         """Make room for slots 0 to `slots` - 1."""
@@ -93,12 +98,13 @@ class MatcherState:
     @classmethod
     def restore(cls, snapshot: dict[str, AnyArray]) -> MatcherState:
         """The state a snapshot was taken of. Raises ValueError if arrays are missing."""
-        state = cls()
-        missing = vars(state).keys() - snapshot.keys()
+        missing = vars(cls()).keys() - snapshot.keys() - _LATER
         if missing:
             raise ValueError(f"matcher snapshot lacks {sorted(missing)}")
-        for name, empty in list(vars(state).items()):
-            setattr(state, name, np.array(snapshot[name], dtype=empty.dtype))
+        state = cls(len(snapshot["sampled_at_ns"]))
+        for name, fresh in list(vars(state).items()):
+            if name in snapshot:
+                setattr(state, name, np.array(snapshot[name], dtype=fresh.dtype))
         return state
 
 
@@ -115,6 +121,15 @@ class _Samples(NamedTuple):
     begins: BoolArray  # a new track
 
 
+class _Ways(NamedTuple):
+    """What speaks best for each segment near each sample, one row each, by sample."""
+
+    position: IndexArray
+    segment: Int32Array
+    cost: Float32Array
+    row: IndexArray  # of the candidate
+
+
 class Matcher:
     """Matches positions onto one road map; holds no vehicle's state itself."""
 
@@ -125,6 +140,7 @@ class Matcher:
         likelihood: Likelihood | None = None,
         continuity: Continuity | None = None,
         smoothing: Smoothing | None = None,
+        changing: Changing | None = None,
     ) -> None:
         """Index the map (about 0.5 s for 3,000 lanes)."""
         self.road_map = road_map
@@ -133,6 +149,7 @@ class Matcher:
         self._smoothing = smoothing or Smoothing()
         self._roads = Roads(road_map, self._likelihood)
         self._steps = Steps(road_map, self._continuity)
+        self._side_by_side = SideBySide(self._roads, road_map, changing or Changing())
 
     def initial(self) -> MatcherState:
         """A state without any vehicle."""
@@ -167,8 +184,8 @@ class Matcher:
         samples = _Samples(
             slots=slots,
             sampled_at_ns=sampled_at_ns[rows],
-            x_m=x_m,
-            y_m=y_m,
+            x_m=x_m.copy(),
+            y_m=y_m.copy(),
             heading_deg=_finite(heading_deg[rows]) % 360.0,
             speed_mps=_finite(speed_mps[rows]),
             is_newer=np.ones(len(rows), dtype=np.bool_),
@@ -176,19 +193,22 @@ class Matcher:
         )
         for part in rounds:
             self._smooth(state, samples, part)
+        motor = None if is_motor is None else np.asarray(is_motor, dtype=np.bool_)[rows]
         found = self._roads.near(
             samples.x_m,
             samples.y_m,
             samples.heading_deg,
             samples.speed_mps,
-            None if is_motor is None else np.asarray(is_motor, dtype=np.bool_)[rows],
+            motor,
         )
         best = self._best(state, samples, rounds, found)
-        matched = best >= 0
+        matched = np.flatnonzero(best >= 0)
         to, row = rows[matched], best[matched]
         piece = found.piece[row]
         result.segment_index[to] = self._roads.segment[piece]
-        result.lane_index[to] = self._roads.lane_index[piece]
+        result.lane_index[to] = self._lanes(
+            state, samples, rounds, matched, piece, (x_m, y_m), motor
+        )
         result.offset_m[to] = self._roads.offset_m(piece, found.along_m[row])
         result.distance_m[to] = np.sqrt(found.distance_squared_m2[row])
         return result
@@ -224,6 +244,44 @@ class Matcher:
         state.heading_deg[to] = heading_deg[newer]
         state.samples[to] = track.samples[newer]
 
+    def _lanes(
+        self,
+        state: MatcherState,
+        samples: _Samples,
+        rounds: list[slice],
+        matched: IndexArray,
+        piece: Int32Array,
+        reported_m: tuple[FloatArray, FloatArray],
+        is_motor: BoolArray | None,
+    ) -> NDArray[np.int8]:
+        """The lane of each matched sample (n,); what is believed of its vehicle moves on."""
+        lane = self._roads.lane_index[piece]
+        is_open = self._side_by_side.is_open[piece]
+        if is_motor is not None:
+            is_open &= is_motor[matched]
+        place = np.flatnonzero(is_open)
+        row, piece = matched[place], piece[place]
+        slots, is_newer = samples.slots[row], samples.is_newer[row]
+        follows = is_newer & ~samples.begins[row]
+        segment = self._roads.segment[piece]
+        across = self._side_by_side.across(
+            piece, [axis[row] for axis in reported_m], [samples.x_m[row], samples.y_m[row]]
+        )
+        best = np.empty(len(place), dtype=np.int64)
+        for part in rounds:
+            first, last = np.searchsorted(row, (part.start, part.stop))
+            at = slice(first, last)
+            held = slots[at]
+            is_same = follows[at] & (state.lane_segment[held] == segment[at])
+            best[at], costs = self._side_by_side.follow(across, at, is_same, state.lane_costs[held])
+            kept = is_newer[at]
+            if not kept.all():
+                held, costs, at = held[kept], costs[kept], np.flatnonzero(kept) + first
+            state.lane_segment[held] = segment[at]
+            state.lane_costs[held] = costs
+        lane[place] = best
+        return lane
+
     def _best(
         self,
         state: MatcherState,
@@ -234,26 +292,24 @@ class Matcher:
         """Row of each sample's winning candidate, -1 for none; hypotheses move on."""
         best = np.full(len(samples.slots), -1, dtype=np.int64)
         open_group = np.zeros(len(samples.slots), dtype=np.bool_)
-        starts = group_starts(found.position)
-        segment = self._roads.segment[found.piece]
+        piece_segment = self._roads.segment[found.piece]
+        ways = _ways(found, piece_segment)
         rivals = np.zeros(0, dtype=np.int64)
+        starts = group_starts(ways.position)
         if len(starts):
-            sizes = np.diff(starts, append=len(found.position))
+            sizes = np.diff(starts, append=len(ways.position))
             group = np.repeat(np.arange(len(starts)), sizes)
-            row, least = best_of_groups(found.cost, starts, group)
-            best[found.position[starts]] = row
-            worse = found.cost - least[group]
-            other = (segment != segment[row][group]) & (worse < self._continuity.ambiguous_cost)
-            open_group[found.position[other]] = True
-            rivals = np.flatnonzero(
-                open_group[found.position] & (worse < self._continuity.ambiguous_cost)
-            )
+            way, least = best_of_groups(ways.cost, starts, group)
+            best[ways.position[starts]] = ways.row[way]
+            near = ways.cost - least[group] < self._continuity.ambiguous_cost
+            open_group[ways.position[near & (ways.segment != ways.segment[way][group])]] = True
+            rivals = np.flatnonzero(open_group[ways.position] & near)
         for part in rounds:
-            self._move_on(state, samples, part, best, segment, open_group)
+            self._move_on(state, samples, part, best, piece_segment, open_group)
             if rivals.size:
-                first, last = np.searchsorted(found.position[rivals], (part.start, part.stop))
+                first, last = np.searchsorted(ways.position[rivals], (part.start, part.stop))
                 if last > first:
-                    self._decide(state, samples, found, segment, rivals[first:last], best)
+                    self._decide(state, samples, ways, rivals[first:last], best)
         return best
 
     def _move_on(
@@ -278,13 +334,12 @@ class Matcher:
         self,
         state: MatcherState,
         samples: _Samples,
-        found: Candidates,
-        segment: Int32Array,
+        ways: _Ways,
         rivals: IndexArray,
         best: IndexArray,
     ) -> None:
         """Hypotheses of one round where several segments are open; changes `best`."""
-        position = found.position[rivals]
+        position = ways.position[rivals]
         starts = group_starts(position)
         group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(position)))
         who = position[starts]
@@ -295,13 +350,25 @@ class Matcher:
             state.segments[slots],
             state.costs[slots],
             group,
-            segment[rivals],
-            found.cost[rivals],
+            ways.segment[rivals],
+            ways.cost[rivals],
         )
         newer = samples.is_newer[who]
         state.segments[slots[newer]] = segments[newer]
         state.costs[slots[newer]] = costs[newer]
-        best[who[newer]] = rivals[chosen[newer]]
+        best[who[newer]] = ways.row[rivals[chosen[newer]]]
+
+
+def _ways(found: Candidates, segment: Int32Array) -> _Ways:
+    """The best candidate of each sample on each segment; those of one segment stand together."""
+    begins = np.ones(len(segment), dtype=np.bool_)
+    np.not_equal(segment[1:], segment[:-1], out=begins[1:])
+    begins[1:] |= found.position[1:] != found.position[:-1]
+    starts = np.flatnonzero(begins)
+    if not len(starts):
+        return _Ways(found.position, segment, found.cost, starts)
+    row, least = best_of_groups(found.cost, starts, np.cumsum(begins) - 1)
+    return _Ways(found.position[starts], segment[starts], least, row)
 
 
 def _nothing(count: int) -> MatchResult:

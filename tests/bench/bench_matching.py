@@ -1,10 +1,12 @@
 """Map matching against the truth of the two SUMO packages: accuracy and points per CPU-second.
 
-    python tests/bench/bench_matching.py [--batch-s 1] [--noise-m 1.5] [--seed 1]
+    python tests/bench/bench_matching.py [--batch-s 1] [--noise-m 1.5] [--memory-s 0]
+                                           [--seed 1]
 
-Positions get white noise per axis, headings white noise; speed is as reported. Only rows whose
-true edge is outside junctions count for edges and lanes. "adjacent" also accepts a segment that
-precedes or follows the true one when the vehicle is within 5 m of the true one's ends.
+Positions get noise per axis, white or AR(1) (`--memory-s 60`), headings white noise; speed is as
+reported. Only rows whose true edge is outside junctions count for edges and lanes. "adjacent" also
+accepts a segment that precedes or follows the true one when the vehicle is within 5 m of the true
+one's ends.
 """
 
 from __future__ import annotations
@@ -66,9 +68,17 @@ def data_root() -> Path:
 
 
 def load(
-    folder: Path, road_map: RoadMap, seed: int, noise_m: float, until_s: float = np.inf
+    folder: Path,
+    road_map: RoadMap,
+    seed: int,
+    noise_m: float,
+    until_s: float = np.inf,
+    memory_s: float = 0.0,
 ) -> Trace:
-    """The package's floating-car data with seeded noise, sorted by time."""
+    """The package's floating-car data with seeded noise, sorted by time.
+
+    Errors of one vehicle fade with `memory_s`; 0 is white noise.
+    """
     table = pq.read_table(folder / "fcd.parquet")
     times = table["time_s"].to_numpy().astype(np.int64)
     order = np.argsort(times, kind="stable")
@@ -85,6 +95,9 @@ def load(
     codes = lanes.indices.to_numpy()[order]
     random = np.random.default_rng(seed)
     north_m, east_m = random.normal(0.0, noise_m, (2, len(order)))
+    if memory_s > 0.0:
+        slot = vehicles[order]
+        north_m, east_m = (_faded(axis, slot, times[order], memory_s) for axis in (north_m, east_m))
     lat_deg = column["lat_e6"] * 1e-6
     shrink = np.cos(np.radians(lat_deg))
     lon_deg = column["lon_e6"] * 1e-6
@@ -102,6 +115,27 @@ def load(
         true_lane=lane[codes].astype(np.int32),
         true_offset_m=column["pos_cm"] / 100.0,
     )
+
+
+def _faded(
+    fresh_m: NDArray[np.float64],
+    slot: NDArray[np.int32],
+    time_s: NDArray[np.int64],
+    memory_s: float,
+) -> NDArray[np.float64]:
+    """AR(1) errors of the same spread as `fresh_m` (n,), one row a vehicle and second, in order."""
+    keep = float(np.exp(-1.0 / memory_s))
+    errors_m, last_m = fresh_m.copy(), np.full(int(slot.max()) + 1, np.nan)
+    cuts = np.flatnonzero(np.diff(time_s)) + 1
+    for first, last in pairwise([0, *cuts.tolist(), len(slot)]):
+        now, before_m = slot[first:last], last_m[slot[first:last]]
+        innovation_m = np.sqrt(1.0 - keep * keep) * fresh_m[first:last]
+        goes_on = np.isfinite(before_m)
+        errors_m[first:last] = np.where(
+            goes_on, keep * before_m + innovation_m, errors_m[first:last]
+        )
+        last_m[now] = errors_m[first:last]
+    return errors_m
 
 
 def match(matcher: Matcher, trace: Trace, batch_s: int) -> tuple[MatchResult, float]:
@@ -156,6 +190,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch-s", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--noise-m", type=float, default=POSITION_NOISE_M)
+    parser.add_argument("--memory-s", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     write = sys.stdout.write
@@ -166,7 +201,7 @@ def main() -> int:
             write(f"{package}: no data at {folder}\n")
             return 1
         road_map = read_map(folder / "net.xml.gz")
-        trace = load(folder, road_map, options.seed, options.noise_m)
+        trace = load(folder, road_map, options.seed, options.noise_m, memory_s=options.memory_s)
         for batch_s in options.batch_s:
             got = score(road_map, trace, *match(Matcher(road_map), trace, batch_s))
             write(

@@ -80,6 +80,12 @@ def matching_rows(package: str) -> Iterator[Row]:
     yield Row(package, "matching: edge, or next within 5 m", f"{got.edges_adjacent:.4f}")
     yield Row(package, "matching: right lane, at once", f"{got.lanes:.4f}", "", BEST_LANES[package])
     yield Row(package, "matching: points per CPU-s", f"{got.points_per_cpu_s:,.0f}", "", "285,000")
+    trace = bench_matching.load(folder, road_map, 1, bench_matching.POSITION_NOISE_M, memory_s=60.0)
+    got = bench_matching.score(
+        road_map, trace, *bench_matching.match(Matcher(road_map), trace, batch_s=1)
+    )
+    yield Row(package, "matching: right edge, AR(1) noise", f"{got.edges:.4f}", "", ".98")
+    yield Row(package, "matching: right lane, AR(1) noise", f"{got.lanes:.4f}", "", ".80")
 
 
 def state_rows(package: str) -> Iterator[Row]:
