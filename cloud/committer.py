@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 import psycopg
 
 from cloud.alerting import AlertTransition, transition_from_json, transition_to_json
-from cloud.checkpoints import CheckpointWriter, Frozen, Outcome
+from cloud.checkpoints import REST_S, CheckpointWriter, Frozen, Outcome
 from cloud.counts import CountsSinceCheckpoint, counts_of, outcome_of
 from cloud.engine import Engine, EngineOutput
 from cloud.latency import LatencyMeter
@@ -372,9 +372,9 @@ class Committer:
     def checkpoint(self) -> bool:
         """Write a checkpoint and wait for it; False when nothing had changed or it failed."""
         self.finish_checkpoint(waits=True)
-        return self.begin_checkpoint() and self.finish_checkpoint(waits=True)
+        return self.begin_checkpoint(rest_s=0.0) and self.finish_checkpoint(waits=True)
 
-    def begin_checkpoint(self) -> bool:
+    def begin_checkpoint(self, rest_s: float = REST_S) -> bool:
         """Copy states, counts and position, to be written beside the stream; False: nothing to do.
 
         Nothing is lost with a checkpoint that fails: the log keeps what it would have covered.
@@ -386,7 +386,7 @@ class Committer:
         parts = {name: _frozen(fold) for name, fold in self._folds.items()}
         parts[ENGINE] = self._engine.freeze()
         counts = self.counts.freeze()
-        self._checkpoints.begin(Frozen(self._position, parts, counts, self._epoch))
+        self._checkpoints.begin(Frozen(self._position, parts, counts, self._epoch), rest_s=rest_s)
         return True
 
     @property

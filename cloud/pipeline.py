@@ -62,8 +62,8 @@ log = logging.getLogger(__name__)
 QUEUE_BODIES = 64
 """25 batches in flight per connection suffice; more is only backlog (measured)."""
 QUEUE_BYTES = 256 * 1024 * 1024
-CHECKPOINT_SHARE = 20.0
-"""Checkpoints begin no closer together than the last one took to write, times this: they have 5 %
+CHECKPOINT_SHARE = 10.0
+"""Checkpoints begin no closer together than the last one took to write, times this: they have 10 %
 of the time, however large the state; a restart folds a little more of the log instead."""
 EDGE_ACTIVE_S = 15.0
 """An edge posts its ticks each second: one that was silent for so long is gone."""
