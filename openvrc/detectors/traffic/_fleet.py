@@ -129,8 +129,10 @@ def _begin_tracks(fleet: Keyed, rows: Columns) -> None:
     limit_ns = np.where(is_open, OPEN_IDLE_S, IDLE_S) * NS_PER_S
     known = fleet["at_ns"][slot] != ABSENT_I64
     again = slot[known & (silent_ns > limit_ns)]
+    if not len(again):
+        return
     for name, (_, fill) in SPEC.items():
-        if len(again) and name != "newest_ns":
+        if name != "newest_ns":
             fleet[name][again] = fill
 
 

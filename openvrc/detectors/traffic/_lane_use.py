@@ -78,6 +78,9 @@ class LaneCells:
         motor = np.array(["motor" in allows for allows in road_map.lane_allows], np.bool_)
         first_lane = np.searchsorted(road_map.lane_segment, segments)
         self.is_open &= motor[first_lane[self.segment] + self.lane]
+        self.matters = np.zeros(road_map.n_segments + 1, np.bool_)
+        """Segments that have a cell which may be told of; the last is off the map."""
+        self.matters[self.segment[self.is_open]] = True
 
     def of(self, segment: IndexArray, lane: IndexArray, offset_m: FloatArray) -> IndexArray:
         """Cell of each place on the map, all (n,)."""
@@ -142,6 +145,8 @@ class LaneUse:
         """One second's rows, one a vehicle."""
         self._fade(second)
         sure = self._sure(rows)
+        if not len(sure):
+            return
         fleet, cells, per_cell = self.fleet, self.cells, self.per_cell
         slot = rows["slot"][sure]
         cell = cells.of(rows["segment"][sure], rows["lane"][sure], rows["offset_m"][sure])
@@ -172,8 +177,8 @@ class LaneUse:
         """Rows of vehicles that have been on their lane for long enough, (n,)."""
         fleet, slot = self.fleet, rows["slot"]
         segment, lane = rows["segment"], rows["lane"]
-        on = (segment >= 0) & (lane >= 0)
-        on &= lane < self.cells.n_lanes[np.maximum(segment, 0)]
+        on = self.cells.matters[segment] & (lane >= 0)
+        on &= lane < self.cells.n_lanes[segment]
         same = (fleet["segment"][slot] == segment) & (fleet["lane"][slot] == lane)
         same &= rows["at_ns"] - fleet["at_ns"][slot] <= SURE_GAP_S * NS_PER_S
         fleet["samples"][slot] = np.where(same, fleet["samples"][slot] + 1, 1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openvrc.contracts.maps import RoadMap
+from openvrc.detectors.roll import Roll
 from openvrc.detectors.traffic._lane_points import LanePoints
 
 FloatArray = NDArray[np.float64]
@@ -29,6 +30,8 @@ class Roads:
         self.limit_mps = np.append(road_map.segment_speed_limit_mps, 0.0)
         self.is_internal = np.append(road_map.segment_is_internal, True)
         self.ends_at_signal = np.append(road_map.segment_ends_at_signal, False)
+        self.roll = Roll()
+        """Of the vehicles that all rules of a zone look up."""
         self.lane_count = np.append(road_map.segment_lane_count.astype(np.int64), 1)
 
     def numbers(self, segment_ids: list[str]) -> IndexArray:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
-from openvrc.contracts.words import Words
 from openvrc.detectors.keyed import Keyed
+from openvrc.detectors.roll import Roll
 from openvrc.detectors.traffic._roads import Roads
 from openvrc.detectors.traffic._rounds import rounds
 
@@ -34,6 +34,7 @@ ON_LANES = np.append(~np.isin(CLASSES, ("pedestrian", "bicycle")), True)
 LENGTH_M = {"truck": 10.0, "bus": 12.0, "tram": 22.0, "motorcycle": 2.2, "bicycle": 1.6}
 LENGTH_BY_CLASS_M = np.array([LENGTH_M.get(word, 5.0) for word in CLASSES] + [5.0])
 NO_BLINKER, ONE_BLINKER, HAZARD = 0, 1, 2
+_ROLL_OFF_MAPS = Roll()
 
 
 class View:
@@ -47,6 +48,9 @@ class View:
         self.lat_deg: FloatArray = batch.column("lat_deg")
         self.lon_deg: FloatArray = batch.column("lon_deg")
         self.lateness: IndexArray = batch.column("lateness")
+        self._roll = roads.roll if roads else _ROLL_OFF_MAPS
+        self._number: IndexArray | None = None
+        self._generation = 0
 
     def __len__(self) -> int:
         return len(self.at_ns)
@@ -73,18 +77,17 @@ class View:
 
     def slots(self, keyed: Keyed, rows: IndexArray | None = None) -> IndexArray:
         """The slot of the vehicle of each row, or of these rows (n,)."""
-        if rows is None:
-            return keyed.batch_slots(self.batch)
-        if not len(rows):
-            return np.empty(0, np.int64)
-        words, place = self._words_of(rows)
-        slots: IndexArray = keyed.slots_of(words)[place]
-        return slots
+        number = self._numbers()
+        return keyed.slots_on(self._roll, number if rows is None else number[rows])
 
-    def _words_of(self, rows: IndexArray) -> tuple[Words, IndexArray]:
-        words, place = self.batch.used_words("subject_id")
-        used, which = np.unique(place[rows], return_inverse=True)
-        return words.take(used), which
+    def _numbers(self) -> IndexArray:
+        """The vehicle's number on the roll, of each row."""
+        roll = self._roll
+        if self._number is None or self._generation != roll.generation:
+            words, place = self.batch.used_words("subject_id")
+            self._number = roll.call(words)[place]
+            self._generation = roll.generation
+        return self._number
 
     # --- which rows count
 

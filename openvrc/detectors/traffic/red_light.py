@@ -261,11 +261,15 @@ def _red_s(state: State, one: int, at_ns: int) -> float | None:
     high = min(int(vehicles["crossed_high"][one]) + 1, int(roads.lane_count[segment]) - 1)
     since: list[int] = []
     for lane in range(low, high + 1):
-        heads = signals.of_lane.get((segment, lane), [])
-        since += [signals.red_since_ns(head, at_ns, at_ns + MARGIN_NS) for head in heads]
-        if not heads:
+        heads = signals.of_lane.get((segment, lane))
+        if heads is None:
             return None
-    if not since or ABSENT_I64 in since or max(since) > at_ns - MARGIN_NS:
+        for head in heads:
+            since_ns = signals.red_since_ns(head, at_ns, at_ns + MARGIN_NS)
+            if since_ns == ABSENT_I64 or since_ns > at_ns - MARGIN_NS:
+                return None  # most cross with green: the first head tells
+            since.append(since_ns)
+    if not since:
         return None
     return (at_ns - max(since)) / NS_PER_S
 

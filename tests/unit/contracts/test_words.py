@@ -92,3 +92,28 @@ def test_a_large_table_grows_as_another_did() -> None:
         first.add(words)
         second.add(words)
     assert second.find(words_of(names)).tolist() == first.find(words_of(names)).tolist()
+
+
+@given(st.lists(st.sets(st.integers(0, 30)), max_size=6), WORDS)
+def test_words_appended_are_found_like_words_added(parts: list[set[int]], asked: list[str]) -> None:
+    appended, added, known = WordTable(["a"]), WordTable(["a"]), set[int]()
+    for place, part in enumerate(parts):
+        new = words_of([f"vehicle-{one}" for one in sorted(part - known)])
+        known |= part
+        assert sorted(appended.append(new).tolist()) == sorted(added.add(new).tolist())
+        if place % 2:
+            again = words_of([f"vehicle-{one}" for one in sorted(known)])
+            assert [appended[one] for one in appended.add(again).tolist()] == list(
+                map(str, again.to_list())
+            )
+    assert sorted(appended) == sorted(added)
+    everything = words_of([*asked, *(f"vehicle-{one}" for one in range(31))])
+    there = appended.find(everything) != UNKNOWN
+    assert there.tolist() == (added.find(everything) != UNKNOWN).tolist()
+
+
+def test_words_of_a_table_are_ready_for_another() -> None:
+    table, other = WordTable(["a", "Straße", "x" * 70]), WordTable()
+    other.add(table.words(np.array([2, 0])))
+    assert sorted(other) == ["a", "x" * 70]
+    assert len(table.words()) == 3
