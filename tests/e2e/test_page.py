@@ -318,6 +318,8 @@ def test_the_desk_shows_evidence_and_history_and_takes_what_people_do(
         tab.locator('[data-filter="kind"]').select_option(kind)
         rows.filter(has_text=unseen).first.wait_for(state="detached")
         rows.filter(has_text=seen).first.wait_for()
+    tab.locator('[data-filter="zone"]').select_option("")  # of all zones, each with its name
+    rows.filter(has_text=STOPPED).locator(".status", has_text="town").first.wait_for()
     tab.locator('[data-filter="kind"]').select_option("platform")
     tab.get_by_text("No alert fits these filters.").wait_for()
     assert rows.count() == 1  # the one that says so
@@ -665,6 +667,50 @@ def test_pointing_at_a_vehicle_tells_which_one_it_is_and_search_finds_it(
     tab.locator(".search li", has_text=driver.town.stopped_id).wait_for()
     tab.locator("#search").press("Enter")
     tab.locator(".card h3", has_text=driver.town.stopped_id).wait_for()
+    tab.locator("#search").fill("car-")
+    second = tab.locator(".search li").nth(1)
+    second.wait_for()
+    tab.locator("#search").press("ArrowDown")
+    assert second.get_attribute("aria-selected") == "true"
+    name = second.locator("b").inner_text()
+    tab.locator("#search").press("Enter")
+    tab.locator(".card h3", has_text=name).wait_for()
+
+
+FOCUSED = """(() => {
+  const at = document.activeElement;
+  if (at === document.body) return null;
+  const { outlineStyle, outlineWidth } = getComputedStyle(at);
+  const name = at.ariaLabel || at.labels?.[0]?.textContent || at.textContent || at.title;
+  return { name: name.trim(), seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+})()"""
+
+
+def test_the_page_is_worked_without_a_mouse(driver: Driver, open_page: Callable[..., Any]) -> None:
+    driver.reach(STANDS_BY_S)
+    tab = open_page("/#zone=town")
+    until(tab, ALL_HERE, "the vehicles")
+    tab.keyboard.press("Tab")
+    reached: dict[str, bool] = {}
+    while (focused := tab.evaluate(FOCUSED)) and len(reached) < 100:
+        reached[focused["name"]] = focused["seen"]
+        tab.keyboard.press("Tab")
+    assert {"Alerts", "Layers and legend", "Find by id", "Fit to zone", "Moment of the run"} <= set(
+        reached
+    )
+    assert "" not in reached
+    assert all(reached.values()), reached
+    tab.keyboard.press(",")
+    until(tab, "window.openvrc.app.isPast", "the past")
+    for is_playing in (True, False):
+        tab.keyboard.press(" ")
+        assert tab.evaluate("window.openvrc.bar.isPlaying") is is_playing
+    tab.keyboard.press("l")
+    until(tab, "!window.openvrc.app.isPast", "the present")
+    tab.keyboard.press("4")
+    tab.locator("section.traffic:not([hidden])").wait_for()
+    tab.keyboard.press(" ")  # scrolls, here
+    assert tab.evaluate("window.openvrc.app.isPast") is False
 
 
 def test_an_id_that_looks_like_markup_stays_text(

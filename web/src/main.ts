@@ -182,12 +182,20 @@ function openAlert(alert: Alert): void {
   if (views.current === "map") withMap((tab) => void tab.showPlaceOf(alert));
 }
 
+/** Alerts of other zones stand in the desk, too: what is done about one happens in its own. */
+function goToZoneOf(alert: Alert): void {
+  if (alert.zone !== app.zone) choose(alert.zone, alert.run_id);
+}
+
 function showPlace(alert: Alert): void {
+  goToZoneOf(alert);
   app.showView("map");
   withMap((tab) => void tab.showPlaceOf(alert));
 }
 
-function openVehicle(id: string): void {
+function openVehicle(alert: Alert): void {
+  const id = alert.subject_id;
+  goToZoneOf(alert);
   app.selectVehicle(id);
   app.showView("batteries");
 }
@@ -235,14 +243,17 @@ function keys(event: KeyboardEvent): void {
   if (digit) return app.showView(digit);
   const actions: Record<string, () => void> = {
     "/": () => { app.showView("map"); withMap((tab) => tab.search.focus()); },
-    " ": () => withMap(({ bar }) => bar.play(app.isPast ? !(event.shiftKey) : true)),
+    Escape: () => { app.selectVehicle(""); app.selectAlert(""); },
+  };
+  const ofTime: Record<string, () => void> = {
+    " ": () => withMap(({ bar }) => bar.play(!bar.isPlaying)),
     l: () => withMap(({ bar }) => bar.goLive()),
     ",": () => withMap(({ bar }) => bar.jump(-1)),
     ".": () => withMap(({ bar }) => bar.jump(1)),
-    Escape: () => { app.selectVehicle(""); app.selectAlert(""); },
   };
-  const action = actions[event.key];
-  if (!action || (event.key === " " && target.tagName === "BUTTON")) return;
+  // In other views a space scrolls, and nobody would see that the map shows the past.
+  const action = actions[event.key] ?? (views.current === "map" ? ofTime[event.key] : undefined);
+  if (!action || (event.key === " " && /^(BUTTON|SUMMARY)$/.test(target.tagName))) return;
   event.preventDefault();
   action();
 }

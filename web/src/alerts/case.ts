@@ -44,18 +44,20 @@ export function caseSection(alert: Alert): HTMLElement {
   return el("div", { class: "case" }, el("h3", {}, t("After-sales case")), body, problem);
 }
 
+const named = (step: string): string => t(step).replace("_", " ");
+
 function steps(found: Case): HTMLElement {
   return el("ol", { class: "steps-done" },
     el("li", {}, el("time", {}, timeText(found.opened_at).slice(5)), el("b", {}, found.opened_by), el("span", {}, t("opened"))),
     ...found.steps.map(({ step, at, who, text }) =>
-      el("li", {}, el("time", {}, timeText(at).slice(5)), el("b", {}, who), el("span", {}, `${t(step)}: ${fieldValue(text)}`))));
+      el("li", {}, el("time", {}, timeText(at).slice(5)), el("b", {}, who), el("span", {}, `${named(step)}: ${fieldValue(text)}`))));
 }
 
 function next(found: Case, onSend: (step: string, text: string) => void): HTMLElement {
   const step = found.next_step;
   if (!step) return el("p", { class: "good" }, t("This case is closed."));
-  const input = el("input", { placeholder: t(`what came of it: ${step}`), "aria-label": t(step), maxlength: 2000, required: true });
-  const form = el("form", { class: "ask", "data-act": "case-step", "data-key": step }, input, el("button", { type: "submit", class: "small" }, t(step)));
+  const input = el("input", { placeholder: t(`what came of it: ${step}`).replace("_", " "), "aria-label": named(step), maxlength: 2000, required: true });
+  const form = el("form", { class: "ask", "data-act": "case-step", "data-key": step }, input, el("button", { type: "submit", class: "small" }, named(step)));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     onSend(step, input.value);

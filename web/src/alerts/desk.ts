@@ -13,12 +13,14 @@ import { byUrgency, originBadge, whatText } from "./words";
 
 const PAGE = 200;
 const KINDS = ["traffic", "battery", "data", "security", "platform"];
+const THIS_ZONE = "this zone";
+const OTHER_ZONES_EVERY_MS = 5000; // the stream tells of one zone only
 const STATES = ["open", "active", "recovering", "cleared", "historical"];
 
 interface Doing {
   onChanged: (alert: Alert) => void;
   onPlace: (alert: Alert) => void;
-  onVehicle: (id: string) => void;
+  onVehicle: (alert: Alert) => void;
 }
 
 export class AlertDesk implements View {
@@ -34,6 +36,7 @@ export class AlertDesk implements View {
   private isShown = false;
   private hasRead = false;
   private readonly state = this.select("state", STATES, "open");
+  private readonly zones = this.select("zone", [THIS_ZONE], THIS_ZONE);
   private readonly kind = this.select("kind", KINDS);
   private readonly severity = this.select("severity", [...SEVERITIES]);
   private readonly owner = this.select("owner", ["nobody", "somebody"]);
@@ -48,16 +51,21 @@ export class AlertDesk implements View {
     const head = ["Severity", "Alert", "Subject", "Started (UTC)", "State", "Owner"].map((name) => el("th", { scope: "col" }, t(name)));
     this.element.append(
       el("div", { class: "desk-list" },
-        el("form", { class: "filters", onsubmit: (event: Event) => event.preventDefault() }, this.state, this.kind, this.severity, this.owner, this.text, this.status),
+        el("form", { class: "filters", onsubmit: (event: Event) => event.preventDefault() }, this.zones, this.state, this.kind, this.severity, this.owner, this.text, this.status),
         el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows), this.more)),
       this.detail.element);
     app.live.on("alerts", this.reread);
+    setInterval(() => this.isShown && this.ofAllZones && !document.hidden && void this.read(null), OTHER_ZONES_EVERY_MS);
     app.on("select", () => this.select_());
     app.on("run", () => {
       this.order.forget();
       this.select_(); // the link may name one; who works on it keeps it
       this.reread();
     });
+  }
+
+  private get ofAllZones(): boolean {
+    return this.zones.value !== THIS_ZONE;
   }
 
   private select(name: string, values: string[], chosen = ""): HTMLSelectElement {
@@ -88,7 +96,7 @@ export class AlertDesk implements View {
     const { zone, runId } = this.app;
     if (!zone || !runId) return;
     const where = query({
-      zone, run: runId, state: this.state.value, kind: this.kind.value, severity: this.severity.value, limit: PAGE, cursor,
+      ...(this.ofAllZones ? {} : { zone, run: runId }), state: this.state.value, kind: this.kind.value, severity: this.severity.value, limit: PAGE, cursor,
     });
     const isNewest = this.order.begin();
     try {
@@ -109,7 +117,7 @@ export class AlertDesk implements View {
     const wanted = this.text.value.toLowerCase();
     const owned = this.owner.value;
     const shown = this.found.filter((alert) => {
-      const words = `${alert.subject_id} ${alert.rule} ${alert.title} ${alert.segment_id ?? ""} ${alert.assigned_to ?? ""}`.toLowerCase();
+      const words = `${alert.subject_id} ${alert.rule} ${alert.title} ${alert.segment_id ?? ""} ${alert.assigned_to ?? ""} ${alert.zone}`.toLowerCase();
       const hasOwner = Boolean(alert.acknowledged_by || alert.assigned_to);
       return words.includes(wanted) && (!owned || hasOwner === (owned === "somebody"));
     });
@@ -128,7 +136,7 @@ export class AlertDesk implements View {
     },
       el("td", {}, el("span", { class: "severity" }, t(alert.severity))),
       el("td", {}, el("b", {}, t(alert.title)), folded, originBadge(alert.origin)),
-      el("td", { class: "id" }, whatText(alert)),
+      el("td", { class: "id" }, whatText(alert), this.ofAllZones ? el("div", { class: "status" }, alert.zone) : null),
       el("td", { class: "time" }, timeText(alert.started_at)),
       el("td", {}, t(alert.state)),
       el("td", {}, [alert.assigned_to, alert.acknowledged_by && `✓ ${alert.acknowledged_by}`].filter(Boolean).join(" ")));

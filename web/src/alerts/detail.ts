@@ -20,7 +20,7 @@ const CHART_EVERY_MS = 10_000; // of zone time, while the alert is open
 interface Doing {
   onChanged: (alert: Alert) => void;
   onPlace: (alert: Alert) => void;
-  onVehicle: (id: string) => void;
+  onVehicle: (alert: Alert) => void;
 }
 
 export class AlertDetail {
@@ -91,14 +91,14 @@ export class AlertDetail {
 
   // The elements of one alert: they stay until another one is chosen.
   private build(alert: Alert): void {
-    const { id, subject_id: subject, subject_type: type } = alert;
+    const { id, subject_type: type } = alert;
     this.actions = new AlertActions(id, type === "vehicle", {
       onDone: (changed) => {
         this.doing.onChanged(changed);
         if (id === this.shownId) void this.load(id);
       },
       onPlace: () => this.doing.onPlace(this.alert ?? alert),
-      onVehicle: () => this.doing.onVehicle(subject),
+      onVehicle: () => this.doing.onVehicle(this.alert ?? alert),
     });
     this.element.replaceChildren(this.header,
       el("div", { class: "advice" }, el("b", {}, t("What to do")), this.advice),

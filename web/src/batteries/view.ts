@@ -34,16 +34,19 @@ export class BatteriesView implements View {
     this.detail = new BatteryDetail(app);
     const head = ["Vehicle", "SoH", "Spread (mV)", "Hottest (°C)", "Charge", "Alert"].map((name, i) => el("th", { scope: "col", class: i > 0 && i < 5 ? "number" : "" }, t(name)));
     this.element.append(el("div", { class: "cards" },
-      el("div", { class: "panel w6" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
-      el("div", { class: "panel w6 tall" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
-      el("div", { class: "panel w12 models" }, el("h3", {}, t("By model"), el("small", {}, t("in the middle, and the worst"))), this.models.element),
-      el("div", { class: "w12" }, this.detail.element)));
+      el("div", { class: "panel w6 of-packs" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
+      el("div", { class: "panel w6 tall of-packs" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
+      el("div", { class: "panel w12 models of-packs" }, el("h3", {}, t("By model"), el("small", {}, t("in the middle, and the worst"))), this.models.element),
+      el("div", { class: "w12 of-packs" }, this.detail.element),
+      el("p", { class: "none w12 no-packs" }, t("No battery has reported yet. Vehicles that send battery frames stand here."))));
+    this.element.classList.add("unread");
     this.detail.element.hidden = true;
     setInterval(() => this.isShown && !document.hidden && void this.read(), EVERY_MS);
     app.on("select", () => this.isShown && this.draw(true));
     app.on("theme", () => this.isShown && this.draw(true));
     app.on("run", () => {
       this.batteries = [];
+      this.element.classList.add("unread");
       this.order.forget();
       if (this.isShown) void this.read();
     });
@@ -73,6 +76,8 @@ export class BatteriesView implements View {
       if (!isNewest()) return;
       const isFirst = !this.batteries.length;
       this.batteries = page.items;
+      this.element.classList.remove("unread");
+      this.element.classList.toggle("empty", !page.items.length);
       const hasHealth = this.batteries.some((battery) => battery.soh_ratio !== null);
       if (!this.isChosenByHand) this.measure = MEASURES[hasHealth ? 0 : 1]!;
       this.choice.value = this.measure.id;
@@ -97,8 +102,7 @@ export class BatteriesView implements View {
     const worst = this.worstFirst();
     setText(this.status, t("{n} batteries", { n: worst.length }));
     this.grid.draw(this.models.filter(this.batteries), this.measure, this.app.theme, this.app.vehicleId);
-    const none = el("tr", { "data-key": "none" }, el("td", { colspan: 6, class: "none" }, t("No battery has reported yet.")));
-    sync(this.rows, ...(worst.length ? worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)) : [none]));
+    sync(this.rows, ...worst.slice(0, MOST_ROWS).map((battery) => this.row(battery)));
     // With nobody chosen the worst is shown: on a wall, and when the view is opened.
     if (withDetail) void this.detail.load(this.app.vehicleId || (worst[0]?.vehicle_id ?? ""), this.batteries);
   }

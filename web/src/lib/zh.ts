@@ -46,6 +46,7 @@ export const ZH: Record<string, string> = {
   nobody: "无人", somebody: "有人", "subject, rule, road": "对象、规则、道路", "Filter by text": "按文字筛选",
   Severity: "级别", Alert: "告警", Subject: "对象", "Started (UTC)": "开始（UTC）", State: "状态", Owner: "负责人", Older: "更早",
   "{n} alerts": "{n} 条告警", "{n} more in the alert desk": "告警台中还有 {n} 条", "No alert fits these filters.": "没有符合筛选条件的告警。",
+  zone: "区域", "this zone": "当前区域",
   "(in a storm)": "（已并入告警风暴）", "Nothing is wrong right now.": "目前一切正常。", since: "始于", "nobody acts": "无人处理",
   Acknowledge: "确认", Acknowledged: "已确认", "silent: state unknown": "无上报：状态未知", segment: "路段",
   "Sound and notices are on": "声音与通知已开启", "Sound and notices are off": "声音与通知已关闭",
@@ -62,7 +63,7 @@ export const ZH: Record<string, string> = {
   // batteries
   Fleet: "车队", "Colour by": "着色依据", "Worst first": "最差优先", "{n} batteries": "{n} 个电池", batteries: "个电池",
   "State of health": "健康状态 SoH", "Cell spread": "单体压差", "Hottest probe": "最高温度", Charge: "电量", Insulation: "绝缘电阻",
-  SoH: "SoH", "Spread (mV)": "压差（mV）", "Hottest (°C)": "最高温（°C）", "No battery has reported yet.": "尚无电池上报。",
+  SoH: "SoH", "Spread (mV)": "压差（mV）", "Hottest (°C)": "最高温（°C）", "No battery has reported yet. Vehicles that send battery frames stand here.": "尚无电池上报。上报电池数据的车辆将显示在此。",
   "Charge and voltage": "电量与电压", "Current (positive discharges)": "电流（放电为正）", "Probe temperatures": "探针温度",
   "Cell voltages: highest, median, lowest": "单体电压：最高、中位、最低", "All cells over time": "全部单体随时间变化",
   "Voltage over charge": "电压随电量变化", "Resistance from load steps": "由负载阶跃估计的内阻", "pack voltage": "总电压", "pack resistance": "电池包内阻",

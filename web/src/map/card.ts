@@ -65,6 +65,7 @@ export class VehicleCard {
     if (!vehicle) return;
     setText(this.title, vehicle.vehicle_id);
     setText(this.problem, vehicle.is_present ? "" : t("does not report any more"));
+    this.followButton.disabled = !vehicle.is_present;
     const rows: [string, string][] = [
       [t("class"), t(vehicle.vehicle_class ?? "unknown")],
       [t("speed"), `${decimal(vehicle.speed_mps === null ? null : vehicle.speed_mps * 3.6, 0)} km/h${vehicle.brake_on ? ` · ${t("brakes")}` : ""}`],

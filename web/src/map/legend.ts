@@ -74,5 +74,6 @@ function roadside(): HTMLElement {
     el("span", { class: "item" }, el("i", { class: `dot ${kind}` }), text);
   const queue = el("span", { class: "item" }, el("i", { class: "queue-mark" }), t("queue"));
   return el("div", { class: "row" }, item("rsu", t("RSU and range")), item("red", t("signal")),
-    item("stale", t("signal, stale")), item("charger", t("charger")), item("event", t("road event")), queue, item("warn", t("alert")));
+    item("stale", t("signal, stale")), item("charger", t("charger")), item("event", t("road event")), queue, item("warn", t("alert")),
+    el("span", { class: "item" }, el("i", { class: "dot warn" }, el("b", {}, "×")), t("Collision course")));
 }

@@ -5,6 +5,8 @@ import { ms } from "../lib/format";
 import { t } from "../lib/i18n";
 import type { Alert, Charger, RoadEvent, SignalState } from "../lib/types";
 
+const CONFLICT = "traffic.conflict"; // two who are about to meet
+
 export function alertPin(alert: Alert, onOpen: (id: string) => void): HTMLElement {
   const mark = el("button", {
     type: "button",
@@ -14,7 +16,7 @@ export function alertPin(alert: Alert, onOpen: (id: string) => void): HTMLElemen
     "data-severity": alert.severity,
     onclick: () => onOpen(alert.id),
   });
-  mark.append(el("i", {}, el("b", {}, "!")));
+  mark.append(el("i", {}, el("b", {}, alert.rule === CONFLICT ? "×" : "!")));
   return mark;
 }
 

@@ -15,19 +15,20 @@ export class Search {
   readonly element = el("div", { class: "search", role: "search" });
   private readonly input = el("input", {
     type: "search", id: "search", placeholder: t("Find a vehicle, road or RSU ( / )"), autocomplete: "off",
-    "aria-label": t("Find by id"), oninput: () => this.wait(), onkeydown: (event: KeyboardEvent) => this.key(event),
+    "aria-label": t("Find by id"), role: "combobox", "aria-expanded": "false", "aria-controls": "found", "aria-autocomplete": "list", oninput: () => this.wait(), onkeydown: (event: KeyboardEvent) => this.key(event),
   });
-  private readonly list = el("ul", { hidden: true });
+  private readonly list = el("ul", { hidden: true, id: "found", role: "listbox", "aria-label": t("Find by id") });
   private readonly order = new Order();
   private timer = 0;
   private found: Found[] = [];
+  private at = 0; // which of them Enter takes
 
   constructor(
     private readonly app: App,
     private readonly onFound: (found: Found) => void,
   ) {
     this.element.append(this.input, this.list);
-    this.input.addEventListener("blur", () => setTimeout(() => (this.list.hidden = true), 200));
+    this.input.addEventListener("blur", () => setTimeout(() => this.open(false), 200));
   }
 
   focus(): void {
@@ -41,14 +42,32 @@ export class Search {
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.key === "Enter" && this.found[0]) this.choose(this.found[0]);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const found = this.found[this.at];
+    if (event.key === "Enter" && found && !this.list.hidden) this.choose(found);
     else if (event.key === "Escape") this.input.blur();
+    else if (step && this.found.length) {
+      this.at = (this.at + step + this.found.length) % this.found.length;
+      this.mark();
+      event.preventDefault(); // the cursor stays in the text
+    }
     event.stopPropagation();
+  }
+
+  private open(isOpen: boolean): void {
+    this.list.hidden = !isOpen;
+    this.input.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) this.input.removeAttribute("aria-activedescendant");
+  }
+
+  private mark(): void {
+    [...this.list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === this.at)));
+    if (this.found.length) this.input.setAttribute("aria-activedescendant", `found-${this.at}`);
   }
 
   private async look(): Promise<void> {
     const text = this.input.value.trim();
-    this.list.hidden = !text;
+    this.open(text !== "");
     if (!text) return;
     const isNewest = this.order.begin();
     const page = await get<Page<Vehicle>>(`/v1/vehicles${this.app.where({ contains: text, limit: MOST })}`).catch(() => null);
@@ -77,14 +96,16 @@ export class Search {
   }
 
   private render(): void {
-    const items = this.found.map((found) =>
-      el("li", { "data-key": `${found.kind} ${found.id}` }, el("button", { type: "button", onmousedown: () => this.choose(found) },
-        el("b", {}, found.name), el("span", {}, t(found.kind)))));
+    this.at = 0;
+    const items = this.found.map((found, i) =>
+      el("li", { "data-key": `${i} ${found.kind} ${found.id}`, id: `found-${i}`, role: "option", onmousedown: () => this.choose(found) },
+        el("b", {}, found.name), el("span", {}, t(found.kind))));
     sync(this.list, ...(items.length ? items : [el("li", { class: "none", "data-key": "none" }, t("nothing of that name"))]));
+    this.mark();
   }
 
   private choose(found: Found): void {
-    this.list.hidden = true;
+    this.open(false);
     this.input.value = found.name;
     this.input.blur();
     this.onFound(found);

@@ -29,7 +29,7 @@ export class TimeBar {
   private readonly to = el("span", { class: "edge" });
   private readonly now = el("span", { class: "moment" });
   private atMs = NaN;
-  private isPlaying = false;
+  isPlaying = false;
   private isBusy = false;
   private player: Player | null = null;
   private alerts: Alert[] = [];

@@ -40,13 +40,13 @@ export class TrafficView implements View {
     this.typical = new TypicalDay(app);
     this.unusual = new UnusualList(app, (id) => this.chooseSegment(id));
     const panel = (width: string, title: (string | HTMLElement)[], ...content: HTMLElement[]): HTMLElement => el("div", { class: `panel ${width}` }, el("h3", {}, ...title), ...content);
-    const grid = (names: string[], body: HTMLElement): HTMLElement => el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, t(name))))), body));
+    const grid = (names: string[], body: HTMLElement, isNumeric = false): HTMLElement => el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...names.map((name, i) => el("th", { scope: "col", class: isNumeric && i ? "number" : "" }, t(name))))), body));
     const grow = (): HTMLElement => el("span", { class: "grow" });
     this.element.append(el("div", { class: "cards" },
       panel("w8", [t("Corridor in space and time"), this.status, grow(), this.start, this.span], this.diagram.element),
-      panel("w4 tall", [t("Slowest now")], grid(["Segment", "km/h", "veh/km", "veh/h"], this.slowest)),
+      panel("w4 tall", [t("Slowest now")], grid(["Segment", "km/h", "veh/km", "veh/h"], this.slowest, true)),
       panel("w8", [t("Segment"), grow(), this.road], this.chart.element),
-      panel("w4 tall", [t("Unusual now"), this.unusual.status], grid(["Segment", "km/h", "usual", "of it"], this.unusual.rows)),
+      panel("w4 tall", [t("Unusual now"), this.unusual.status], grid(["Segment", "km/h", "usual", "of it"], this.unusual.rows, true)),
       panel("w12", [t("Signals, last 5 minutes")], this.signals),
       panel("w12 tall", [t("Incident log")], grid(["Severity", "Incident", "Started (UTC)", "State"], this.incidents))));
     setInterval(() => this.isShown && !document.hidden && void this.readAll(), EVERY_MS);
