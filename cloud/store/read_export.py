@@ -60,7 +60,7 @@ def export(
                 n_rows = 0
                 for rows in _slice(connection, query, facts | span, chunk_rows):
                     n_rows += len(rows)
-                    yield [decode(row) for row in rows]
+                    yield decode(rows)
                 at, length = before, _next_length(length, n_rows)
 
 

@@ -63,7 +63,7 @@ def records_between(
     }  # fmt: skip
     query = select(message, where, is_newest_first=True)
     decode = decoder(message)
-    return [decode(row) for row in connection.execute(query, facts, binary=True).fetchall()]
+    return decode(connection.execute(query, facts, binary=True).fetchall())
 
 
 def newest_at(

@@ -75,7 +75,7 @@ def _find(connection: Connection, messages: list[str], where: str, facts: Row) -
     for message in messages:
         decode = decoder(message)
         rows = connection.execute(select(message, where, is_newest_first=True), facts).fetchall()
-        found += [{"message": message} | decode(values) for values in rows]
+        found += [{"message": message} | record for record in decode(rows)]
     return found
 
 
