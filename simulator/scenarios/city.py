@@ -15,7 +15,7 @@ import numpy as np
 from simulator.faults.kind import Parameter
 from simulator.roadside.equipment import EQUIPMENT
 from simulator.scenarios import ScenarioError
-from simulator.scenarios.roads import share_of_usual, traffic_world, values_of
+from simulator.scenarios.roads import BUS_STOPS, share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.actuated import ActuatedSignals
 from simulator.traffic.demand import TOWN_MIX, Flow
@@ -52,6 +52,7 @@ class CityScenario:
             choices=SIGNALS,
         ),
         Parameter("reroute_s", 0.0, "drivers choose their way anew by the traffic, 0 never"),
+        *BUS_STOPS,
         *EQUIPMENT,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.faults.kind import Parameter
 from simulator.roadside.equipment import EQUIPMENT
-from simulator.scenarios.roads import crossings, share_of_usual, traffic_world, values_of
+from simulator.scenarios.roads import BUS_STOPS, crossings, share_of_usual, traffic_world, values_of
 from simulator.traffic import generators
 from simulator.traffic.demand import TOWN_MIX, Flow
 from simulator.traffic.events import Event, HardBrake, StoppedVehicle
@@ -30,6 +30,7 @@ class CorridorScenario:
         Parameter("breakdown_s", 60.0, "when a vehicle breaks down in the third block"),
         Parameter("breakdown_for_s", 120.0, "how long it stands"),
         Parameter("crossing_every_s", 0.0, "people cross in the second block, 0 nobody"),
+        *BUS_STOPS,
         *EQUIPMENT,
     )
 

@@ -14,6 +14,7 @@ from simulator.roadside.equipment import equipment_of, weather_of
 from simulator.roadside.weather import KINDS
 from simulator.rsus import place_rsus, rsus_at
 from simulator.scenarios import ScenarioError
+from simulator.traffic.bus_stops import BusStops, stops_of, with_stops_every
 from simulator.traffic.demand import Demand, Flow, flows_to_demand
 from simulator.traffic.events import Event, Weather
 from simulator.traffic.network import TrafficNetwork
@@ -76,13 +77,27 @@ def traffic_world(
 
     Raises ScenarioError for a duration that is none, and for flags out of range.
     """
+    network, always = _with_buses(network, more.get("flags"), seed)
     plans = Plans(network)
     until_s = ENDLESS_S if duration_s is None else duration_s
     demand = flows_to_demand(network, plans, flows, until_s, seed, warm_up_s=warm_up_s)
     return demand_world(
         title, network, plans, demand, events,
-        seed=seed, duration_s=duration_s, warm_up_s=warm_up_s, **more,
+        seed=seed, duration_s=duration_s, warm_up_s=warm_up_s,
+        always=always, **more,
     )  # fmt: skip
+
+
+def _with_buses(
+    network: TrafficNetwork, flags: Mapping[str, Any] | None, seed: int
+) -> tuple[TrafficNetwork, list[BusStops]]:
+    """The network with stops, its map's own or as `BUS_STOPS` asks, and buses that halt there."""
+    every_m = float((flags or {}).get("bus_stop_every_m", 0.0))
+    if flags is None or every_m <= 0:
+        return network, []
+    if not network.road_map.bus_stops:
+        network = with_stops_every(network, every_m, seed)
+    return network, [BusStops(network, stops_of(network), float(flags["bus_stop_s"]), seed)]
 
 
 def demand_world(
@@ -144,6 +159,18 @@ def demand_world(
 
 CROSSING_GROUP = 4
 """People who wait and cross together."""
+
+
+BUS_STOPS = (
+    Parameter(
+        "bus_stop_every_m",
+        450.0,
+        "buses stop about that often where the map has no stops, 0 never",
+        high=1e5,
+    ),
+    Parameter("bus_stop_s", 20.0, "how long on average", low=1.0, high=600.0),
+)
+"""Flags of scenarios with buses."""
 
 
 def crossings(

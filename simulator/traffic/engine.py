@@ -27,7 +27,7 @@ from simulator.traffic.lane_change import CHOOSE_EVERY_S, THINK_EVERY_S, Turns, 
 from simulator.traffic.lane_facts import LOWEST_DESIRED_MPS, LaneFacts
 from simulator.traffic.network import NOWHERE, TrafficNetwork
 from simulator.traffic.plans import ARRIVED, Plans
-from simulator.traffic.right_of_way import RightOfWay
+from simulator.traffic.right_of_way import LINE_GAP_M, RightOfWay
 from simulator.traffic.signals import Listening, SignalProgram
 from simulator.traffic.vehicles import STALE_M, Rows
 
@@ -289,6 +289,9 @@ class Traffic:
         # A line does not move: the even braking that stops before it is enough.
         even = -v * v / (2.0 * np.maximum(rest_m, 0.1))
         to_line = np.maximum(to_line, np.minimum(even, -braking))
+        # Past where one stops there is the last metre to the line, and no creeping over it.
+        firm = np.minimum(-v * v / (2.0 * LINE_GAP_M), -braking)
+        to_line = np.where(rest_m <= 0.0, np.minimum(to_line, firm), to_line)
         np.minimum.at(accel, who, to_line)
 
     def _mind_joining(self, ahead: Ahead, accel: FloatArray, desired: FloatArray) -> None:

@@ -76,9 +76,10 @@ class RightOfWay:
         lines = [(who, rows.next_lane[who] - n, rest_all_m[who])]
         lines += self._lines_beyond(rows, ahead, plans, rest_all_m, sight_m)
         who, link, rest_m = (np.concatenate(part) for part in zip(*lines, strict=True))
-        v, rest_m = v[who], np.maximum(rest_m - LINE_GAP_M, 0.0)
-        code = code_of_link[link]
+        v, code = v[who], code_of_link[link]
+        # Who has rolled past where one stops has the line itself still ahead.
         braking = v * v / (2 * np.maximum(rest_m, 0.1))
+        rest_m = np.maximum(rest_m - LINE_GAP_M, 0.0)
         can_stop = v * (v / (2 * AMBER_MPS2) + REACTION_S) <= rest_m
         stops = (code == RED) & (braking < HARDEST_MPS2)
         stops |= (code == AMBER) & (can_stop | rows.is_stopping[who])

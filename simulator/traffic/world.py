@@ -120,6 +120,8 @@ class TrafficWorld:
     rsus: Rsus | None = None  # by default placed from the map
     also: Sequence[Runner] = ()
     """What else acts on the traffic, beside the events."""
+    always: Sequence[Runner] = ()
+    """What acts on it from the warm-up on."""
     extras: Sequence[Extra] = ()
     """Who else says something each second."""
     roadside: Roadside | None = None
@@ -132,7 +134,11 @@ class TrafficWorld:
         self.traffic.now_s = -self.options.warm_up_s
         self.ids = [topic_id(name) for name in self.demand.ids]
         self.truth = Truth(self.start_ns, self.ids)
-        self._runners: list[Runner] = [*runners(self.events, self.traffic), *self.also]
+        self._runners: list[Runner] = [
+            *runners(self.events, self.traffic),
+            *self.always,
+            *self.also,
+        ]
         self._watch = BrakingWatch()
         self._rsus = self.rsus if self.rsus is not None else place_rsus(self.road_map)
         seed = self.options.seed
@@ -177,6 +183,8 @@ class TrafficWorld:
             zone=self.zone, run_id=self.run_id, origin=self.origin, seed=self.options.seed
         )
         while self.traffic.now_s < 0.0:
+            for runner in self.always:
+                runner.before_step(self.traffic)
             self.traffic.step()
         second, now_ns = 0, self.start_ns
         while not self._stop.is_set():
