@@ -3,7 +3,7 @@
 Format: https://wiki.openstreetmap.org/wiki/OSM_XML; tags: the wiki's Key:highway, Key:oneway,
 Key:maxspeed, Key:lanes. Ways are cut where they share a node and at traffic signals; ids are
 `way/from_node/to_node`, directed. Foot and cycle ways are left out: they would cut every road at
-every crossing. Turn restrictions are not read.
+every crossing. Turn restrictions: `osm_restrictions`.
 
 A signal at a junction stops every approach; one mapped before a junction stops the direction it
 says (`traffic_signals:direction`), else the one towards the nearer junction. Signal groups count
@@ -21,6 +21,7 @@ import numpy as np
 
 from openvrc.contracts.maps import MapError, RoadMap, Segment, SignalHead
 from openvrc.mapformats import _files, _roads
+from openvrc.mapformats.osm_restrictions import Relation, Restriction, restricted, restriction_of
 
 # Limits where none is tagged, in km/h: German law in town, and by class outside.
 DEFAULT_SPEED_KMH = {
@@ -67,6 +68,7 @@ class Extract:
     lon_lat: dict[str, tuple[float, float]] = field(default_factory=dict)
     signals: dict[str, str] = field(default_factory=dict)  # node to direction, "" if untagged
     ways: list[Way] = field(default_factory=list)
+    restrictions: list[Restriction] = field(default_factory=list)
 
 
 class OsmXml:
@@ -98,7 +100,7 @@ def road_map_of(extract: Extract) -> RoadMap:
     roads = _split(extract)
     if not roads:
         raise MapError("has no roads (ways tagged highway=...), expected at least one")
-    segments = _roads.segments_of(roads)
+    segments = restricted(_roads.segments_of(roads), extract.restrictions)
     return RoadMap.build(segments, signal_heads=_signal_heads(extract, roads, segments))
 
 
@@ -107,26 +109,57 @@ def _parse(path: Path) -> Extract:
     root = next(events, ("nothing", {}))[0]
     if root != "osm":
         raise MapError(f"root element is <{root}>, expected <osm>")
-    extract, way = Extract(), Way("")
-    node_id, tags = "", dict[str, str]()
+    reader = _Reader()
     for tag, attributes in events:
+        if tag.startswith("/"):
+            reader.end(tag[1:])
+        else:
+            reader.start(tag, attributes)
+    return reader.extract
+
+
+@dataclass
+class _Reader:
+    """What has been read so far, and what is being read."""
+
+    extract: Extract = field(default_factory=Extract)
+    _node_id: str = ""
+    _way: Way = field(default_factory=lambda: Way(""))
+    _relation: Relation = field(default_factory=Relation)
+    _tags: Tags = field(default_factory=dict)
+    """Of the node, way or relation at hand."""
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """A start tag."""
         if tag == "tag":
-            tags[attributes["k"]] = attributes["v"]
+            self._tags[attributes["k"]] = attributes["v"]
         elif tag == "nd":
-            way.nodes.append(attributes["ref"])
-        elif tag == "node":
-            node_id, tags = attributes["id"], {}
-            extract.lon_lat[node_id] = (float(attributes["lon"]), float(attributes["lat"]))
+            self._way.nodes.append(attributes["ref"])
+        elif tag == "member":
+            found = (attributes["type"], attributes["ref"])
+            self._relation.members[attributes["role"]].append(found)
+        elif tag in ("node", "way", "relation"):
+            self._begin(tag, attributes)
+
+    def _begin(self, tag: str, attributes: dict[str, str]) -> None:
+        self._tags = {}
+        if tag == "node":
+            self._node_id = attributes["id"]
+            lon_lat = (float(attributes["lon"]), float(attributes["lat"]))
+            self.extract.lon_lat[self._node_id] = lon_lat
         elif tag == "way":
-            tags = {}
-            way = Way(attributes["id"], tags=tags)
-        elif tag == "relation":
-            tags = {}  # or its tags would go to the last way
-        elif tag == "/node" and is_signal(tags):
-            extract.signals[node_id] = tags.get(SIGNAL_DIRECTION, "")
-        elif tag == "/way" and is_road(tags):
-            extract.ways.append(way)
-    return extract
+            self._way = Way(attributes["id"], tags=self._tags)
+        else:
+            self._relation = Relation(self._tags)
+
+    def end(self, tag: str) -> None:
+        """An end tag."""
+        if tag == "node" and is_signal(self._tags):
+            self.extract.signals[self._node_id] = self._tags.get(SIGNAL_DIRECTION, "")
+        elif tag == "way" and is_road(self._tags):
+            self.extract.ways.append(self._way)
+        elif tag == "relation" and (found := restriction_of(self._relation)) is not None:
+            self.extract.restrictions.append(found)
 
 
 def is_signal(tags: Tags) -> bool:

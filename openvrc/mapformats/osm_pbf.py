@@ -2,7 +2,7 @@
 
 Format: https://wiki.openstreetmap.org/wiki/PBF_Format. The library (BSD, 2 MB, kept by the authors
 of libosmium) is optional: `.venv/bin/pip install osmium`. Roads are those of `osm`. The file is
-read twice, ways first, so that only nodes on roads are kept.
+read three times, ways first, so that only nodes on roads are kept; turn restrictions last.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 
 from openvrc.contracts.maps import MapError, RoadMap
 from openvrc.mapformats.osm import SIGNAL_DIRECTION, Extract, Way, is_road, is_signal, road_map_of
+from openvrc.mapformats.osm_restrictions import Relation, restriction_of
 
 HEADER_WORD = b"OSMHeader"
+KINDS = {"n": "node", "w": "way", "r": "relation"}
 HEADER_WITHIN_BYTES = 32
 """A file begins with the length of a blob header and the header, whose type is this word."""
 
@@ -70,7 +72,20 @@ def _parse(path: Path) -> Extract:
         tags = _tags(node)
         if is_signal(tags):
             extract.signals[name] = tags.get(SIGNAL_DIRECTION, "")
+    for thing in osmium.FileProcessor(file, osmium.osm.RELATION):
+        if isinstance(thing, osmium.osm.Relation):
+            found = restriction_of(_relation(thing))
+            if found is not None:
+                extract.restrictions.append(found)
     return extract
+
+
+def _relation(thing: Any) -> Relation:
+    relation = Relation(_tags(thing))
+    if relation.tags.get("type") == "restriction":
+        for member in thing.members:
+            relation.members[member.role].append((KINDS[member.type], str(member.ref)))
+    return relation
 
 
 def _tags(thing: Any) -> dict[str, str]:

@@ -66,6 +66,8 @@ class Builder:
     origin_lon_deg: float = ORIGIN_LON_DEG
     roads: dict[str, Road] = field(default_factory=dict)
     explicit: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
+    onward: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Road -> those it may lead to, where not to all that leave its junction."""
     signalled: dict[str, float] = field(default_factory=dict)  # junction -> offset of its plan, s
 
     def road(self, road: Road) -> None:
@@ -122,7 +124,9 @@ class Builder:
                         Movement(road, a, goal, b, _bend(road, goal)) for a, b in self.explicit[key]
                     ]
             else:
-                found += _usual(road, leaving[road.to_id])
+                onward = self.onward.get(road.id)
+                goals = leaving[road.to_id]
+                found += _usual(road, [g for g in goals if onward is None or g.id in onward])
         return found
 
     def _road_map(

@@ -64,6 +64,8 @@ def from_map(road_map: RoadMap) -> TrafficNetwork:
                 tuple(road_map.lane_allows[k] for k in driven),
             )
         )
+        onward = road_map.successors_of(number).tolist()
+        builder.onward[name] = frozenset(road_map.segment_ids[other] for other in onward)
     for head in road_map.signal_heads:
         builder.signalled[road_map.segment_to[road_map.index_of(head.segment_id)]] = 0.0
     return builder.network()

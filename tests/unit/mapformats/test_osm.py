@@ -147,3 +147,50 @@ def test_a_bad_extract_says_what_was_wrong(tmp_path: Path, text: str, expected: 
     with pytest.raises(MapError, match=expected) as caught:
         read(tmp_path, text)
     assert "town.osm" in str(caught.value)
+
+
+def relation(via: str = "2", **tags: str) -> str:
+    """From way 10, which ends at 2, over that node to way 21."""
+    members = '<member type="way" ref="10" role="from"/><member type="way" ref="21" role="to"/>'
+    members += f'<member type="{"node" if len(via) == 1 else "way"}" ref="{via}" role="via"/>'
+    marks = "".join(f'<tag k="{k.replace("__", ":")}" v="{v}"/>' for k, v in tags.items())
+    return f'<relation id="8">{members}<tag k="type" v="restriction"/>{marks}</relation>'
+
+
+ARM, ON, UP, DOWN = (
+    way(key, nodes, highway="primary")
+    for key, nodes in (("10", "12"), ("11", "234"), ("21", "25"), ("22", "26"))
+)
+ALL_WAYS_ON = {"11/2/4", "21/2/5", "22/2/6"}
+
+
+def ways_on(tmp_path: Path, *relations: str) -> set[str]:
+    """Where way 10 leads over node 2."""
+    road_map = read(tmp_path, extract(ARM, ON, UP, DOWN, *relations))
+    return {road_map.segment_ids[k] for k in road_map.successors_of(road_map.index_of("10/1/2"))}
+
+
+def test_turn_restrictions_forbid_one_way_on_or_all_others(tmp_path: Path) -> None:
+    assert ways_on(tmp_path) == ALL_WAYS_ON
+    forbidden = relation(restriction="no_left_turn")
+    assert ways_on(tmp_path, forbidden) == ALL_WAYS_ON - {"21/2/5"}
+    assert ways_on(tmp_path, relation(restriction="only_left_turn")) == {"21/2/5"}
+    assert ways_on(tmp_path, relation(restriction__motorcar="no_left_turn")) == {"11/2/4", "22/2/6"}
+
+
+@pytest.mark.parametrize(
+    "passed_over",
+    [
+        relation(restriction__hgv="no_left_turn"),
+        relation(restriction="no_left_turn", **{"except": "psv;motorcar"}),
+        relation(restriction="give_way"),
+        relation(via="11", restriction="no_left_turn"),
+        relation(via="3", restriction="no_left_turn"),
+        relation(restriction="only_left_turn").replace('ref="21"', 'ref="77"'),
+    ],
+    ids=["lorries", "cars excepted", "another", "over a way", "no junction", "clipped"],
+)
+def test_a_restriction_that_is_none_for_cars_or_leads_nowhere_is_passed_over(
+    tmp_path: Path, passed_over: str
+) -> None:
+    assert ways_on(tmp_path, passed_over) == ALL_WAYS_ON

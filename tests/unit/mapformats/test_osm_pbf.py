@@ -15,10 +15,15 @@ TOWN = """<osm version="0.6">
 <node id="3" version="1" lon="10.004" lat="53.000"/>
 <node id="4" version="1" lon="10.002" lat="53.002"/>
 <node id="9" version="1" lon="10.009" lat="53.009"/>
-<way id="10" version="1"><nd ref="1"/><nd ref="2"/><nd ref="3"/>
+<way id="11" version="1"><nd ref="2"/><nd ref="3"/><tag k="highway" v="primary"/></way>
+<way id="10" version="1"><nd ref="1"/><nd ref="2"/>
 <tag k="highway" v="primary"/><tag k="maxspeed" v="60"/><tag k="name" v="Stra\u00dfe"/></way>
 <way id="20" version="1"><nd ref="2"/><nd ref="4"/><tag k="highway" v="residential"/></way>
 <way id="30" version="1"><nd ref="9"/><nd ref="1"/><tag k="highway" v="footway"/></way>
+<relation id="1" version="1"><member type="way" ref="10" role="inner"/></relation>
+<relation id="2" version="1"><member type="way" ref="20" role="from"/>
+<member type="node" ref="2" role="via"/><member type="way" ref="11" role="to"/>
+<tag k="type" v="restriction"/><tag k="restriction" v="no_left_turn"/></relation>
 </osm>"""
 
 
@@ -40,6 +45,9 @@ def test_a_packed_extract_has_the_roads_of_its_xml(tmp_path: Path, name: str) ->
     assert two.segment_name == one.segment_name
     assert two.signal_heads == one.signal_heads
     assert len(one.signal_heads)
+    after = {one.segment_ids[k] for k in one.successors_of(one.index_of("20/4/2"))}
+    assert after == {"10/2/1"}
+    np.testing.assert_array_equal(two.successor_segments, one.successor_segments)
     np.testing.assert_allclose(two.segment_length_m, one.segment_length_m, atol=0.02)
     np.testing.assert_array_equal(two.segment_speed_limit_mps, one.segment_speed_limit_mps)
 

@@ -200,6 +200,27 @@ def test_a_street_map_without_junctions_gets_them_drawn(tmp_path: Path) -> None:
     assert (plans.next_edge[row] >= 0).sum() >= 3
 
 
+def test_a_street_map_s_turn_restrictions_are_driven_by(tmp_path: Path) -> None:
+    def turns(text: str) -> set[tuple[str, str]]:
+        osm = tmp_path / "cross.osm"
+        osm.write_text(text)
+        network = read_network(osm)
+        before, behind = network.link_edges
+        names = network.edge_ids
+        return {(names[a], names[b]) for a, b in zip(before.tolist(), behind.tolist(), strict=True)}
+
+    cut = CROSS.replace('<nd ref="1"/><nd ref="2"/>', '<nd ref="1"/>').replace(
+        "</osm>",
+        """<way id="12"><nd ref="1"/><nd ref="2"/><tag k="highway" v="primary"/></way>
+        <relation id="1"><member type="way" ref="10" role="from"/>
+        <member type="node" ref="1" role="via"/><member type="way" ref="12" role="to"/>
+        <tag k="type" v="restriction"/><tag k="restriction" v="no_straight_on"/>
+        </relation></osm>""",
+    )
+    free = turns(cut.replace("no_straight_on", "give_way"))
+    assert free - turns(cut) == {("10/3/1", "12/1/2")}
+
+
 CROSS = """<osm version="0.6">
 <node id="1" lat="53.5500" lon="9.9900"/><node id="2" lat="53.5520" lon="9.9900"/>
 <node id="3" lat="53.5480" lon="9.9900"/><node id="4" lat="53.5500" lon="9.9930"/>
