@@ -39,7 +39,8 @@ def world_of(kind: str) -> worlds.World:
 def all_worlds_for(detector: Detector) -> list[worlds.World]:
     """Worlds with its messages."""
     every = [
-        world_of(kind) for kind in ("street", "works", "days", "drives", "mornings", "charges")
+        world_of(kind)
+        for kind in ("street", "works", "braking", "days", "drives", "mornings", "charges")
     ]
     return [w for w in every if any(m in w.batches for m in detector.inputs)]
 

@@ -6,6 +6,7 @@ announced ends are an hour off, a frozen position; packs with a hot probe, a wea
 insulation fault, frozen cells, a dead module, a frame of nonsense, a probe that jumps, a SoC jump,
 an odometer 0; a terminal that stops reporting for 45 s.
 `works`: a vehicle stands on a lane and it empties; a signal is red and some drive on.
+`braking`: many brake behind one that stands, two for nobody.
 `days`: six days at ten minutes. Packs at rest, one with a cell 30 mV low that later recovers.
 `charges`: three fast charges without cooling, a cell that is low only when the pack is nearly
 empty, a buffer of old frames sent again, frames of the same moment.
@@ -182,6 +183,35 @@ def _without_values(batch: Batch) -> Batch:
     return batch.with_columns(columns)
 
 
+def braking(seed: int = 1) -> World:
+    """A minute in which sixty brake behind one that stands, as all can see, and two for nobody."""
+    rows = [("stands", at_s, SEGMENT_M + 80.0, 0.0, 0) for at_s in range(60)]
+    for start in range(0, 40, 2):
+        for place in range(3):
+            speeds: tuple[float, ...] = (12.0, 7.5, 3.0, 1.0)
+            from_m = SEGMENT_M + 60.0 - 15.0 * place
+            rows += _slowing(f"behind{start}-{place}", start, from_m, speeds, 0)
+    speeds = (12.0, 12.0, 12.0, 8.0, 4.0, 1.0, 0.0, 0.0)
+    rows += _slowing("phantom0", 44, 380.0, speeds, 0) + _slowing("phantom1", 47, 130.0, speeds, 1)
+    rows.sort(key=lambda row: row[1])
+    rng = np.random.default_rng(seed)
+    return _world("braking", {"vehicle_state": _of_rows(rows)}, rng, NS_PER_S)
+
+
+Sample = tuple[str, int, float, float, int]
+"""Vehicle, second, place and speed, lane."""
+
+
+def _slowing(
+    name: str, start_s: int, from_m: float, speeds_mps: Sequence[float], lane: int
+) -> list[Sample]:
+    places_m = from_m + np.concatenate(([0.0], np.cumsum(speeds_mps[1:])))
+    return [
+        (name, start_s + second, float(x_m), speed_mps, lane)
+        for second, (x_m, speed_mps) in enumerate(zip(places_m, speeds_mps, strict=True))
+    ]
+
+
 def _world(
     name: str,
     tables: dict[str, dict[str, Any]],
@@ -307,6 +337,11 @@ def _emptying() -> dict[str, Any]:
         for at_s in range(78, WORKS_S)
     ]
     rows.sort(key=lambda row: row[1])
+    return _of_rows(rows)
+
+
+def _of_rows(rows: Sequence[Sample]) -> dict[str, Any]:
+    """vehicle_state of samples in order of time."""
     names, at_s, x_m, speed_mps, lane = (np.array(part) for part in zip(*rows, strict=True))
     return {
         "subject_id": names.tolist(),

@@ -27,6 +27,7 @@ from openvrc.contracts.maps import RoadMap
 from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet
+from openvrc.detectors.traffic._open_lanes import AHEAD_CELLS, Cells
 from openvrc.detectors.traffic._roads import Roads, roads_of
 from openvrc.detectors.traffic._seconds import Columns, SecondsBuffer
 from openvrc.detectors.traffic._view import BUS_LIKE, View, view_of
@@ -38,18 +39,11 @@ BoolArray = NDArray[np.bool_]
 NAME = "traffic.sudden_slowdown"
 
 SLOW_SHARE = 0.3  # of the limit: no driver goes so slow by choice on an open road
-MIN_LIMIT_MPS = 8.0
-CELL_M = 50.0
-AHEAD_CELLS = 2  # 100 m ahead of the cell: where a queue would continue
 VEHICLES = 2
 APART_S = 10  # closer is one platoon that braked for one reason
 AGAIN_S = 5  # a vehicle that was fast for longer is slow for another reason
 WITHIN_S = 180  # two probes at 5 % of 1,000 vehicles an hour and lane
 REMEMBERED_S = 600
-END_M = 60.0  # drivers slow down for a junction
-START_M = 50.0  # vehicles turn in slowly
-QUEUE_M = 150.0  # and for what one red, or a minute of giving way, collects: 20 vehicles
-BUS_STOP_M = 100.0  # who waits behind a bus at its stop
 OVER_S = 60
 NEVER_S = -(2**40)
 SERIOUS_LIMIT_MPS = 19.4  # 70 km/h, as for stopped_vehicle
@@ -71,39 +65,6 @@ ROWS: Columns = {
     "accuracy_m": np.empty(0, np.float64),
     "is_bus": np.empty(0, np.bool_),
 }
-
-
-class Cells:
-    """The lanes of a map in cells; a lane has cells beyond its end, so that none is last."""
-
-    def __init__(self, roads: Roads) -> None:
-        road_map = roads.road_map
-        self.n_lanes = road_map.segment_lane_count.astype(np.int64)
-        self.n_cells = np.ceil(road_map.segment_length_m / CELL_M).astype(np.int64) + AHEAD_CELLS
-        self.first = np.concatenate(([0], np.cumsum(self.n_lanes * self.n_cells)))
-        self.segment = np.repeat(np.arange(road_map.n_segments), self.n_lanes * self.n_cells)
-        within = np.arange(int(self.first[-1])) - self.first[self.segment]
-        self.lane = within // self.n_cells[self.segment]
-        self.start_m = within % self.n_cells[self.segment] * CELL_M
-        queues = road_map.segment_ends_at_signal | roads.ends_in_conflict[:-1]
-        room_m = np.where(queues, QUEUE_M, END_M)
-        usable_m = (road_map.segment_length_m - room_m)[self.segment]
-        self.is_open = (self.start_m + CELL_M <= usable_m) & (self.start_m >= START_M)
-        self.is_open &= ~road_map.segment_is_internal[self.segment]
-        self.is_open &= road_map.segment_speed_limit_mps[self.segment] > MIN_LIMIT_MPS
-        for stop in road_map.bus_stops:
-            at = (self.lane == 0) & (self.segment == road_map.index_of(stop.segment_id))
-            at &= (self.start_m < stop.end_m) & (self.start_m + CELL_M > stop.start_m - BUS_STOP_M)
-            self.is_open &= ~at
-
-    def of(self, segment: IndexArray, lane: IndexArray, offset_m: FloatArray) -> IndexArray:
-        """Cell of each place."""
-        lane = np.maximum(np.minimum(lane, self.n_lanes[segment] - 1), 0)
-        within = (offset_m / CELL_M).astype(np.int64)
-        # Who stands at the very end, or is matched beyond it, is in the last cell of the lane.
-        within = np.maximum(np.minimum(within, self.n_cells[segment] - AHEAD_CELLS - 1), 0)
-        cell: IndexArray = self.first[segment] + lane * self.n_cells[segment] + within
-        return cell
 
 
 @dataclass

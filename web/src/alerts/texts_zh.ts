@@ -21,6 +21,7 @@ export const EVIDENCE_ZH: Record<string, Texts> = {
   "traffic.lane_closed": { is: ["该车道已 {empty_s:0} 秒无车，期间 {vehicles_on_other_lanes} 辆车走其他车道；此前有 {used_before_ratio*100:0} % 走该车道，且起点无车停留。"] },
   "traffic.lane_blocked": { is: ["有车停在该车道，其前方已 {empty_s:0} 秒无车，期间 {vehicles_on_other_lanes} 辆车走其他车道。"] },
   "traffic.red_light": { is: ["红灯亮起 {red_s:1} 秒后以 {speed_mps*3.6:0} km/h 越过停止线。"] },
+  "traffic.phantom_stop": { is: ["{braked_s:0} 秒内从 {speed_before_mps*3.6:0} km/h 制动到 {speed_mps*3.6:0} km/h，前方 {limit_free_ahead_m:0} 米内无慢车。"] },
   "traffic.congestion": { is: ["车流速度 {speed_mps*3.6:0} km/h，限速 {speed_limit_mps*3.6:0} km/h。"] },
   "security.misbehaviour": { is: ["{reason}。"] },
   "battery.bms_alarm": { is: ["电池管理系统报警等级 {bms_level}。"], was: ENDED },

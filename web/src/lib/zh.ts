@@ -102,7 +102,7 @@ export const ZH: Record<string, string> = {
   "A module stands off from its pack": "模组偏离电池包", "A vehicle's frames contradict themselves or mark values as wrong": "车辆报文自相矛盾或标记为异常",
   "Battery unevenly warm": "电池温差过大", "Cell discharged too deep": "单体过放", "Cell voltage too high": "单体过压", "Cell voltage too low": "单体欠压",
   "Charged too fast while cold": "低温充电过快", "Charging goes on past the end": "过充", "Displayed charge jumps": "电量跳变", "Slow vehicle": "慢速车辆", "Lane closed": "车道封闭", "Lane blocked": "车道受阻", "Red light run": "闯红灯",
-  "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
+  "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "Phantom stop": "无故急停", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "Vehicle does not report as GB/T 32960.3 asks": "车辆未按 GB/T 32960.3 上报",
   "A cell holds less than its pack": "单体容量低于电池包", "The battery is not cooled": "电池冷却失效",
   // what evidence is called
@@ -152,6 +152,7 @@ export const ZH: Record<string, string> = {
   "Warn the traffic behind; look whether it is defective, oversized or at work.": "向后方车辆预警；查看其是否故障、超限或作业。",
   "Look whether it is one driver or the place; adapt signs or control.": "判断是个别驾驶人还是地点问题；调整标志或控制。",
   "Look at the camera of the place, warn upstream traffic, send the road service.": "查看该处摄像头，向上游车辆预警，派出道路救援。",
+  "Warn the traffic behind; several of one model point to its assistance, several at one place to something the map does not know.": "警告后方车辆；若同一车型多次发生，应检查其驾驶辅助；若同一地点多次发生，说明那里有地图未载的情况。",
   "Look at the camera of the place: something lies or stands there.": "查看该处摄像头：可能有物体或车辆停留。",
   "Check whether works or signs close it; announce the closure upstream.": "核实是否有施工或标志封闭该车道；向上游发布封闭信息。",
   "Look at the camera of the place, warn upstream traffic, clear the lane.": "查看该处摄像头，向上游车辆预警，清理车道。",

@@ -7,6 +7,7 @@ import pytest
 
 from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.traffic import sudden_slowdown
+from openvrc.detectors.traffic._open_lanes import AHEAD_CELLS, Cells
 from openvrc.detectors.traffic._roads import roads_of
 from tests.support.fcd_marks import cut, read_map, vehicle_batches
 from tests.support.incidents import (
@@ -33,12 +34,12 @@ from tests.support.traffic_events import detect
 def test_a_vehicle_at_the_very_end_of_a_road_has_cells_ahead_of_it() -> None:
     road_map = context().road_map
     assert road_map is not None
-    cells = sudden_slowdown.Cells(roads_of(road_map))
+    cells = Cells(roads_of(road_map))
     segment = np.arange(road_map.n_segments)
     ends_m = road_map.segment_length_m[segment]
     for beyond_m in (0.0, 3.0, 80.0):
         cell = cells.of(segment, segment * 0 + 99, ends_m + beyond_m)
-        assert (cells.segment[cell + sudden_slowdown.AHEAD_CELLS] == segment).all()
+        assert (cells.segment[cell + AHEAD_CELLS] == segment).all()
 
 
 def dipping(vehicle: str, at_s: float, at_m: float, slow_mps: float = 2.0) -> list[Row]:
