@@ -2,12 +2,16 @@
 
 Each report is held against the one before: at the stated speed and course the vehicle should be
 there. The gap along and across the course, in standard deviations of two positions, is evidence
-against the sender, and so is its distance from the lane it was matched to, beyond half a lane.
+against the sender. So is its distance from the lane it was matched to, beyond half a lane, but only
+of one who leapt there from its lane: lanes, car parks and whole roads are missing from maps, and
+who drives there has turned off.
 Evidence adds up less what chance gives (a CUSUM, Page 1954, doi:10.1093/biomet/41.1-2.100), so
 that one great leap or many small contradictions tell, and bad fixes do not:
 
     along_score = max(0, along_score + min(along^2 / 2, 20) - 1.2)
     across_score = max(0, across_score + min(across^2 / 2, 20) - 1.2 + off_lane)
+
+where off_lane counts from a leap (across^2 / 2 over 3) until the sender is on a lane again.
 
 For Gaussian gaps such a score's tail falls as exp(-0.88 score): 16 is passed by chance in one of
 a million reports. Trust comes back slowly: an episode ends 600 s after the last report that raised
@@ -35,6 +39,7 @@ from openvrc.detectors.traffic._view import View, view_of
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 NAME = "security.misbehaviour"
 
@@ -46,6 +51,7 @@ MAX_STEP = 20.0  # one leap is enough, and no more than that
 OFF_LANE_M = 2.6  # half a lane, and a metre for how maps are drawn
 OFF_LANE_MAX = 2.0  # the map may be wrong: it never convicts within seconds
 OFF_LANE_SD_M = 1.5
+LEAP = 3.0  # 2.4 standard deviations: no vehicle's motion, and seldom noise just where lanes end
 NEAR_END_M = 15.0  # at junctions lanes bend and widen
 MOVES_MPS = 2.0
 MAX_GAP_S = 3.0  # over longer gaps a vehicle may have done anything
@@ -61,6 +67,8 @@ SPEC: Spec = {
     "north": (np.float64, np.nan),
     "along_score": (np.float64, 0.0),
     "across_score": (np.float64, 0.0),
+    "is_on_lane": (np.bool_, False),  # at its last report for which that could be told
+    "has_leapt": (np.bool_, False),
     "open_since_ns": (np.int64, ABSENT_I64),
     "guilty_ns": (np.int64, ABSENT_I64),
     "lat_deg": (np.float64, np.nan),
@@ -144,6 +152,7 @@ def _rows(state: State, view: View) -> Rows:
     course_is_known = np.isfinite(view.heading_rad)
     usable = view.has_place & view.is_in_order & course_is_known & np.isfinite(view.speed_mps)
     chosen = None if usable.all() else np.flatnonzero(usable)
+    off_lane, is_told = _off_lane(view)
     rows = {
         "at_ns": view.at_ns,
         "x_m": view.xy_m[0],
@@ -153,7 +162,8 @@ def _rows(state: State, view: View) -> Rows:
         "speed_mps": view.speed_mps,
         # fmax: who does not state an accuracy is taken to be good.
         "sd_m": np.fmax(view.accuracy_m, POSITION_SD_M),
-        "off_lane": _off_lane(view),
+        "off_lane": off_lane,
+        "is_told": is_told,
         "lat_deg": view.lat_deg,
         "lon_deg": view.lon_deg,
     }
@@ -162,18 +172,21 @@ def _rows(state: State, view: View) -> Rows:
     return rows | {"slot": view.slots(state.vehicles, chosen)}
 
 
-def _off_lane(view: View) -> FloatArray:
-    """Evidence of being beside the matched lane, away from junctions; at most OFF_LANE_MAX."""
+def _off_lane(view: View) -> tuple[FloatArray, BoolArray]:
+    """Evidence of being beside the matched lane, at most OFF_LANE_MAX, and where it can be told.
+
+    Away from junctions, of who moves.
+    """
     assert view.roads is not None
     evidence = np.zeros(len(view))
+    is_told = (view.segment >= 0) & (view.speed_mps > MOVES_MPS) & ~view.is_internal
+    to_end_m = view.roads.length_m[view.segment] - view.offset_m
+    is_told &= (view.offset_m > NEAR_END_M) & (to_end_m > NEAR_END_M)
     beside_m = view.across_m - OFF_LANE_M
-    rows = (beside_m > 0.0) & (view.segment >= 0) & (view.speed_mps > MOVES_MPS)
-    chosen = np.flatnonzero(rows & ~view.is_internal & (view.offset_m > NEAR_END_M))
-    to_end_m = view.roads.length_m[view.segment[chosen]] - view.offset_m[chosen]
-    chosen = chosen[to_end_m > NEAR_END_M]
+    chosen = np.flatnonzero(is_told & (beside_m > 0.0))
     shares = beside_m[chosen] / OFF_LANE_SD_M
     evidence[chosen] = np.minimum(shares * shares, OFF_LANE_MAX)
-    return evidence
+    return evidence, is_told
 
 
 def _weigh(state: State, rows: Rows) -> list[Finding]:
@@ -184,6 +197,7 @@ def _weigh(state: State, rows: Rows) -> list[Finding]:
         rows = {name: values[newer] for name, values in rows.items()}
     slot = rows["slot"]
     steps = _steps(vehicles, rows)
+    steps[CHECKS[2]] = _after_leap(vehicles, rows, steps[CHECKS[1]])
     along = np.maximum(vehicles["along_score"][slot] + steps[CHECKS[0]], 0.0)
     across = vehicles["across_score"][slot] + steps[CHECKS[1]] + steps[CHECKS[2]]
     vehicles["along_score"][slot] = np.minimum(along, LIMIT)
@@ -197,6 +211,18 @@ def _weigh(state: State, rows: Rows) -> list[Finding]:
         evidence = {name: float(values[row]) for name, values in steps.items()}
         findings += _convict(state, int(slot[row]), int(rows["at_ns"][row]), evidence)
     return findings
+
+
+def _after_leap(vehicles: Keyed, rows: Rows, across: FloatArray) -> FloatArray:
+    """The evidence of being off the lane, of who has leapt there from it."""
+    slot, off_lane, is_told = rows["slot"], rows["off_lane"], rows["is_told"]
+    is_on = is_told & (off_lane == 0.0)
+    # Near a junction nothing is told: the leap may have been there.
+    leaps = vehicles["is_on_lane"][slot] & (across > LEAP - DRIFT)
+    has_leapt = (vehicles["has_leapt"][slot] | leaps) & ~is_on
+    vehicles["has_leapt"][slot] = has_leapt
+    vehicles["is_on_lane"][slot[is_told]] = is_on[is_told]
+    return np.where(has_leapt, off_lane, 0.0)
 
 
 def _newly_guilty(vehicles: Keyed, rows: Rows, guilty: IndexArray) -> IndexArray:

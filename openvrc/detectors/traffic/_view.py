@@ -89,6 +89,20 @@ class View:
             self._generation = roll.generation
         return self._number
 
+    @cached_property
+    def is_relayed(self) -> BoolArray:
+        """Whether somebody else than the vehicle sent the row."""
+        source, subject = (self.batch.data.column(name) for name in ("source_id", "subject_id"))
+        if source.equals(subject):
+            return np.zeros(len(self), np.bool_)
+        senders, vehicles = (self.batch.dictionary(n) for n in ("source_id", "subject_id"))
+        pairs = zip(
+            self.batch.codes("source_id").tolist(),
+            self.batch.codes("subject_id").tolist(),
+            strict=True,
+        )
+        return np.array([senders[one] != vehicles[other] for one, other in pairs], np.bool_)
+
     # --- which rows count
 
     @cached_property

@@ -8,6 +8,9 @@ the mean (three standard deviations of a good fix, and a lane and a half), the o
 within 2.5 m. The matcher may have put such a vehicle on the road beside it whose direction fits,
 so its mark only chooses which samples are looked at.
 
+Of a vehicle that somebody else tells of it is said only if the teller can be believed (`_units`):
+where many of those it relays would drive against their lanes, its positions are wrong.
+
 Judged at once, sample by sample. Inside junctions nothing is decided. An episode ends 5 s after
 its last such sample.
 """
@@ -27,6 +30,7 @@ from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.keyed import Keyed, Spec
 from openvrc.detectors.traffic import _fleet
 from openvrc.detectors.traffic._roads import Roads, roads_of
+from openvrc.detectors.traffic._units import Units
 from openvrc.detectors.traffic._view import View, view_of
 
 FloatArray = NDArray[np.float64]
@@ -67,6 +71,7 @@ class State:
     context: Context
     vehicles: Keyed = field(default_factory=lambda: Keyed(SPEC))
     roads: Roads | None = None
+    units: Units = field(default_factory=Units)
     forgetting: _fleet.Forgetting = field(default_factory=_fleet.Forgetting)
 
 
@@ -96,40 +101,52 @@ class WrongWay:
         if state.roads is None or not batch.n_rows:
             return state, []
         view = view_of(batch, state.roads)
-        suspects = _suspects(view)
+        moving = _moving(view)
+        is_suspect = _is_suspect(view, moving)
+        state.units.learn(view, moving, is_suspect)
+        suspects = moving[is_suspect]
         return state, _judge(state, state.roads, view, suspects) if len(suspects) else []
 
     def advance(self, state: State, watermark_ns: int) -> tuple[State, list[Finding]]:
         """End the episodes without further evidence, forget the others."""
         vehicles, road_map = state.vehicles, state.context.road_map
+        is_due = state.forgetting.is_due(watermark_ns)
+        if is_due:
+            state.units.forget(watermark_ns)
         if road_map is None or not len(vehicles):
             return state, []
         end_ns = vehicles["last_ns"] + int(OVER_S * NS_PER_S)
         ended = _fleet.ended_episodes(vehicles, end_ns, watermark_ns)
         findings = [_finding(state, road_map, one, "clear", int(end_ns[one])) for one in ended]
         vehicles["open_since_ns"][ended] = ABSENT_I64
-        if state.forgetting.is_due(watermark_ns):
+        if is_due:
             gone = vehicles["newest_ns"] < watermark_ns - IDLE_S * NS_PER_S
             vehicles.evict_if_many(gone & (vehicles["open_since_ns"] == ABSENT_I64))
         return state, findings
 
     def snapshot(self, state: State) -> Arrays:
         """All vehicles with evidence."""
-        return state.vehicles.snapshot()
+        return state.vehicles.snapshot() | state.units.snapshot()
 
     def restore(self, context: Context, arrays: Arrays) -> State:
         """The state that `snapshot` wrote."""
         state = self.initial(context)
-        state.vehicles = Keyed.restore(SPEC, arrays)
+        state.vehicles, state.units = Keyed.restore(SPEC, arrays), Units.restore(arrays)
         return state
 
 
-def _suspects(view: View) -> IndexArray:
-    """Rows of moving motor vehicles that are off their lane, or against it."""
+def _moving(view: View) -> IndexArray:
+    """Rows of moving motor vehicles on the map."""
     rows = (view.speed_mps > MOVES_MPS) & (view.segment >= 0)
-    rows &= (view.lane_cosine < AGAINST_COS) | (view.across_m > OFF_LANE_M)
     rows &= view.is_in_order & view.has_place & np.isfinite(view.heading_rad) & view.is_motor
     return np.flatnonzero(rows)
+
+
+def _is_suspect(view: View, rows: IndexArray) -> BoolArray:
+    """Which of these rows are off their lane, or against it."""
+    is_against = view.lane_cosine[rows] < AGAINST_COS
+    suspect: BoolArray = is_against | (view.across_m[rows] > OFF_LANE_M)
+    return suspect
 
 
 def _judge(state: State, roads: Roads, view: View, rows: IndexArray) -> list[Finding]:
@@ -151,8 +168,17 @@ def _judge(state: State, roads: Roads, view: View, rows: IndexArray) -> list[Fin
         for one in np.flatnonzero(_are_against(vehicles, mine)).tolist():
             segment, row = int(roads.lanes.segment[point[of[one]]]), int(rows[of[one]])
             speed_mps = float(view.speed_mps[row])
-            findings += _raised(state, road_map, int(mine[one]), segment, speed_mps)
+            if _is_believed(state, view, row, int(mine[one])):
+                findings += _raised(state, road_map, int(mine[one]), segment, speed_mps)
     return findings
+
+
+def _is_believed(state: State, view: View, row: int, one: int) -> bool:
+    """Whether who tells of this vehicle can be believed; an open episode goes on."""
+    if not view.is_relayed[row] or state.vehicles["open_since_ns"][one] != ABSENT_I64:
+        return True
+    source = view.batch.dictionary("source_id")[view.batch.codes("source_id")[row]]
+    return state.units.is_believed(source, int(view.at_ns[row]))
 
 
 def _add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,36 @@ def test_braking_as_hard_as_tyres_allow_is_no_lie() -> None:
     ]
     assert rows[0]["lon_deg"] > LON_DEG
     assert run(misbehaviour.PLUGIN, context(), rows) == []
+
+
+def beside(rows: list[Row], beside_m: Sequence[float], seed: int = 1) -> list[Row]:
+    """To the right of the lane by so much at each report, with noise of 1.5 m per axis."""
+    rng = np.random.default_rng(seed)
+    return [
+        r
+        | {
+            "lat_deg": r["lat_deg"] + (rng.normal(0.0, 1.5) - right_m) / 111_320.0,
+            "lon_deg": r["lon_deg"] + rng.normal(0.0, 1.5) * DEG_PER_M,
+        }
+        for r, right_m in zip(rows, beside_m, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_road_that_the_map_does_not_have_makes_nobody_a_liar(seed: int) -> None:
+    """6 m beside all the way, and one who turns off there at a metre a second."""
+    always = beside(driving("always", n_s=45), [6.0] * 45, seed)
+    turning_m = np.clip(np.arange(45) - 20.0, 0.0, 6.0)
+    turns = beside(driving("turns", n_s=45), turning_m.tolist(), seed)
+    assert run(misbehaviour.PLUGIN, context(), in_time(always + turns)) == []
+
+
+def test_a_leap_to_beside_the_road_is_found_by_staying_there() -> None:
+    found = 0
+    for seed in range(10):
+        rows = beside(driving("liar", n_s=45), [0.0] * 15 + [8.0] * 30, seed)
+        found += reasons(run(misbehaviour.PLUGIN, context(), rows)) != []
+    assert found >= 6  # measured: 7; 8 m are 3.4 standard deviations
 
 
 def test_trust_comes_back_ten_minutes_after_the_last_lie() -> None:

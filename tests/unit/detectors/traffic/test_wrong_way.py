@@ -121,3 +121,63 @@ def test_nobody_in_town_traffic_drives_the_wrong_way() -> None:
     timed = timed_batches(list(vehicle_batches(fcd, road_map)))
     run_ = detect([wrong_way.PLUGIN], road_map, timed)
     assert raised(run_.findings) == []
+
+
+def relayed(rows: list[Row], after_s: float, source: str = "rsu-1") -> list[Row]:
+    """The same later, told by a unit."""
+    later_ns = int(after_s * NS_PER_S)
+    return [r | {"source_id": source, "sampled_at_ns": r["sampled_at_ns"] + later_ns} for r in rows]
+
+
+def turned(rows: list[Row]) -> list[Row]:
+    """Courses and places along the road the other way round."""
+    return [
+        r
+        | {
+            "heading_deg": (r["heading_deg"] + 180.0) % 360.0,
+            "lon_deg": 2.0 * LON_DEG + 600.0 * DEG_PER_M - r["lon_deg"],
+            "segment_offset_m": 600.0 - r["segment_offset_m"],
+        }
+        for r in rows
+    ]
+
+
+def relayed_traffic(seconds: int = 60) -> list[Row]:
+    """A vehicle every four seconds that drives as it should."""
+    return [
+        r
+        for n in range(0, seconds, 4)
+        for r in relayed(turned(driving(f"car{n}", 0.0, "there", 12)), float(n))
+    ]
+
+
+def test_a_unit_that_mirrors_positions_and_courses_makes_no_wrong_way_drivers() -> None:
+    where = two_carriageways(40.0)
+    assert run(wrong_way.PLUGIN, where, in_time(turned(relayed_traffic()))) == []
+    own = driving("honest ghost", 0.0, "there")  # of itself, and at once
+    found = run(wrong_way.PLUGIN, where, in_time(turned(relayed_traffic()) + own))
+    assert [f.subject_id for f in found if f.phase == "raise"] == ["honest ghost"]
+
+
+def test_a_unit_that_is_right_of_others_is_believed_about_a_wrong_way_driver() -> None:
+    ghost = relayed(driving("ghost", 0.0, "there"), 50.0)
+    found = run(wrong_way.PLUGIN, two_carriageways(40.0), in_time(relayed_traffic() + ghost))
+    assert [(f.subject_id, f.phase) for f in found] == [("ghost", "raise"), ("ghost", "clear")]
+    assert found[0].at_ns == START_NS + 52 * NS_PER_S
+
+
+def test_a_device_with_a_name_of_its_own_is_believed_once_it_is_known() -> None:
+    ghost = relayed(driving("ghost", 0.0, "there", n_s=30), 0.0, source="device-7")
+    found = run(wrong_way.PLUGIN, two_carriageways(40.0), ghost)
+    assert [f.phase for f in found] == ["raise", "clear"]
+    assert found[0].at_ns <= START_NS + 25 * NS_PER_S
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_believed_does_not_depend_on_batches_ticks_or_restarts(seed: int) -> None:
+    ghost = relayed(driving("ghost", 0.0, "there", n_s=20), 12.0)
+    rows = in_time(relayed_traffic() + ghost)
+    plain = as_set(run(wrong_way.PLUGIN, two_carriageways(40.0), rows))
+    assert plain
+    again = run_scrambled(wrong_way.PLUGIN, two_carriageways(40.0), rows, seed=seed, shuffles=False)
+    assert as_set(again) == plain
