@@ -73,7 +73,7 @@ def chromium(path: str, profile: str, url: str) -> Iterator[Tab]:
     options = [f"--user-data-dir={profile}", "--remote-debugging-port=0", size, *ARGUMENTS]
     with subprocess.Popen([path, *options, url], stderr=subprocess.DEVNULL) as process:
         try:
-            with connect(_address(Path(profile)), max_size=None) as link:
+            with connect(_address(Path(profile)), max_size=None, ping_interval=None) as link:
                 yield Tab(link)
         finally:
             process.terminate()

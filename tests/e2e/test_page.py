@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -737,6 +738,25 @@ def test_an_id_that_looks_like_markup_stays_text(
     shown.wait_for()
     assert shown.inner_text().count(XSS) >= 4
     assert tab.locator("main img").count() == 0
+
+
+def test_a_refused_message_is_shown_to_its_last_digit(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    payload = b'{"session": 144853123456789, "sampled_at_ns": 1767225600123456789, "lat_deg": 1e12}'
+    letter = {
+        "topic": "vrc/v1/town/veh/car-1/vehicle_state", "reason": "out_of_range",
+        "detail": "lat_deg", "source_id": "car-1", "subject_id": "car-1",
+        "payload_base64": b64encode(payload).decode(), "payload_bytes": len(payload),
+        "edge_received_at": "2026-01-01T08:00:00.000Z",
+    }  # fmt: skip
+    tab = open_page("/#zone=town&view=alerts")
+    tab.route("**/v1/dead-letters?*", lambda route: route.fulfill(json={"items": [letter]}))
+    tab.keyboard.press("5")
+    tab.locator(".health tr", has_text="out_of_range").click()
+    facts = tab.locator(".health .facts")
+    for digits in ("144853123456789", "1767225600123456789"):
+        facts.get_by_text(digits, exact=True).wait_for()
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ export class BatteriesView implements View {
     this.detail = new BatteryDetail(app);
     const head = ["Vehicle", "SoH", "Spread (mV)", "Hottest (°C)", "Charge", "Alert"].map((name, i) => el("th", { scope: "col", class: i > 0 && i < 5 ? "number" : "" }, t(name)));
     this.element.append(el("div", { class: "cards" },
-      el("div", { class: "panel w6 of-packs" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
-      el("div", { class: "panel w6 tall of-packs" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
+      el("div", { class: "panel w5 of-packs" }, el("h3", {}, t("Fleet"), this.status, el("span", { class: "grow" }), el("label", {}, t("Colour by"), " ", this.choice)), this.grid.element),
+      el("div", { class: "panel w7 tall of-packs" }, el("h3", {}, t("Worst first")), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows))),
       el("div", { class: "panel w12 models of-packs" }, el("h3", {}, t("By model"), el("small", {}, t("in the middle, and the worst"))), this.models.element),
       el("div", { class: "w12 of-packs" }, this.detail.element),
       el("p", { class: "none w12 no-packs" }, t("No battery has reported yet. Vehicles that send battery frames stand here."))));

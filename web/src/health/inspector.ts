@@ -55,13 +55,18 @@ function showFields(target: HTMLElement, data: Uint8Array, text: string): void {
 
 function jsonFields(text: string): [string, string][] | null {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(text, exact);
     const record: unknown = Array.isArray(value) ? value[0] : value;
     if (typeof record !== "object" || record === null) return null;
     return Object.entries(record).map(([name, item]) => [fieldName(name), fieldValue(item)]);
   } catch {
     return null;
   }
+}
+
+/** Whole numbers beyond 2^53, as nanoseconds are, stay the digits that were sent, where the browser tells them. */
+function exact(_name: string, value: unknown, from?: { source?: string }): unknown {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? (from?.source ?? value) : value;
 }
 
 function table(rows: [string, string][]): HTMLElement {

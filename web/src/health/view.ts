@@ -152,7 +152,7 @@ export class HealthView implements View {
       const number = (n: number, isBad = false): HTMLElement => el("td", { class: `number ${isBad && n ? "failed" : ""}` }, count(n));
       return el("tr", { "data-key": source.source_id }, el("td", { class: "id" }, source.source_id, source.is_sequenced ? "" : ` (${t("unsequenced")})`,
           source.clock_offset_s ? el("div", { class: "status" }, `${t("its clock is off by")} ${decimal(source.clock_offset_s, 1)} s, ${t("put right")}`) : ""),
-        number(source.sent), number(source.stored), number(source.pending), number(rejected, true), number(source.missing, true), number(source.duplicates), el("td", { class: "number" }, gaps));
+        number(source.sent), number(source.stored), number(source.pending), number(rejected, true), number(source.missing, true), number(source.duplicates), el("td", { class: "gaps" }, gaps));
     }));
   }
 

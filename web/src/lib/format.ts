@@ -81,8 +81,10 @@ const UNITS: Record<string, string> = {
   kps: "K/s", ratio: "", deg: "°", v: "V", mv: "mV", a: "A", ah: "Ah", m: "m", s: "s", ms: "ms",
 };
 
-/** `speed_limit_mps` reads as "speed limit (m/s)". */
+/** `speed_limit_mps` reads as "speed limit (m/s)", `limit_ohm_per_v` as "limit (Ω/V)". */
 export function fieldName(name: string): string {
+  const ratio = /^(.+)_(\w+)_per_(\w+)$/.exec(name);
+  if (ratio && UNITS[ratio[2]!] && UNITS[ratio[3]!]) return `${t(ratio[1]!.replaceAll("_", " "))} (${UNITS[ratio[2]!]}/${UNITS[ratio[3]!]})`;
   const words = name.split("_");
   const unit = words.length > 1 ? UNITS[words.at(-1) ?? ""] : undefined;
   if (unit === undefined) return t(words.join(" "));
@@ -91,7 +93,7 @@ export function fieldName(name: string): string {
 
 /** Any JSON value as text. */
 export function fieldValue(value: unknown): string {
-  if (typeof value === "number") return String(Number(value.toPrecision(6)));
+  if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
   if (typeof value === "string") return /^\d{4}-\d\d-\d\dT/.test(value) ? timeText(value) : value;
   return value === null || value === undefined ? DASH : JSON.stringify(value);
 }

@@ -109,7 +109,7 @@ export const ZH: Record<string, string> = {
   "standing": "静止时间", "free ahead": "前方空闲", "passers": "驶过车辆", "speed ahead": "前方车速", "to segment end": "距路段终点",
   "unseen queue probability": "存在不可见排队的概率", "has hazard lights": "双闪灯", "limit standing": "静止限值", "limit free ahead": "空闲限值",
   "span started at": "时段开始", "span ended at": "时段结束", "span": "时段", "bms alarm level": "BMS 报警等级", "hottest": "最高温", "coldest": "最低温", "rise": "升温",
-  "probes over limit": "超温探针数", "pack current": "电流", "insulation ohm per": "绝缘电阻（每伏）", "limit ohm per": "限值（每伏）", "samples": "样本数", "reason": "原因",
+  "probes over limit": "超温探针数", "pack current": "电流", "samples": "样本数", "reason": "原因",
   "score": "得分", "limit score": "得分限值", "position along score": "纵向得分", "position across score": "横向得分", "off lane score": "离路得分", "votes": "征兆",
   "limit spread": "温差限值", "limit cell deviation": "单体偏差限值", "deviation": "偏差", "cell spread": "单体离散度", "z score": "标准分数", "chemistry class": "化学体系",
   "lane density": "车道密度", "congestion index": "拥堵指数", "is at signal": "位于信号灯前", "vehicles": "车辆数", "limit speed": "速度限值", "slow": "慢行时间",

@@ -86,7 +86,7 @@ export function styleOf(theme: Theme, colouring: Colouring, latDeg: number): Sty
     layers: [
       { id: "ground", type: "background", paint: { "background-color": colours.ground } },
       { id: "rsu-range", type: "fill", source: "rsus", filter: ["==", ["get", "part"], "range"],
-        paint: { "fill-color": health, "fill-opacity": theme === "dark" ? 0.06 : 0.08, "fill-antialias": false } },
+        paint: { "fill-color": health, "fill-opacity": theme === "dark" ? 0.06 : 0.05, "fill-antialias": false } },
       { id: "alert-glow", type: "line", source: "lanes", layout: round,
         paint: {
           "line-color": alertColour(theme),
