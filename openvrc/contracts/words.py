@@ -53,6 +53,8 @@ class Words:
     hashes: Cells
     found: dict[int, Numbers] = field(default_factory=dict, repr=False, compare=False)
     """Numbers that tables have found for them, by the table's `lineage`."""
+    sought: dict[int, Numbers] = field(default_factory=dict, repr=False, compare=False)
+    """The same of tables that were asked without learning: some may be `UNKNOWN` to them."""
     grown: dict[int, Growth] = field(default_factory=dict, repr=False, compare=False)
     """How tables of a `lineage` grew by them."""
 
@@ -168,8 +170,15 @@ class WordTable:
         return int(self.find(words_of([word]))[0])
 
     def find(self, words: Words) -> Numbers:
-        """Number (n,) of each word, `UNKNOWN` where it has none."""
-        return self._probe(words, is_adding=False)
+        """Number (n,) of each word, `UNKNOWN` where it has none; shared as in `add`. Read-only."""
+        known = words.found.get(self.lineage)
+        if known is None:
+            known = words.sought.get(self.lineage)
+        if known is None:
+            known = self._probe(words, is_adding=False)
+            known.flags.writeable = False
+            words.sought[self.lineage] = known
+        return known
 
     def add(self, words: Words) -> Numbers:
         """Number (n,) of each word; new words get the next ones, in any order among themselves.

@@ -81,6 +81,10 @@ class Fleet:
 
     def __init__(self, parameters: FleetParameters) -> None:
         self.parameters = parameters
+        self.only: frozenset[int] | None = None
+        """Vehicles that move and report, by number, where not all do: the others stay parked and
+        silent. What is left does as in the whole fleet, but for queues at chargers and the places
+        of its trips in the speed traces."""
         n = parameters.vehicles
         shared = self._random(_SHARED)
         self.model = shared.choice(len(MODELS), n, p=MODEL_SHARES)
@@ -247,7 +251,8 @@ class Fleet:
         needs: dict[int, list[drivers.Need]] = {}
         for v in self.vehicles:
             silent_s = None if v.fault is None else incidents.silent_from_s(v.fault)
-            if silent_s is not None and silent_s < start_s:
+            is_silent = silent_s is not None and silent_s < start_s
+            if is_silent or (self.only is not None and v.number not in self.only):
                 days[v.number] = []
                 continue
             random = self._random(_DAY, v.number, number)
@@ -363,6 +368,8 @@ class Fleet:
         column_of = np.argsort(steps.order)
         shown = (steps.is_frame & trace.is_told).T
         for v in self.vehicles:
+            if self.only is not None and v.number not in self.only:
+                continue
             column = int(column_of[v.number])
             rows = np.flatnonzero(shown[column])
             if v.fault is not None and (silent := incidents.silent_from_s(v.fault)) is not None:

@@ -15,71 +15,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from openvrc.contracts.batch import Batch, from_columns
 from openvrc.contracts.detection import Finding
-from openvrc.contracts.units import NS_PER_S, iso_from_ns, ns_from_iso
+from openvrc.contracts.units import iso_from_ns, ns_from_iso
 from simulator.fleet.shards import read_manifest
 from tests.bench import battery_injected as injected
 from tests.bench import battery_soh
 from tests.bench.battery_fleet import CONTEXT, judge, rules, runaways, score
+from tests.bench.battery_frames import STEPS, fleet_frames, kept
 from tests.support.fleet_csv import recording
 
-START_NS = ns_from_iso("2026-03-02T08:00:00Z")
-N_CELLS, N_PROBES, STEPS, WARM_UP = 96, 24, 48, 8
+WARM_UP = 8
+KEPT_VEHICLES = 100_000
 HEAD = f"{'':44} {'ours':>34} {'simple method':>22} {'published':>22}"
 
 
 def line(what: str, ours: str, simple: str = "-", published: str = "-") -> str:
     """One row of the table."""
     return f"{what:44} {ours:>34} {simple:>22} {published:>22}"
-
-
-def fleet_frames(n_vehicles: int, seed: int = 0) -> Iterator[Batch]:
-    """Healthy packs, one frame of each vehicle a batch; seconds of driving and of rest in turn."""
-    rng = np.random.default_rng(seed)
-    offset_v = rng.normal(0, 3e-3, (n_vehicles, N_CELLS)).astype(np.float32)
-    ids = [f"ev{i:06d}" for i in range(n_vehicles)]
-    soc = np.full(n_vehicles, 0.8)
-    cell_offsets = np.arange(n_vehicles + 1, dtype=np.int32)
-    for step in range(STEPS):
-        is_driven = (step // 10) % 2 == 0
-        amps = rng.uniform(-60, 150, n_vehicles) if is_driven else rng.uniform(-1, 1, n_vehicles)
-        noise = rng.normal(0, 1e-3, (n_vehicles, N_CELLS))
-        cells_v = (3.7 + offset_v - amps[:, None] * 4e-4 + noise).round(3).astype(np.float32)
-        probes = (25 + rng.integers(0, 3, (n_vehicles, N_PROBES))).astype(np.float32)
-        soc = soc - amps * 10 / 3600 / 150
-        yield from_columns(
-            "battery_state",
-            zone="z",
-            run_id="bench",
-            origin="simulated",
-            n_rows=n_vehicles,
-            columns={
-                "source_id": ids,
-                "subject_id": ids,
-                "id_kind": "permanent",
-                "lateness": 0,
-                "sampled_at_ns": START_NS
-                + step * 10 * NS_PER_S
-                + rng.integers(0, 10**9, n_vehicles),
-                "pack_voltage_v": cells_v.sum(axis=1).round(1),
-                "pack_current_a": amps.round(1),
-                "soc_ratio": soc.round(3),
-                "cell_voltages_v": (cells_v.ravel(), cell_offsets * N_CELLS),
-                "probe_temperatures_degc": (probes.ravel(), cell_offsets * N_PROBES),
-                "insulation_ohm": 2e6,
-                "odometer_m": 5e7,
-                "bms_alarm_level": 0,
-                "charging_state": "not_charging",
-                "vehicle_speed_mps": 10.0 if is_driven else 0.0,
-            },
-        )
 
 
 def cpu_by_rule(n_vehicles: int) -> tuple[dict[str, float], float]:
@@ -234,6 +189,15 @@ def print_speed(n_vehicles: int) -> None:
         print(line("  state per 100,000 vehicles", f"{state_bytes * 1e5 / 1e9:.2f} GB"))  # noqa: T201
 
 
+def print_kept() -> None:
+    """State of a large fleet and its checkpoint."""
+    of = kept(KEPT_VEHICLES)
+    print(line(f"state of {KEPT_VEHICLES:,} vehicles", f"{of.state_bytes / 1e9:.2f} GB"))  # noqa: T201
+    size = f"{of.checkpoint_bytes / 1e9:.2f} GB"
+    print(line("  checkpoint (CPU)", f"{of.checkpoint_s:.1f} s, {size}"))  # noqa: T201
+    print(line("  restore (CPU)", f"{of.restore_s:.1f} s"))  # noqa: T201
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -248,6 +212,7 @@ def main() -> None:
     if chosen.injected:
         print_injected()
     print_speed(chosen.vehicles)
+    print_kept()
 
 
 if __name__ == "__main__":

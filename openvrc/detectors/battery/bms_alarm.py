@@ -41,7 +41,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:  # noqa: ARG001 - no limit
         advice = stop_and_leave() if level > 1 else workshop(3)
         return Told(text, evidence | advice, 0.6 if level > 1 else 0.4)
 
-    return Judged(level, view.alarm_level >= 0, describe)
+    return Judged(level, lambda: view.alarm_level >= 0, describe)
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=10.0, fine_span_s=60.0))

@@ -27,6 +27,7 @@ from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.deviation import LEAST_CELLS, low_outliers
 from openvrc.detectors.battery.frames import SEEN, Rows, opens_period, usable_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
 from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.battery.wide import Wide
@@ -81,7 +82,7 @@ class CellCapacity:
             return state, []
         rows = usable_rows(batch, state.vehicles)
         keep = opens_period(rows, SAMPLE_NS) & (np.abs(rows.of(view.current_a)) < REST_CURRENT_A)
-        if not bool(keep.any()):
+        if not some(keep):
             return state, []
         soc = rows.of(view.soc_ratio)
         is_low = (soc >= LOW_SOC[0]) & (soc <= LOW_SOC[1])

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
+from openvrc.detectors.battery.masks import every, some
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -49,7 +50,7 @@ def dense(batch: Batch, name: str) -> FloatArray:
     values, offsets = batch.lists(name)
     lengths = np.diff(offsets)
     width = int(lengths.max(initial=0))
-    if bool((lengths == width).all()):
+    if every(lengths == width):
         return values.reshape(batch.n_rows, width)
     matrix = np.full((batch.n_rows, width), np.nan, np.float32)
     matrix[np.arange(width) < lengths[:, None]] = values
@@ -70,7 +71,7 @@ def is_probe_measured(probes_degc: FloatArray) -> BoolArray:
 def is_frame_nonsense(cells_v: FloatArray, is_measured: BoolArray) -> BoolArray:
     """(n,) frames most of whose given cells are no measurement; a frame without cells is fine."""
     n_measured = is_measured.sum(axis=1)
-    if bool((n_measured == cells_v.shape[1]).all()):
+    if every(n_measured == cells_v.shape[1]):
         return np.zeros(len(cells_v), np.bool_)
     n_given = (~np.isnan(cells_v)).sum(axis=1)
     is_nonsense: BoolArray = (n_given - n_measured) > FRAME_INVALID_SHARE * n_given
@@ -78,14 +79,14 @@ def is_frame_nonsense(cells_v: FloatArray, is_measured: BoolArray) -> BoolArray:
 
 
 def _masked(values: FloatArray, keep: BoolArray) -> FloatArray:
-    return values if bool(keep.all()) else np.where(keep, values, np.float32(np.nan))
+    return values if every(keep) else np.where(keep, values, np.float32(np.nan))
 
 
 def clean_cells(batch: Batch) -> tuple[FloatArray, BoolArray]:
     """Cell voltages (n, c), and which frames are nonsense (n,)."""
     cells_v = dense(batch, "cell_voltages_v")
     is_measured = is_cell_measured(cells_v)
-    if bool(is_measured.all()):
+    if every(is_measured):
         return cells_v, np.zeros(len(cells_v), np.bool_)
     is_nonsense = is_frame_nonsense(cells_v, is_measured)
     return _masked(cells_v, is_measured & ~is_nonsense[:, None]), is_nonsense
@@ -104,7 +105,7 @@ def clean_scalar(batch: Batch, name: str, is_nonsense: BoolArray) -> FloatArray:
     values: FloatArray = batch.column(name)
     if name == "pack_current_a":
         return _masked(values, ~is_nonsense & (np.abs(values) < CURRENT_LIMIT_A))
-    return _masked(values, ~is_nonsense) if bool(is_nonsense.any()) else values
+    return _masked(values, ~is_nonsense) if some(is_nonsense) else values
 
 
 def row_median(values: FloatArray) -> FloatArray:

@@ -46,6 +46,7 @@ from openvrc.detectors.battery.frames import (
     usable_rows,
 )
 from openvrc.detectors.battery.group_sums import Closed, GroupSums
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.battery.wide import Wide
 from openvrc.detectors.battery_health.previous import previous_values
@@ -209,7 +210,7 @@ def _count_steps(rows: Rows, view: View, vehicles: Keyed) -> None:
     change_v = volts - previous_values(rows, volts, vehicles, "last_v")
     gap_ns = rows.at_ns - np.maximum(rows.previous_at_ns, 0)
     is_step = (np.abs(change_a) >= STEP_A) & (gap_ns <= STEP_GAP_NS)
-    if not bool(is_step.any()):
+    if not some(is_step):
         return
     slot = rows.slot[is_step]
     step_a = np.rint(change_a[is_step]).astype(np.int64)

@@ -30,6 +30,7 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phas
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, usable_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.profiles import LFP, LTO, UNKNOWN, Profiles
 from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.battery_health.previous import previous_values
@@ -106,7 +107,7 @@ class Cooling:
         rate = -rows.of(view.current_a) / rows.of(state.profiles.rated_ah(view))
         is_fast = rows.of(view.is_parked_charging) & (rate >= FAST_RATE)
         is_fast &= ~np.isnan(rows.of(view.median_degc))
-        if not (bool(is_fast.any()) or bool(vehicles["is_open"].any())):
+        if not (some(is_fast) or some(vehicles["is_open"])):
             return state, []
         is_watched = vehicles["is_open"].copy()
         is_watched[rows.slot[is_fast]] = True
@@ -133,7 +134,7 @@ class Cooling:
 def _learn_resistance(rows: Rows, view: View, vehicles: Keyed) -> None:
     """The first load steps of each vehicle; one that has enough costs nothing more."""
     learns = vehicles["n_steps"][rows.slot] < ENOUGH_STEPS
-    if not bool(learns.any()):
+    if not some(learns):
         return
     gap_ns = (rows.at_ns - np.maximum(rows.previous_at_ns, 0))[learns]
     few = rows.where(learns)
@@ -141,7 +142,7 @@ def _learn_resistance(rows: Rows, view: View, vehicles: Keyed) -> None:
     change_a = amps - previous_values(few, amps, vehicles, "last_a")
     change_v = volts - previous_values(few, volts, vehicles, "last_v")
     is_step = (np.abs(change_a) >= STEP_A) & (gap_ns <= STEP_GAP_NS) & ~np.isnan(change_v)
-    if not bool(is_step.any()):
+    if not some(is_step):
         return
     slot = few.slot[is_step]
     step_a, step_v = change_a[is_step].astype(np.float64), change_v[is_step].astype(np.float64)

@@ -36,6 +36,7 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phas
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.profiles import Profiles
 from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.battery_health.previous import previous_values
@@ -218,7 +219,7 @@ def _add(vehicles: Keyed, rows: Rows, flows: _Flows, part: slice) -> None:
     if len(slot) == 0:
         return
     for way, picked in (("drive", ~is_charge), ("charge", is_charge)):
-        if not bool(picked.any()):
+        if not some(picked):
             continue
         for what, values in (("q", flows.q), ("x", flows.x), ("t", flows.t_ms)):
             if rows.is_single:
@@ -226,7 +227,7 @@ def _add(vehicles: Keyed, rows: Rows, flows: _Flows, part: slice) -> None:
             else:
                 np.add.at(vehicles[f"{way}_{what}"], slot[picked], values[part][picked])
     idle = flows.is_idle[part]
-    if not bool(idle.any()):
+    if not some(idle):
         return
     np.add.at(vehicles["idle_n"], slot[idle], 1)
     np.add.at(vehicles["idle_sum"], slot[idle], flows.amps[part][idle])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from openvrc.detectors.battery.deviation import LEAST_CELLS
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.view import View
 from openvrc.detectors.battery_health.previous import previous_values
 from openvrc.detectors.keyed import Keyed
@@ -61,7 +62,7 @@ def watched_rows(
 ) -> npt.NDArray[np.int64]:
     """Indices of all rows of vehicles that are watched, or have a candidate in this batch."""
     slots = drops.rows.slot
-    if not watched and not bool(is_candidate.any()):
+    if not watched and not some(is_candidate):
         return np.empty(0, np.int64)
     wanted = np.union1d(np.array(sorted(watched), np.int64), slots[is_candidate])
     return np.flatnonzero(np.isin(slots, wanted))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ from openvrc.contracts.detection import (
 )
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.frames import NEVER_NS
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.profiles import Profiles
 from openvrc.detectors.battery.view import View, belated, ordered
 from openvrc.detectors.keyed import Keyed
@@ -56,9 +58,15 @@ class Judged:
     """Levels (n,) of a view's frames, and whether each frame says anything (n,)."""
 
     level: npt.NDArray[np.int8]
-    is_known: npt.NDArray[np.bool_]
+    known: Callable[[], npt.NDArray[np.bool_]]
+    """Asked only where something is not fine or watched."""
     describe: Callable[[int, int], Told]
     """(row of the view, level) to what is said; asked of few rows."""
+
+    @cached_property
+    def is_known(self) -> npt.NDArray[np.bool_]:
+        """What `known` says."""
+        return self.known()
 
 
 @dataclass(frozen=True)
@@ -286,7 +294,7 @@ def _rows_to_look_at(view: View, judged: Judged, watched: Watched) -> npt.NDArra
     counts = judged.level > 0
     if watched:
         is_watched = view.is_one_of(list(watched))
-    elif bool(counts.any()):
+    elif some(counts):
         is_watched = np.zeros(len(view.words), np.bool_)
     else:
         return np.empty(0, np.int64)

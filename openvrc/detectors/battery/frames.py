@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.units import ABSENT_I64
+from openvrc.detectors.battery.masks import every, some
 from openvrc.detectors.battery.view import ordered
 from openvrc.detectors.keyed import Keyed
 
@@ -58,7 +59,7 @@ class Rows:
     @cached_property
     def is_single(self) -> bool:
         """Whether each vehicle has one row: then a row's predecessor is what is stored."""
-        return bool(self.is_first.all())
+        return every(self.is_first)
 
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Those of a view's values (m, ...) that belong to these rows (n, ...); no copy of all."""
@@ -68,7 +69,7 @@ class Rows:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         """The rows where `keep` (n,); `previous_at_ns` stays that of the full sequence."""
-        if bool(keep.all()):
+        if every(keep):
             return self
         slot = self.slot[keep]
         return Rows(
@@ -108,7 +109,7 @@ def usable_rows(batch: Batch, vehicles: Keyed) -> Rows:
     last_at_ns = vehicles["last_at_ns"][found]
     shared: list[_Shared] = batch.once("battery rows", list)
     for one in shared:
-        if one.found is found and bool((one.last_at_ns == last_at_ns).all()):
+        if one.found is found and every(one.last_at_ns == last_at_ns):
             _keep_last(one.rows, vehicles, "last_at_ns")
             return one.rows
     slot = found[view.place]
@@ -142,7 +143,7 @@ def chained(rows: Rows, vehicles: Keyed, field: str) -> Rows:
 
 
 def _without_repeats(rows: Rows, vehicles: Keyed) -> Rows:
-    if bool((rows.at_ns <= _previous(rows, vehicles, "last_at_ns")).any()):
+    if some(rows.at_ns <= _previous(rows, vehicles, "last_at_ns")):
         rows = rows.where(_rises(rows, vehicles))
     return chained(rows, vehicles, "last_at_ns")
 
@@ -186,7 +187,7 @@ def newest_event_ns(
     `vehicles[field]` keeps the last one.
     """
     stored = vehicles[field]
-    if not bool(is_event.any()):
+    if not some(is_event):
         return stored[rows.slot]
     index = np.arange(len(rows))
     first = np.maximum.accumulate(np.where(rows.is_first, index, 0))

@@ -20,6 +20,7 @@ from openvrc.contracts.detection import Arrays, Finding, Phase, Severity, pack_w
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.deviation import LEAST_CELLS
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.view import View
 
 OFF_V = 0.030
@@ -59,7 +60,7 @@ class FrozenCells:
             return []
         up_v, down_v = view.highest_v - view.median_v, -view.lowest_deviation_v
         is_off = np.fmax(up_v, down_v) >= OFF_V
-        if not (self.watched or bool(is_off.any())):
+        if not (self.watched or some(is_off)):
             return []
         is_watched = view.is_one_of(list(self.watched))
         is_watched[view.place[is_off]] = True

@@ -28,6 +28,7 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phas
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.cleaning import FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, usable_rows
+from openvrc.detectors.battery.masks import every, some
 from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.keyed import Keyed
 
@@ -144,7 +145,7 @@ def _pack_voltage(rows: Rows, view: View, vehicles: Keyed) -> FloatArray:
     """Pack voltage (n,) to divide by, NaN where nothing is known; keeps the last one."""
     pack_v = rows.of(view.scalar("pack_voltage_v")).copy()
     missing = ~(pack_v >= LEAST_PACK_V)
-    if bool(missing.any()):
+    if some(missing):
         cells_v = rows.of(view.cells_v)[missing]
         n_given = rows.of(view.n_given)[missing]
         is_whole = (~np.isnan(cells_v)).sum(axis=1) == np.maximum(n_given, 1)
@@ -169,23 +170,24 @@ def _is_measured(rows: Rows, insulation_ohm: FloatArray, vehicles: Keyed) -> npt
     """(n,) values that are readings; moves `is_alive` on."""
     is_given = ~np.isnan(insulation_ohm)
     speaks = is_given & (insulation_ohm > 0)
-    if bool(speaks.all()):  # all are alive, and none of them says 0
+    if every(speaks):  # all are alive, and none of them says 0
         vehicles["is_alive"][rows.slot] = True
-        return ~_is_saturated(insulation_ohm)
+        return ~is_saturated(insulation_ohm)
     index = np.arange(len(rows))
     spoke = np.maximum.accumulate(np.where(speaks, index, -1))
     first = np.maximum.accumulate(np.where(rows.is_first, index, 0))
     is_alive = (spoke >= first) | vehicles["is_alive"][rows.slot]
     vehicles["is_alive"][rows.slot[speaks]] = True
-    is_measured: npt.NDArray[np.bool_] = is_given & ~_is_saturated(insulation_ohm) & is_alive
+    is_measured: npt.NDArray[np.bool_] = is_given & ~is_saturated(insulation_ohm) & is_alive
     return is_measured
 
 
-def _is_saturated(insulation_ohm: FloatArray) -> npt.NDArray[np.bool_]:
-    is_saturated = np.zeros(len(insulation_ohm), np.bool_)
+def is_saturated(insulation_ohm: FloatArray) -> npt.NDArray[np.bool_]:
+    """(n,) readings that are the top of an instrument's range."""
+    is_top = np.zeros(len(insulation_ohm), np.bool_)
     for top_ohm in _TOPS_OHM:
-        is_saturated |= insulation_ohm == top_ohm
-    return is_saturated
+        is_top |= insulation_ohm == top_ohm
+    return is_top
 
 
 def _fold_frame(vehicles: Keyed, slot: int, frame: _Frame) -> list[Finding]:

@@ -27,6 +27,7 @@ from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import stop_and_leave, workshop
 from openvrc.detectors.battery.deviation import LEAST_CELLS
 from openvrc.detectors.battery.drops import DROP_FIELDS, Drops, fold_drops, watched_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
 from openvrc.detectors.battery.view import View, ordered
 from openvrc.detectors.keyed import Keyed
@@ -120,7 +121,7 @@ class InternalShort:
 def _is_fall(drops: Drops, view: View) -> npt.NDArray[np.bool_]:
     rows, drop_v = drops.rows, drops.drop_v
     is_deep = (drops.low_v <= -DEPTH_V) & (drop_v >= FALL_V + FALL_V_PER_A * np.abs(drops.step_a))
-    if not bool(is_deep.any()):
+    if not some(is_deep):
         return is_deep
     amps = rows.of(view.current_a)
     is_quiet = (np.abs(amps) < REST_CURRENT_A) & (np.abs(amps - drops.step_a) < REST_CURRENT_A)

@@ -36,7 +36,6 @@ def _judge(view: View, profiles: Profiles) -> Judged:
     counts = is_charging & ((view.highest_v - view.median_v <= LONE_V) | (cell_class == LFP))
     level = ((view.highest_v >= past_v) & counts).astype(np.int8)
     level += (view.highest_v >= far_past_v) & counts
-    is_known = ~np.isnan(view.highest_v) & ~np.isnan(view.current_a)
 
     def describe(i: int, level: int) -> Told:
         cell = view.highest_cell(i)
@@ -55,7 +54,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         advice = stop_and_leave("End the charge.") if level > 1 else workshop(7, "End the charge.")
         return Told(text, evidence | advice, 0.85, f"cell:{cell + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(level, lambda: ~np.isnan(view.highest_v) & ~np.isnan(view.current_a), describe)
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=60.0), wants_profiles=True)

@@ -36,7 +36,6 @@ def _judge(view: View, profiles: Profiles) -> Judged:
     counts = is_rest & (view.lowest_deviation_v >= -LONE_V)
     level = ((view.lowest_v <= EMPTY_V[cell_class]) & counts).astype(np.int8)
     level += (view.lowest_v <= LOW_V[cell_class, 1]) & counts
-    is_known = ~np.isnan(view.lowest_v) & is_rest
 
     def describe(i: int, level: int) -> Told:
         cell = view.lowest_cell(i)
@@ -50,7 +49,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         text = f"Cell {cell + 1} rests at {evidence['cell_v']} V; an empty one has {limit_v:.2f} V."
         return Told(text, evidence | workshop(1 if level > 1 else 7), 0.85, f"cell:{cell + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(level, lambda: ~np.isnan(view.lowest_v) & is_rest, describe)
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=60.0), wants_profiles=True)

@@ -36,7 +36,6 @@ def _judge(view: View, profiles: Profiles) -> Judged:
     is_cell = highest_v - view.median_v <= LONE_V
     level = ((highest_v >= warning_v) & is_cell).astype(np.int8)
     level += (highest_v >= serious_v) & is_cell
-    is_known = ~np.isnan(highest_v) & ((level > 0) | (highest_v < warning_v - HYSTERESIS_V))
 
     def describe(i: int, level: int) -> Told:
         cell, limit_v = view.highest_cell(i), float(HIGH_V[cell_class[i], max(level, 1) - 1])
@@ -50,7 +49,11 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         advice = stop_and_leave("Do not charge.") if level > 1 else workshop(7, "Do not charge.")
         return Told(text, evidence | advice, 0.9, f"cell:{cell + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(
+        level,
+        lambda: ~np.isnan(highest_v) & ((level > 0) | (highest_v < warning_v - HYSTERESIS_V)),
+        describe,
+    )
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=2.0), wants_profiles=True)

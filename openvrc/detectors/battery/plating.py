@@ -61,7 +61,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         advice = workshop(14, "Preheat before charging.")
         return Told(text, evidence | advice, 0.8 if level > 1 else 0.6, f"probe:{probe + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(level, lambda: is_known, describe)
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=60.0), wants_profiles=True)

@@ -56,14 +56,13 @@ def _judge(view: View, profiles: Profiles) -> Judged:  # noqa: ARG001 - no limit
     n_cut = view.n_told_wrong
     is_cut = (n_cut >= 1) & (n_cut <= MOST_CUT)
     level = (is_mirror | is_cut).astype(np.int8)
-    is_known = view.n_measured >= LEAST_CELLS
 
     def describe(i: int, level: int) -> Told:  # noqa: ARG001 - there is one level
         if is_cut[i]:
             return _told_cut(view, i)
         return _told_mirror(view, i, float(up_v[i]), float(down_v[i]))
 
-    return Judged(level, is_known, describe)
+    return Judged(level, lambda: view.n_measured >= LEAST_CELLS, describe)
 
 
 def _are_mirrors(view: View, asked: npt.NDArray[np.int64]) -> BoolArray:

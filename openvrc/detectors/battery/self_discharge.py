@@ -38,6 +38,7 @@ from openvrc.detectors.battery.frames import (
     usable_rows,
 )
 from openvrc.detectors.battery.group_sums import GroupSums
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.view import COUNTS_PER_V, View, ordered
 from openvrc.detectors.keyed import Keyed
 
@@ -169,7 +170,7 @@ def _from_blocks(state: State, rows: Rows, view: View) -> list[CellEvent]:
     is_low = rows.of(view.lowest_deviation_v) <= -cell_blocks.FRAME_LOW_V
     low_at_ns = newest_event_ns(rows, is_low, state.vehicles, "low_at_ns")
     near = rows.at_ns - np.maximum(low_at_ns, 0) <= cell_blocks.WATCH_NS
-    if not bool(near.any()):
+    if not some(near):
         return []
     watched = chained(rows.where(near), state.vehicles, "watched_at_ns")
     current_a = watched.of(view.current_a)
@@ -186,7 +187,7 @@ def _from_rest(
 ) -> list[CellEvent]:
     is_rest = np.abs(rows.of(view.current_a)) < rest_batches.REST_CURRENT_A
     is_rest &= opens_period(rows, rest_batches.SAMPLE_NS)
-    if not bool(is_rest.any()):
+    if not some(is_rest):
         return []
     resting = rows.where(is_rest)
     counts = cut_counts(resting.of(view.deviation), rest_batches.CUT_V)

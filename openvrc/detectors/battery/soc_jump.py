@@ -23,6 +23,7 @@ from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phas
 from openvrc.contracts.units import NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
+from openvrc.detectors.battery.masks import some
 from openvrc.detectors.battery.profiles import Profiles
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
 from openvrc.detectors.battery.view import View, ordered
@@ -106,7 +107,7 @@ class SocJump:
         view = ordered(batch)
         steps = _steps(state, view)
         findings: list[Finding] = []
-        if state.jumps or bool(steps.is_jump.any()):
+        if state.jumps or some(steps.is_jump):
             wanted = {*state.jumps, *steps.rows.slot[steps.is_jump].tolist()}
             is_wanted = np.isin(steps.rows.slot, np.array(sorted(wanted), np.int64))
             for i in np.flatnonzero(is_wanted).tolist():
@@ -148,7 +149,8 @@ def _steps(state: State, view: View) -> _Steps:
     has_soc = ~np.isnan(view.soc_ratio)
     rows = chained(rows.where(rows.of(has_soc)), vehicles, "soc_at_ns")
     soc = rows.of(view.soc_ratio).astype(np.float64)
-    amps = np.nan_to_num(rows.of(view.current_a)).astype(np.float64)
+    amps = rows.of(view.current_a).astype(np.float64)
+    amps[np.isnan(amps)] = 0.0
     before = previous_values(rows, soc, vehicles, "soc")
     amps_before = previous_values(rows, amps, vehicles, "amps")
     gap_ns = rows.at_ns - np.maximum(rows.previous_at_ns, 0)
@@ -156,7 +158,7 @@ def _steps(state: State, view: View) -> _Steps:
     change = np.abs(soc - before)
     is_jump = (change >= JUMP_RATIO) & (gap_ns <= SPAN_NS)
     excess = change
-    if bool(is_jump.any()):
+    if some(is_jump):
         rated_ah = rows.of(state.profiles.rated_ah(view))
         flowed = np.where(
             np.isnan(rated_ah),
@@ -169,13 +171,13 @@ def _steps(state: State, view: View) -> _Steps:
         )
         is_jump &= (excess >= JUMP_RATIO) & ~is_calm_top
     _note_waking(rows, gap_ns, vehicles)
-    if bool(is_jump.any()):
+    if some(is_jump):
         woke_ns = vehicles["woke_at_ns"][rows.slot]
         is_jump &= rows.at_ns - np.maximum(woke_ns, 0) > AFTER_SILENCE_NS
     volts = rows.of(view.median_v)
     volts_before = previous_values(rows, volts, vehicles, "volts")
     slept = (gap_ns > SPAN_NS) & (gap_ns <= LONGEST_SLEEP_NS) & (change >= SLEEP_JUMP_RATIO)
-    if bool(slept.any()):
+    if some(slept):
         slept &= (np.abs(amps) < REST_CURRENT_A) & (np.abs(amps_before) < REST_CURRENT_A)
         is_jump |= slept & (np.abs(volts - volts_before) < SLEEP_V)
     return _Steps(rows, before, soc, excess, is_jump)

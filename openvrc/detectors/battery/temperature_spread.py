@@ -37,7 +37,6 @@ def _judge(view: View, profiles: Profiles) -> Judged:  # noqa: ARG001 - no limit
     more_k = np.where(is_alone, ALONE_MORE_K, 0.0)
     level = (spread_k >= WARNING_K + more_k).astype(np.int8)
     level += spread_k >= SERIOUS_K + more_k
-    is_known = ~np.isnan(spread_k) & ((level > 0) | (spread_k < OVER_K))
 
     def describe(i: int, level: int) -> Told:
         probe = view.hottest_probe(i)
@@ -57,7 +56,9 @@ def _judge(view: View, profiles: Profiles) -> Judged:  # noqa: ARG001 - no limit
         advice = workshop(3 if level > 1 else 14)
         return Told(text, evidence | advice, confidence, f"probe:{probe + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(
+        level, lambda: ~np.isnan(spread_k) & ((level > 0) | (spread_k < OVER_K)), describe
+    )
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=60.0))

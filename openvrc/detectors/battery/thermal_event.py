@@ -61,7 +61,7 @@ def _judge(view: View, profiles: Profiles) -> Judged:  # noqa: ARG001 - no limit
         voted = _votes(view, i, cell=bool(cell[i]), heat=bool(heat[i]), second=bool(second[i]))
         return _told(view, i, voted)
 
-    return Judged(level, _is_known(view), describe)
+    return Judged(level, lambda: _is_known(view), describe)
 
 
 def _is_known(view: View) -> BoolArray:

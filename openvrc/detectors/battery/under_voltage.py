@@ -36,7 +36,6 @@ def _judge(view: View, profiles: Profiles) -> Judged:
     is_cell = view.lowest_deviation_v >= -LONE_V
     level = ((lowest_v <= warning_v) & is_cell).astype(np.int8)
     level += (lowest_v <= serious_v) & is_cell
-    is_known = ~np.isnan(lowest_v) & ((level > 0) | (lowest_v > warning_v + HYSTERESIS_V))
 
     def describe(i: int, level: int) -> Told:
         cell, limit_v = view.lowest_cell(i), float(LOW_V[cell_class[i], max(level, 1) - 1])
@@ -53,7 +52,11 @@ def _judge(view: View, profiles: Profiles) -> Judged:
         )
         return Told(text, evidence | workshop(3 if level > 1 else 14), 0.9, f"cell:{cell + 1}")
 
-    return Judged(level, is_known, describe)
+    return Judged(
+        level,
+        lambda: ~np.isnan(lowest_v) & ((level > 0) | (lowest_v > warning_v + HYSTERESIS_V)),
+        describe,
+    )
 
 
 PLUGIN: Detector = FrameRule(RULE, _judge, Hold(frames=3, span_s=2.0), wants_profiles=True)

@@ -30,6 +30,7 @@ from openvrc.detectors.battery.cleaning import (
     clean_scalar,
     dense,
 )
+from openvrc.detectors.battery.masks import every, some
 
 IntArray = npt.NDArray[np.int64]
 
@@ -50,7 +51,7 @@ class View:
         if len(row) < batch.n_rows:
             used, place = np.unique(place[row], return_inverse=True)
             words = words.take(used)
-        if len(row) and bool((place[1:] < place[:-1]).any()):
+        if len(row) and some(place[1:] < place[:-1]):
             order = np.argsort(place, kind="stable")
             row, place = row[order], place[order]
         self.row = row
@@ -87,7 +88,7 @@ class View:
     @cached_property
     def _is_whole(self) -> bool:
         n = self.batch.n_rows
-        return len(self.row) == n and bool((self.row == np.arange(n)).all())
+        return len(self.row) == n and every(self.row == np.arange(n))
 
     @cached_property
     def at_ns(self) -> IntArray:
@@ -167,7 +168,7 @@ class View:
     @cached_property
     def has_gaps(self) -> bool:
         """Whether any cell of any row is missing or masked."""
-        return self.cells_v.shape[1] > 0 and bool(np.isnan(self._sorted_v[:, -1]).any())
+        return self.cells_v.shape[1] > 0 and some(np.isnan(self._sorted_v[:, -1]))
 
     @cached_property
     def _sorted_v(self) -> FloatArray:
@@ -271,7 +272,7 @@ class View:
     @cached_property
     def _has_all_probes(self) -> bool:
         """Whether every probe of every row is a measurement: then all rows have the same ranks."""
-        return self.probes_degc.shape[1] > 0 and not bool(np.isnan(self._sorted_degc[:, -1]).any())
+        return self.probes_degc.shape[1] > 0 and not some(np.isnan(self._sorted_degc[:, -1]))
 
     def _probe_ranked(self, rank: IntArray) -> FloatArray:
         ordered = self._sorted_degc
@@ -328,7 +329,7 @@ def _rows(batch: Batch) -> tuple[IntArray, IntArray]:
     # An absent mark is ABSENT_I64, whose low bits are zero: such a row is in time.
     is_behind = (lateness & LATE_IN_SUBJECT) != 0
     is_named = batch.column("id_kind") != _PSEUDONYM
-    if bool(is_named.all()) and not bool(is_behind.any()):
+    if every(is_named) and not some(is_behind):
         return np.arange(batch.n_rows), _NO_ROWS
     return np.flatnonzero(is_named & ~is_behind), np.flatnonzero(is_named & is_behind)
 

@@ -117,3 +117,11 @@ def test_words_of_a_table_are_ready_for_another() -> None:
     other.add(table.words(np.array([2, 0])))
     assert sorted(other) == ["a", "x" * 70]
     assert len(table.words()) == 3
+
+
+def test_what_was_not_found_is_found_once_the_table_has_learnt_it() -> None:
+    table, asked = WordTable(["a"]), words_of(["b", "a"])
+    assert table.find(asked).tolist() == [UNKNOWN, 0]
+    table.add(words_of(["b"]))
+    assert table.find(asked).tolist() == [1, 0]
+    assert WordTable(["b"]).find(asked).tolist() == [0, UNKNOWN]

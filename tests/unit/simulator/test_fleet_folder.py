@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.energy.fleet import FleetParameters
+from simulator.energy.fleet import Fleet, FleetParameters
 from simulator.fleet.make import first_day_ns, make
 from simulator.fleet.shards import FleetFolderError, read_manifest
 from simulator.replay import RecordingError, open_recording
 from simulator.world import unpaced
+from tests.bench.battery_fleet import judge
+from tests.bench.battery_yardstick import begun, take_a_day
 from tests.support.patience import PATIENCE_S
 
 START_NS = first_day_ns("2026-01-01")
@@ -176,3 +178,20 @@ def test_a_producer_that_is_stopped_says_so_and_its_days_are_read(tmp_path: Path
     assert read_manifest(folder)["state"] == "stopped"
     frames = list(unpaced(open_recording(folder, zone="z", run_id="r")))
     assert frames[-2].zone_time_ns <= START_NS + 86_400 * 10**9
+
+
+def test_days_that_are_judged_without_a_file_give_the_same_findings(fleet: Path) -> None:
+    run = begun(parameters(), None, 2, with_health=False)
+    take_a_day(run)
+    of_file = judge(fleet, days=1).findings
+    key = lambda f: (f.rule, f.subject_id, f.component, f.at_ns, f.phase)  # noqa: E731
+    assert sorted(map(key, run.findings)) == sorted(map(key, of_file))
+    assert run.n_records == pq.read_metadata(fleet / "battery" / "2026-01-01.parquet").num_rows
+    kept = [f for f in run.findings if f.subject_id in run.shuffled_ids]
+    assert sorted(map(key, run.shuffled_findings)) == sorted(map(key, kept))
+
+
+def test_a_part_of_a_fleet_moves_while_the_others_stay_parked_and_silent() -> None:
+    part = Fleet(parameters(days=1))
+    part.only = frozenset({3, 7})
+    assert {vehicle.number for vehicle, _, _ in part.run_day().reports} == {3, 7}
