@@ -26,8 +26,8 @@ TRAFFIC = (
 )
 BATTERY = (
     "thermal_event internal_short micro_short self_discharge connection sampling insulation "
-    "cell_capacity module_offset over_temperature temperature_spread over_voltage under_voltage "
-    "over_charge over_discharge soc_jump current_sensor cooling plating bms_alarm"
+    "cell_capacity cell_draining module_offset over_temperature temperature_spread over_voltage "
+    "under_voltage over_charge over_discharge soc_jump current_sensor cooling plating bms_alarm"
 )
 NAMES = (
     {f"traffic.{word}" for word in TRAFFIC.split()}

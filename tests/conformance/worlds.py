@@ -611,13 +611,13 @@ def mornings(seed: int = 1) -> World:
 
 
 def charges(seed: int = 1) -> World:
-    """A few hours of three packs that have a profile."""
+    """A few hours of four packs that have a profile."""
     rng = np.random.default_rng(seed)
-    packs = [_uncooled(), _small_cell(rng), _repeating(rng)]
+    packs = [_uncooled(), _small_cell(rng), _repeating(rng), _drained(rng)]
     joined = {n: np.concatenate([p[n] for p in packs]) for n in packs[0]}
     columns = _battery_columns(joined) | {"charging_state": joined["charging"].tolist()}
-    names = ["hot", "small", "again"]
-    first_ns = START_NS - NS_PER_S + np.arange(3)
+    names = ["hot", "small", "again", "drained"]
+    first_ns = START_NS - NS_PER_S + np.arange(4)
     profiles = {
         "subject_id": 2 * names,
         "sampled_at_ns": np.concatenate([first_ns, first_ns + 100]),
@@ -681,6 +681,18 @@ def _repeating(rng: np.random.Generator) -> dict[str, Array]:
     sent["at_ns"][200:] += 3600 * NS_PER_S
     twice = np.concatenate([np.arange(300), [296, 297, 298]])
     return {name: values[np.sort(twice)] for name, values in sent.items()}
+
+
+def _drained(rng: np.random.Generator) -> dict[str, Array]:
+    """Stands for two hours while a short drains one cell; its insulation is beyond the range."""
+    t_s = np.arange(0, 7200, 30)
+    cells_v = 3.7 + rng.normal(0, 2e-3, N_CELLS) + rng.normal(0, 5e-4, (len(t_s), N_CELLS))
+    cells_v[:, 8] -= 0.020 * np.maximum(t_s - 900.0, 0.0) / 3600.0
+    amps = np.where(t_s < 60, 30.0, 0.0)
+    pack = _frames_of(
+        "drained", t_s, amps, cells_v, np.full(len(t_s), 0.6), np.full(len(t_s), 20.0)
+    )
+    return pack | {"insulation_ohm": np.full(len(t_s), 5e6)}
 
 
 def _resting_packs(rng: np.random.Generator) -> dict[str, Any]:

@@ -5,8 +5,9 @@ A dip: the lowest cell falls by 15 mV and more from one frame to the next (60 s 
 two minutes after the last load of 5 A or step of the charging current (cells are scanned one
 after the other, so that a changing load makes dips of its own), the next cell is 10 mV higher,
 no neighbour mirrors it, and within a minute the cell is back within 5 mV of where the lowest one
-was. Three dips of one cell within a day raise; each eight more are told. Three days without one
-clear.
+was. Three dips of one cell within a day raise, or four within a week: a car that drives little is
+seldom calm and awake. (The sound cells of two real cars made none in a month, a weak one three.)
+Each eight more are told. A week without one clears.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from openvrc.detectors.keyed import Keyed
 DIP_V, LONGEST_NS = 0.015, 60 * NS_PER_S
 STEADY_A, CALM_NS = 1.0, 120 * NS_PER_S
 ALONE_V, BACK_V, MIRROR_SHARE = 0.010, 0.005, 0.5
-DIPS_TO_RAISE, DAY_NS, QUIET_NS = 3, 86_400 * NS_PER_S, 3 * 86_400 * NS_PER_S
+DAY_NS, WEEK_NS = 86_400 * NS_PER_S, 7 * 86_400 * NS_PER_S
+DIPS_A_DAY, DIPS_A_WEEK, MOST_KEPT = 3, 4, 200
 DIPS_TO_TELL_AGAIN = 8
 SERIOUS_DIPS = 20  # a day: the spot does not burn away any more
 
@@ -67,6 +69,11 @@ class _Cell:
     severity: int = 0
     told_at_dips: int = 0
     n_dips: int = 0
+
+    @property
+    def n_of_day(self) -> int:
+        """Dips in the 24 h up to the newest."""
+        return sum(self.times_ns[-1] - time_ns <= DAY_NS for time_ns in self.times_ns)
 
 
 @dataclass
@@ -182,7 +189,8 @@ def _follow(state: State, view: View, drops: Drops, i: int, slot: int) -> list[F
         return []
     del state.open[slot]
     cell = state.cells.setdefault((slot, dip.cell), _Cell([], []))
-    kept = [k for k, time_ns in enumerate(cell.times_ns) if dip.at_ns - time_ns <= DAY_NS]
+    kept = [k for k, time_ns in enumerate(cell.times_ns) if dip.at_ns - time_ns <= WEEK_NS]
+    kept = kept[1 - MOST_KEPT :]
     cell.times_ns = [*(cell.times_ns[k] for k in kept), dip.at_ns]
     cell.depths_v = [*(cell.depths_v[k] for k in kept), dip.depth_v]
     cell.n_dips += 1
@@ -192,9 +200,9 @@ def _follow(state: State, view: View, drops: Drops, i: int, slot: int) -> list[F
 def _tell(state: State, view: View, drops: Drops, i: int, key: tuple[int, int]) -> list[Finding]:
     cell = state.cells[key]
     is_open = cell.started_at_ns >= 0
-    severity = int(Severity.SERIOUS if len(cell.times_ns) >= SERIOUS_DIPS else Severity.WARNING)
+    severity = int(Severity.SERIOUS if cell.n_of_day >= SERIOUS_DIPS else Severity.WARNING)
     if not is_open:
-        if len(cell.times_ns) < DIPS_TO_RAISE:
+        if cell.n_of_day < DIPS_A_DAY and len(cell.times_ns) < DIPS_A_WEEK:
             return []
         cell.started_at_ns = cell.times_ns[0]
     elif severity <= cell.severity and cell.n_dips - cell.told_at_dips < DIPS_TO_TELL_AGAIN:
@@ -208,7 +216,7 @@ def _clear_quiet(state: State, view: View, drops: Drops, i: int, slot: int) -> l
     findings = []
     for key in [key for key in state.cells if key[0] == slot]:
         cell = state.cells[key]
-        if cell.started_at_ns >= 0 and at_ns - cell.times_ns[-1] > QUIET_NS:
+        if cell.started_at_ns >= 0 and at_ns - cell.times_ns[-1] > WEEK_NS:
             findings.append(_finding(state, view, drops, i, key, "clear"))
             del state.cells[key]
     return findings
@@ -220,10 +228,10 @@ def _finding(
     cell, rows = state.cells[key], drops.rows
     at, at_ns = int(rows.at[i]), int(rows.at_ns[i])
     text = (
-        f"Cell {key[1] + 1} dipped {len(cell.times_ns)} times within a day, by up to "
-        f"{max(cell.depths_v) * 1e3:.0f} mV, while the current stood still."
+        f"Cell {key[1] + 1} dipped {cell.n_of_day} times within a day and {len(cell.times_ns)} "
+        f"within a week, by up to {max(cell.depths_v) * 1e3:.0f} mV, while the current stood still."
         if phase == "raise"
-        else f"Cell {key[1] + 1} has not dipped for three days."
+        else f"Cell {key[1] + 1} has not dipped for a week."
     )
     is_serious = cell.severity >= Severity.SERIOUS
     return Finding(
@@ -238,7 +246,8 @@ def _finding(
         confidence=min(0.95, 0.6 + 0.05 * len(cell.times_ns)),
         evidence={
             "text": text,
-            "n_dips": len(cell.times_ns),
+            "n_dips": cell.n_of_day,
+            "n_dips_week": len(cell.times_ns),
             "deepest_v": round(max(cell.depths_v), 4),
             "limit_v": DIP_V,
             "dips_at": [iso_from_ns(time_ns) for time_ns in cell.times_ns[-10:]],

@@ -8,8 +8,10 @@ the mean deviation of each cell is taken over 4 h, and two shapes are looked for
   their median 20 mV and 5 robust sds (4 mV at least) of all other cells;
 - module: the pack is cut into equal modules, of every size from four cells to a third of the pack
   that divides it; one's median is the furthest out, 20 mV off the middle of the modules' medians
-  and a quarter of that beyond the next one's, and four times its own cells' spread. Of several
-  sizes the clearest counts: distance to the next module over the spread inside.
+  and a quarter of that beyond the next one's, and four times its own cells' spread; and five
+  standard errors of a median of so many cells that differ as all differ inside their modules: in
+  an empty pack, which fans out, four neighbours come together by chance. Of several sizes the
+  clearest counts: distance to the next module over the spread inside.
 
 Three of the last five periods that agree on its first cell within two raise; five healthy periods
 over three days clear.
@@ -46,6 +48,7 @@ LEAST_SAMPLES = 5
 EDGE_V, MEDIAN_V, LEAST_Z = 0.015, 0.020, 5.0
 LEAST_LENGTH, LARGEST_SHARE = 4, 0.5
 TIMES_INSIDE, GAP_SHARE, INSIDE_FLOOR_V = 4.0, 0.25, 1e-3
+MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 EDGE_CELLS = 2
 SERIOUS_V = 0.100
 
@@ -158,7 +161,10 @@ def module_of(mean_v: npt.NDArray[np.float64]) -> Stretch | None:
             INSIDE_FLOOR_V, SD_PER_MAD * float(np.median(np.abs(groups_v[k] - medians_v[k])))
         )
         size_v = abs(float(off_v[k]))
-        if size_v < max(MEDIAN_V, TIMES_INSIDE * inside_v) or gap_v < GAP_SHARE * size_v:
+        all_inside_v = SD_PER_MAD * float(np.median(np.abs(groups_v - medians_v[:, None])))
+        by_chance_v = LEAST_Z * MEDIAN_ERROR * all_inside_v / size**0.5
+        least_v = max(MEDIAN_V, TIMES_INSIDE * inside_v, by_chance_v)
+        if size_v < least_v or gap_v < GAP_SHARE * size_v:
             continue
         if gap_v / inside_v > best_score:
             best_score = gap_v / inside_v

@@ -103,6 +103,8 @@ export const ZH: Record<string, string> = {
   "Battery unevenly warm": "电池温差过大", "Cell discharged too deep": "单体过放", "Cell voltage too high": "单体过压", "Cell voltage too low": "单体欠压",
   "Charged too fast while cold": "低温充电过快", "Charging goes on past the end": "过充", "Displayed charge jumps": "电量跳变", "Slow vehicle": "慢速车辆", "Lane closed": "车道封闭", "Lane blocked": "车道受阻", "Red light run": "闯红灯",
   "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "Phantom stop": "无故急停", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
+  "A cell loses charge within minutes": "单体在数分钟内持续掉电", "Insulation is told as the top of its range": "绝缘电阻上报为量程上限",
+  "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "Vehicle does not report as GB/T 32960.3 asks": "车辆未按 GB/T 32960.3 上报",
   "A cell holds less than its pack": "单体容量低于电池包", "The battery is not cooled": "电池冷却失效",
   // what evidence is called
@@ -125,6 +127,8 @@ export const ZH: Record<string, string> = {
   "Charge slowly; have coolant level, pump and valves checked.": "请慢充；检查冷却液位、水泵与阀门。",
   "Have the current sensor calibrated: charge estimation and power limits rely on it.": "请校准电流传感器：电量估计与功率限制依赖于它。",
   "Do not touch high-voltage parts; park, do not charge, have the insulation measured.": "勿触碰高压部件；停车，勿充电，请测量绝缘电阻。",
+  "Park in the open, do not charge; have the cell looked at today.": "请停在空旷处，不要充电；今天就检查该单体。",
+  "Nothing, if the model is known for it; else check the unit in the mapping.": "若该车型一向如此则无需处理；否则请检查映射中的单位。",
   "Stop in the open and keep away from the car until the cell's voltage is understood.": "请在空旷处停车并远离车辆，直至查明该单体电压。",
   "Have the cell examined; do not fast charge until then.": "请检查该单体；此前勿快充。",
   "Compare the module's charge and its measuring board with the others; balance it.": "请将该模组的电量与采样板同其他模组对照，并均衡。",

@@ -9,6 +9,7 @@ import pytest
 
 from openvrc.contracts.detection import Detector, Finding
 from openvrc.detectors.battery import (
+    cell_draining,
     connection,
     current_sensor,
     internal_short,
@@ -143,6 +144,20 @@ def test_three_dips_a_day_are_micro_shorts(n_dips: int, n_findings: int) -> None
     assert named(found) == [("raise", "cell:41")] * n_findings
 
 
+@pytest.mark.parametrize(("n_days", "n_findings"), [(3, 0), (4, 1), (6, 1)])
+def test_a_dip_a_day_over_four_days_of_a_week_is_a_micro_short(
+    n_days: int, n_findings: int
+) -> None:
+    t_s = (np.arange(n_days)[:, None] * DAY_S + np.arange(0.0, 1200.0, 10.0)).ravel()
+    columns = pack(t_s)
+    columns["cell_voltages_v"][60::120, 40] -= 0.045
+    found = fold(micro_short.PLUGIN, frames(t_s, **columns))
+    assert named(found) == [("raise", "cell:41")] * n_findings
+    assert [(f.evidence["n_dips"], f.evidence["n_dips_week"]) for f in found] == [
+        (2, 4)
+    ] * n_findings
+
+
 def test_dips_under_a_changing_load_are_no_micro_shorts() -> None:
     t_s, amps = drives(1)
     columns = pack(t_s, amps)
@@ -177,3 +192,75 @@ def test_a_current_that_flows_in_at_a_standstill_is_the_sensor(
     columns = pack(t_s, amps) | {"vehicle_speed_mps": 0.0}
     rule: Detector = current_sensor.PLUGIN
     assert len(fold(rule, frames(t_s, **columns))) == n_findings
+
+
+def standing(fall_v_per_h: float, *, cells: slice = slice(30, 31)) -> dict[str, Any]:
+    """A pack that drove for ten minutes and stands for two hours; cells fall from then on."""
+    t_s = np.arange(0.0, 8400.0, 10.0)
+    columns = pack(t_s, np.where((t_s < 600) & (t_s % 60 < 30), 80.0, 0.0))
+    columns["cell_voltages_v"][:, cells] -= (
+        fall_v_per_h * np.maximum(t_s - 1200.0, 0.0)[:, None] / 3600.0
+    )
+    return columns | {"t_s": t_s}
+
+
+def draining(columns: dict[str, Any]) -> list[Finding]:
+    t_s = columns.pop("t_s")
+    return fold(cell_draining.PLUGIN, frames(t_s, **columns))
+
+
+def test_a_cell_that_falls_while_its_pack_stands_is_drained_by_a_short() -> None:
+    # One ohm across 150 A h takes 2.5 % of charge an hour, some 17 mV.
+    (found,) = draining(standing(0.017))
+    assert (found.phase, found.component, found.severity.word) == ("raise", "cell:31", "serious")
+    assert found.at_ns <= T0_NS + (1200 + 50 * 60) * 10**9
+    assert found.evidence["fall_v_per_h"] == pytest.approx(0.017, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("fall_v_per_h", "cells"),
+    [
+        (0.002, slice(30, 31)),  # what takes days is self-discharge
+        (0.017, slice(30, 34)),  # a module together
+        (-0.017, slice(30, 31)),  # upwards: it relaxes
+    ],
+)
+def test_what_is_slow_or_upwards_or_concerns_several_drains_no_cell(
+    fall_v_per_h: float, cells: slice
+) -> None:
+    assert draining(standing(fall_v_per_h, cells=cells)) == []
+
+
+def test_a_step_is_no_draining_nor_is_what_follows_a_charge() -> None:
+    step = standing(0.0)
+    step["cell_voltages_v"][step["t_s"] > 3000, 30] -= 0.015
+    assert draining(step) == []
+    charged = standing(0.017)
+    charged["charging_state"] = [
+        "parked_charging" if t < 600 else "not_charging" for t in charged["t_s"].tolist()
+    ]
+    assert draining(charged) == []
+
+
+def test_a_drained_cell_that_keeps_its_voltage_for_an_hour_is_cleared() -> None:
+    columns = standing(0.017)
+    t_s = columns["t_s"]
+    again = pack(t_s, np.where(t_s < 600, 60.0, 0.0))
+    again["cell_voltages_v"][:, 30] -= 0.03
+    both: dict[str, Any] = {name: np.concatenate([columns[name], again[name]]) for name in again}
+    told = fold(cell_draining.PLUGIN, frames(np.concatenate([t_s, t_s + 9000.0]), **both))
+    assert [(f.phase, f.component) for f in told] == [("raise", "cell:31"), ("clear", "cell:31")]
+
+
+def test_neighbours_that_come_together_while_an_empty_pack_fans_out_are_no_module() -> None:
+    # As four cells of a healthy simulated cab stood at 7 % of charge, among cells that differ by
+    # 23 mV: 88 cells in modules of eleven.
+    rng = np.random.default_rng(5)
+    mean_v = rng.normal(0, 0.023, 88)
+    mean_v[48:52] = (0.029, 0.031, 0.022, 0.025)
+    assert module_offset.offset_of(mean_v) is None
+    sound_v = rng.normal(0, 0.003, 88)
+    sound_v[44:48] += 0.027
+    found = module_offset.offset_of(sound_v)
+    assert found is not None
+    assert (found.first, found.last) == (44, 47)
