@@ -14,6 +14,7 @@ from cloud.api import (
     accounts,
     alerts,
     batteries,
+    battery_cohorts,
     battery_health,
     cases,
     edges,
@@ -69,7 +70,7 @@ _PROBLEM = {
     },
 }
 _ROUTERS = (
-    ingest, alerts, cases, battery_health, vehicles, batteries, past, travel_times,
+    ingest, alerts, cases, battery_cohorts, battery_health, vehicles, batteries, past, travel_times,
     typical_days, signal_times, traffic,
     zones, objects, runs, accounts, traces, edges, export, notices, streams, ops, page,
 )  # fmt: skip

@@ -34,9 +34,7 @@ _NUMBERS = {
 @router.get("/v1/batteries", summary="Newest frame of every battery, in short")
 def batteries(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None) -> dict[str, Any]:
     """With the pack's model and its worst open battery alert; `soh_ratio` is what the BMS says."""
-    runs = selected_runs(parts, zone, run)
-    with parts.latest.lock:
-        items = [item for chosen in runs for item in _of_run(chosen)]
+    items = newest_packs(parts, zone, run)
     where = reads.AlertFilter(zone=zone, run_id=run, kind="battery", state="open")
     with parts.database() as connection:
         alerts = reads.alerts(connection, where, limit=MOST_ALERTS).items
@@ -48,6 +46,13 @@ def batteries(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None)
         severity = worst.get((item["run_id"], item["vehicle_id"]))
         item["severity"] = None if severity is None else severity.word
     return {"items": items, "next_cursor": None}
+
+
+def newest_packs(parts: Parts, zone: str | None, run: str | None) -> list[dict[str, Any]]:
+    """Every pack's newest frame in short, of the zone and run or of all."""
+    runs = selected_runs(parts, zone, run)
+    with parts.latest.lock:
+        return [item for chosen in runs for item in _of_run(chosen)]
 
 
 def _of_run(run: RunLatest) -> list[dict[str, Any]]:

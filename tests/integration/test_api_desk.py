@@ -118,6 +118,18 @@ def test_batteries_stand_side_by_side_with_their_worst_alert(cloud: RunningCloud
     assert hot["soh_ratio"] is None  # this pack does not say
 
 
+def test_packs_with_alerts_are_counted_by_kind_and_one_alone_stands_out_nowhere(
+    cloud: RunningCloud,
+) -> None:
+    (hot,) = cloud.json("/v1/batteries", params=RUN)["items"]
+    told = cloud.json("/v1/batteries/cohorts", params=RUN)
+    kinds = [("model", hot["model"]), ("chemistry", hot["chemistry"])]
+    expected = [(trait, value, 1, 1) for trait, value in kinds if value is not None]
+    assert [(c["trait"], c["value"], c["packs"], c["told"]) for c in told["items"]] == expected
+    assert told["standing_out"] == []
+    assert cloud.get("/v1/batteries/cohorts", params={"colour": "red"}).status_code == 422
+
+
 def test_vehicles_are_found_by_a_part_of_their_id(cloud: RunningCloud) -> None:
     found = cloud.json("/v1/vehicles", params=RUN | {"contains": "STOPP"})["items"]
     assert [v["vehicle_id"] for v in found] == ["car-stopped"]

@@ -12,6 +12,8 @@ cohort under five packs has no statistics.
   bad cells looks like before single packs stand out.
 - **Energy per km** is what the pack gave out less what it took in while not parked to charge. What
   it costs in range: rated capacity x SoH x mean voltage, over it. A driver is known as a vehicle.
+  By kind of road (`road_energy.py`) it is the median of the model's packs that drove 20 km of it,
+  and the range that is left on it beside the model's own over all roads.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.detectors.battery_health.health import Health
+from openvrc.detectors.battery_health.road_energy import ROADS
 from openvrc.detectors.battery_health.usage import DEGC_EDGES
 
 LEAST_PACKS = 5
@@ -30,7 +33,7 @@ MILEAGE_STEP_M, WARMTH_STEP_K = 5e7, 10.0
 OUTLIER_SDS, OUTLIER_SOH, OUTLIER_OHM_RATIO = 4.0, 0.04, 0.15
 NOISE_SOH = 0.01
 DRIFT_ERRORS, DRIFT_SOH = 3.0, 0.03
-LEAST_DRIVEN_M = 100_000.0
+LEAST_DRIVEN_M, LEAST_ROAD_M = 100_000.0, 20_000.0
 SD_PER_MAD = 1.4826
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 _MIDDLE_DEGC = np.array([DEGC_EDGES[0] - 5, *np.add(DEGC_EDGES[:-1], 5.0), DEGC_EDGES[-1] + 5])
@@ -92,12 +95,26 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class RoadCost:
+    """A model on one kind of road; None where fewer than five packs tell."""
+
+    model: str
+    road: str
+    packs: int
+    energy_wh_per_km: float | None
+    range_km: float | None
+    range_change_ratio: float | None
+    """Against the model's range over all its roads."""
+
+
+@dataclass(frozen=True)
 class FleetView:
     """All of it, each list in order of trait and value."""
 
     cohorts: tuple[Cohort, ...]
     outliers: tuple[Outlier, ...]
     drifts: tuple[Drift, ...]
+    roads: tuple[RoadCost, ...]
 
 
 def warmth_degc(health: Health) -> float | None:
@@ -159,7 +176,29 @@ def fleet_view(packs: Sequence[Pack], batches: Mapping[str, str] | None = None) 
                 outliers += _outliers(value, members)
         if trait in ("warmth", "batch"):
             drifts += _drifts(trait, groups)
-    return FleetView(tuple(cohorts), tuple(outliers), tuple(drifts))
+    by_model = _grouped(packs, TRAITS["model"])
+    roads = [cost for model, members in by_model.items() for cost in _roads(model, members)]
+    return FleetView(tuple(cohorts), tuple(outliers), tuple(drifts), tuple(roads))
+
+
+def _roads(model: str, packs: list[Pack]) -> list[RoadCost]:
+    """What each kind of road costs the model, against all roads of the same packs."""
+    costs = []
+    for road in ROADS:
+        energy, ranges, changes = [], [], []
+        for pack in packs:
+            use, all_of_it = pack.health.roads.get(road), energy_wh_per_km(pack)
+            if use is None or use.driven_m < LEAST_ROAD_M or use.energy_kwh <= 0:
+                continue
+            wh_per_km = use.energy_kwh * 1e6 / use.driven_m
+            energy.append(wh_per_km)
+            reach = _range_km(pack, wh_per_km)
+            ranges += [reach] if reach is not None else []
+            changes += [all_of_it / wh_per_km - 1] if all_of_it else []
+        if energy:
+            middles = [_quantile(np.array(v), 0.5) for v in (energy, ranges, changes)]
+            costs.append(RoadCost(model, road, len(energy), *middles))
+    return costs
 
 
 def _grouped(packs: Sequence[Pack], of: Callable[[Pack], str]) -> dict[str, list[Pack]]:

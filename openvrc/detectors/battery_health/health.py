@@ -38,6 +38,7 @@ from openvrc.detectors.battery_health.previous import last_of_vehicle
 from openvrc.detectors.battery_health.remaining_life import RemainingLife, remaining_life
 from openvrc.detectors.battery_health.resistance import RESISTANCE_FIELDS, LoadSteps
 from openvrc.detectors.battery_health.rest_anchors import ANCHOR_FIELDS, RestAnchors
+from openvrc.detectors.battery_health.road_energy import ROAD_FIELDS, RoadEnergy, RoadUse
 from openvrc.detectors.battery_health.usage import USAGE_FIELDS, Usage, UsageSums
 from openvrc.detectors.battery_health.weakest_cell import RestDeviations
 from openvrc.detectors.keyed import Keyed
@@ -60,6 +61,7 @@ _FIELDS = {
     **RESISTANCE_FIELDS,
     **ANCHOR_FIELDS,
     **USAGE_FIELDS,
+    **ROAD_FIELDS,
     "bms_soh_ratio": (np.float64, np.nan),
 }
 _CHEMISTRIES = column_of("vehicle_profile", "chemistry").values
@@ -88,6 +90,8 @@ class Health:
     weakest_cell: int | None
     """From 1."""
     usage: Usage
+    roads: dict[str, RoadUse]
+    """Energy and way by kind of road."""
     remaining: RemainingLife
     as_of: str
     """ISO 8601 time of the last frame."""
@@ -104,6 +108,7 @@ class BatteryHealth:
         self._rest = RestDeviations()
         self._anchors = RestAnchors()
         self._usage = UsageSums()
+        self._roads = RoadEnergy()
         self._models: dict[str, int] = {}
         self.traits: dict[str, tuple[str, str, float]] = {}
         """Model, chemistry ("" where not told) and rated capacity of vehicles with a profile."""
@@ -121,9 +126,12 @@ class BatteryHealth:
         frames = clean_frames(batch)
         is_nonsense, cells_v = frames.is_nonsense, frames.cells_v[rows.row]
         degc = row_median(frames.probes_degc)[rows.row]
-        current_a, soc_ratio, voltage_v, odometer_m = (
+        current_a, soc_ratio, voltage_v, odometer_m, speed_mps = (
             clean_scalar(batch, name, is_nonsense)[rows.row]
-            for name in ("pack_current_a", "soc_ratio", "pack_voltage_v", "odometer_m")
+            for name in (
+                *("pack_current_a", "soc_ratio", "pack_voltage_v", "odometer_m"),
+                "vehicle_speed_mps",
+            )
         )
         is_parked_charging = batch.column("charging_state")[rows.row] == PARKED_CHARGING
         self._capacity.fit(len(vehicles))
@@ -146,6 +154,14 @@ class BatteryHealth:
             soc_ratio=soc_ratio,
             degc=degc,
             odometer_m=odometer_m,
+            is_parked_charging=is_parked_charging,
+        )
+        self._roads.fold(
+            rows,
+            vehicles,
+            current_a=current_a,
+            voltage_v=voltage_v,
+            speed_mps=speed_mps,
             is_parked_charging=is_parked_charging,
         )
         soh = clean_scalar(batch, "soh_ratio", is_nonsense)[rows.row]
@@ -188,6 +204,7 @@ class BatteryHealth:
             self._steps.resistance_ratio().tolist(),
             self._rest.weakest_cell().tolist(),
             [self._usage.of(vehicles, slot, rated) for slot, rated in enumerate(rated_ah.tolist())],
+            [self._roads.of(slot) for slot in range(len(vehicles))],
             vehicles["last_at_ns"].tolist(),
         )
         found = [_health(*values) for values in zip(vehicles.keys, *columns, strict=True)]
@@ -214,6 +231,7 @@ def _health(
     resistance_ratio: float,
     weakest_cell: int,
     usage: Usage,
+    roads: dict[str, RoadUse],
     last_at_ns: int,
 ) -> Health:
     method, soh = _soh(rated_ah, capacity_ah, bms_soh)
@@ -234,6 +252,7 @@ def _health(
         resistance_ratio=_known(resistance_ratio),
         weakest_cell=weakest_cell or None,
         usage=usage,
+        roads=roads,
         remaining=remaining_life(low, high, usage.odometer_m, usage.driven_m, usage.observed_days),
         as_of=iso_from_ns(last_at_ns),
     )

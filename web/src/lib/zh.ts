@@ -104,7 +104,6 @@ export const ZH: Record<string, string> = {
   "Charged too fast while cold": "低温充电过快", "Charging goes on past the end": "过充", "Displayed charge jumps": "电量跳变", "Slow vehicle": "慢速车辆", "Lane closed": "车道封闭", "Lane blocked": "车道受阻", "Red light run": "闯红灯",
   "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "Phantom stop": "无故急停", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "A cell loses charge within minutes": "单体在数分钟内持续掉电", "Insulation is told as the top of its range": "绝缘电阻上报为量程上限",
-  "Sudden internal short of a cell": "单体突发内短路", "Sudden slowdown": "突然减速", "The BMS raises an alarm": "电池管理系统报警", "Thermal event in the battery": "电池热事件",
   "Vehicle does not report as GB/T 32960.3 asks": "车辆未按 GB/T 32960.3 上报",
   "A cell holds less than its pack": "单体容量低于电池包", "The battery is not cooled": "电池冷却失效",
   // what evidence is called

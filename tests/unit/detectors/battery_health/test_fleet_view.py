@@ -9,6 +9,7 @@ import pytest
 
 from openvrc.detectors.battery_health.fleet_view import Pack, fleet_view
 from openvrc.detectors.battery_health.health import Health
+from openvrc.detectors.battery_health.road_energy import RoadUse
 from tests.unit.detectors.battery_health.synthetic_pack import Pack as Synthetic
 from tests.unit.detectors.battery_health.synthetic_pack import health_of
 
@@ -99,3 +100,17 @@ def test_few_packs_and_unknown_models_have_no_statistics() -> None:
     view = fleet_view([Pack(health(f"ev{i}", 0.9), "", "") for i in range(4)])
     assert all(c.soh_median_ratio is None for c in view.cohorts)
     assert not [c for c in view.cohorts if c.trait in ("model", "chemistry")]
+
+
+def test_a_kind_of_road_costs_range_against_all_roads_of_its_model() -> None:
+    # 170 Wh/km over all; 255 on the motorway leave two thirds of the range.
+    fleet = [
+        replace(p, health=replace(p.health, roads={"motorway": RoadUse(102.0, 4e5)}))
+        for p in packs()
+    ]
+    (cost,) = fleet_view(fleet).roads
+    assert (cost.model, cost.road, cost.packs) == ("Compact", "motorway", 30)
+    assert cost.energy_wh_per_km == pytest.approx(255.0)
+    assert cost.range_change_ratio == pytest.approx(170 / 255 - 1)
+    few = fleet_view(fleet[:4]).roads[0]
+    assert (few.packs, few.energy_wh_per_km) == (4, None)
