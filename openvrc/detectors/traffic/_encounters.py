@@ -71,8 +71,10 @@ def following(along_m: FloatArray, behind: Users, ahead: Users) -> Measures:
     )
 
 
-def crossing(one: Users, other: Users) -> Measures:
-    """Courses that cross ahead of both."""
+def crossing(
+    one: Users, other: Users, to_junction_m: tuple[FloatArray | float, FloatArray | float] = (0, 0)
+) -> Measures:
+    """Courses that cross ahead of both, and not before the junction that each is that far from."""
     turn = one.east * other.north - one.north * other.east
     turn = np.where(np.abs(turn) < 0.1, np.nan, turn)  # nearly parallel: no one place
     dx_m, dy_m = other.x_m - one.x_m, other.y_m - one.y_m
@@ -80,6 +82,7 @@ def crossing(one: Users, other: Users) -> Measures:
     to_other_m = (dx_m * one.north - dy_m * one.east) / turn
     moves = (one.speed_mps > LEAST_SPEED_MPS) & (other.speed_mps > LEAST_SPEED_MPS)
     meets = moves & (to_one_m > 0.0) & (to_other_m > 0.0)
+    meets &= (to_one_m >= to_junction_m[0]) & (to_other_m >= to_junction_m[1])
     enters, leaves, stops = [], [], []
     for user, to_m in ((one, to_one_m), (other, to_other_m)):
         before_m = np.where(meets, np.maximum(to_m - WIDTH_M / 2.0, LEAST_GAP_M), 1.0)

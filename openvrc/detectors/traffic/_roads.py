@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from openvrc.contracts.maps import RoadMap
 from openvrc.detectors.roll import Roll
+from openvrc.detectors.traffic._lane_links import LaneLinks
 from openvrc.detectors.traffic._lane_points import LanePoints
 
 FloatArray = NDArray[np.float64]
@@ -73,6 +74,18 @@ class Roads:
         found = np.zeros(n + 1, np.bool_)
         found[pairs[shared[pairs % n]] // n] = True
         return found
+
+    @functools.cached_property
+    def junction(self) -> IndexArray:
+        """The junction each segment leads into or lies in, -1 unknown, (n_segments + 1,)."""
+        numbers = {name: number for number, name in enumerate(set(self.road_map.segment_to))}
+        numbers[""] = -1
+        return np.array([*(numbers[name] for name in self.road_map.segment_to), -1], np.int64)
+
+    @functools.cached_property
+    def lane_links(self) -> LaneLinks:
+        """Which lane leads onto which."""
+        return LaneLinks(self.road_map)
 
     @functools.cached_property
     def lanes(self) -> LanePoints:

@@ -3,15 +3,18 @@
 Whenever a road user reports, it is held against everybody near it who reported within 0.6 s, both
 at the moment of the newer report (constant speed in between). At 1 Hz, however the two interleave,
 one of the two orders is that close. Two on one way within 45 degrees follow one another: in one
-lane of a segment by their offsets, across segments if the one ahead is on a segment the other leads
-to and in line with its course. All others cross. `_encounters` has the measures.
+lane of a segment, or on a lane that the other's lane leads to (`_lane_links`; where the map's lines
+do not tell, if in line with its course), by their offsets. Others cross, if their roads meet in one
+junction and their courses not before it: bridges and bending ramps do not. `_encounters` has the
+measures.
 
 A conflict is a time to collision below 3 s. Of two that drive, both must have been on their lane
-for 2.5 s, for who overtakes and is matched to the wrong lane seems to close in; and what no brake
-could avoid when first seen is such a mistake too. Crossing vehicles are one only if neither can
-stop any more without hard braking, for at every junction courses cross of those who will yield;
-with somebody on foot or on a bicycle it is one in any case. Vehicles are taken to be on the line
-of their lane: fixes err by more than lanes are apart.
+for 2.5 s, for who overtakes and is matched to the wrong lane seems to close in, and be reported
+within 2 m of its line, for the matcher needs two or three reports to follow a change; a queue's end
+needs neither. What no brake could avoid when first seen is such a mistake too. Crossing vehicles
+are one only if neither can stop any more without hard braking, for at every junction courses cross
+of those who will yield; with somebody on foot or on a bicycle it is one in any case. Vehicles are
+taken to be on the line of their lane: fixes err by more than lanes are apart.
 
 Judged at once, report by report. Runs at the edge, which publishes the warning
 (`edge/warnings.py`). An episode is one vehicle's, whoever the others are, and over 3 s after its
@@ -63,10 +66,12 @@ WARNING_TTC_S, SERIOUS_TTC_S = 1.5, 0.8  # drivers need a second to react (Green
 AVOIDABLE_MPS2 = 9.0  # what tyres give: who is first seen beyond it is on another lane than thought
 CRAWLS_MPS = 4.0  # behind a queue's end, closing in comes of the queue and not of a wrong lane
 STEADY_S = 2.5  # a lane just taken may be the matcher's mistake: overtaking looks like closing in
-STOPPABLE_MPS2 = 4.5  # hard but planned braking, as for hard_braking
+STOPPABLE_MPS2 = 3.0  # what the SSM device counts; Archer (2005) has 3.35 for a serious conflict
 APART_S = 0.6  # half a period of 1 Hz and the jitter of sending
 REACH_M = 60.0
 IN_LINE_M = 1.6  # half a lane
+STOP_LINE_M = 5.0  # a road's stated end may lie that far inside its junction
+BESIDE_M = 2.0  # reported so far from its lane's line, somebody may be on the next one already
 OVER_S = 3.0
 IDLE_S = 60
 MOVES_MPS = 1.0
@@ -83,6 +88,7 @@ SPEC: Spec = {
     "lane": (np.int64, -1),
     "offset_m": (np.float64, np.nan),
     "is_motor": (np.bool_, True),
+    "across_m": (np.float64, 0.0),  # what was reported, from the lane's line
     "lane_since_ns": (np.int64, ABSENT_I64),  # when it came from another lane of its segment
     "lat_deg": (np.float64, np.nan),
     "lon_deg": (np.float64, np.nan),
@@ -90,7 +96,7 @@ SPEC: Spec = {
     "open_since_ns": (np.int64, ABSENT_I64),
     "open_segment": (np.int64, -1),
 }
-MOTION = tuple(SPEC)[:14]
+MOTION = tuple(SPEC)[:15]
 Rows = dict[str, NDArray[Any]]
 
 
@@ -158,7 +164,9 @@ class Conflict:
     def restore(self, context: Context, arrays: Arrays) -> State:
         """The state that `snapshot` wrote."""
         state = self.initial(context)
-        state.users = Keyed.restore(SPEC, arrays)
+        # Not in snapshots before 2026-11-28: as if all had been reported on their lanes' lines.
+        across_m = np.zeros(len(arrays["at_ns"]))
+        state.users = Keyed.restore(SPEC, {"across_m": across_m, **arrays})
         pairs = zip(arrays["told_ego"].tolist(), arrays["told_other"].tolist(), strict=True)
         state.told = dict(zip(pairs, arrays["told_severity"].tolist(), strict=True))
         return state
@@ -191,6 +199,7 @@ def _rows(state: State, view: View) -> Rows:
         "lane": view.lane[chosen],
         "offset_m": offset_m,
         "is_motor": is_motor,
+        "across_m": np.where(on_lane >= 0, view.across_m[chosen], 0.0),
         "lat_deg": view.lat_deg[chosen],
         "lon_deg": view.lon_deg[chosen],
     }
@@ -270,6 +279,7 @@ def _judge(
     other: IndexArray,
     apart_s: FloatArray,
 ) -> list[Finding]:
+    assert state.roads is not None
     one, two = _users(rows, asker, 0.0), _users(table, other, apart_s)
     cosine = cosine_of(one, two)
     along_m = _along_m(state, rows, table, asker, other, apart_s, one, two)
@@ -284,11 +294,21 @@ def _judge(
             rows["lane_since_ns"][asker[pair]], table["lane_since_ns"][other[pair]]
         )
         steady = rows["at_ns"][asker[pair]] - since_ns.clip(0) > int(STEADY_S * NS_PER_S)
-        sure = steady | (second.speed_mps[pair] < CRAWLS_MPS)
+        on_lanes = rows["across_m"][asker[pair]] < BESIDE_M
+        on_lanes &= table["across_m"][other[pair]] < BESIDE_M
+        sure = (steady & on_lanes) | (second.speed_mps[pair] < CRAWLS_MPS)
         measures = _where(measures, sure & (measures.drac_mps2 < AVOIDABLE_MPS2))
         found.append((pair, measures, is_asker_behind))
-    pair = np.flatnonzero((cosine <= SAME_WAY_COS) & (cosine > ONCOMING_COS))
-    measures = crossing(_pick(one, pair), _pick(two, pair))
+    roads = state.roads
+    junction = roads.junction[rows["segment"][asker]]
+    far_junction = roads.junction[table["segment"][other]]
+    meet = (junction == far_junction) | (junction < 0) | (far_junction < 0)
+    pair = np.flatnonzero(meet & (cosine <= SAME_WAY_COS) & (cosine > ONCOMING_COS))
+    to_junction_m = (
+        _to_junction_m(roads, rows, asker[pair], 0.0),
+        _to_junction_m(roads, table, other[pair], two.speed_mps[pair] * apart_s[pair]),
+    )
+    measures = crossing(_pick(one, pair), _pick(two, pair), to_junction_m)
     both_motor = rows["is_motor"][asker[pair]] & table["is_motor"][other[pair]]
     yields = both_motor & (measures.drac_mps2 < STOPPABLE_MPS2)
     found.append((pair, _where(measures, ~yields), True))
@@ -306,6 +326,19 @@ def _judge(
             where = (rows, row) if is_asker_ego else (table, int(other[pairs[place]]))
             findings += _conflict(state, ego, foe, int(rows["at_ns"][row]), where, facts)
     return findings
+
+
+def _to_junction_m(
+    roads: Roads, rows: Rows, chosen: IndexArray, moved_m: FloatArray | float
+) -> FloatArray:
+    """How far everybody must go on before the own road meets another; 0 off the roads.
+
+    Roads that bend towards one another (a ramp) do not cross where courses do.
+    """
+    segment = rows["segment"][chosen]
+    rest_m = roads.length_m[segment] - rows["offset_m"][chosen] - moved_m - STOP_LINE_M
+    on_road = rows["is_motor"][chosen] & ~roads.is_internal[segment]
+    return np.where(on_road, np.maximum(np.nan_to_num(rest_m), 0.0), 0.0)
 
 
 def _where(measures: Measures, counts: BoolArray) -> Measures:
@@ -333,18 +366,38 @@ def _along_m(
     same = (segment == far_segment) & (segment >= 0)
     in_lane = same & (rows["lane"][asker] == table["lane"][other])
     moved_m = two.speed_mps * apart_s
-    offset_m = table["offset_m"][other] + moved_m - rows["offset_m"][asker]
-    dx_m, dy_m = two.x_m - one.x_m, two.y_m - one.y_m
+    offset_m, far_offset_m = rows["offset_m"][asker], table["offset_m"][other] + moved_m
+    along_m = np.where(in_lane, far_offset_m - offset_m, np.nan)
+    place = rows["segment"][asker], rows["lane"][asker], offset_m
+    far_place = far_segment, table["lane"][other], far_offset_m
+    onward = np.flatnonzero(~same & state.roads.leads_to(segment, far_segment))
+    along_m[onward] = _onward_m(state.roads, _at(place, onward), _at(far_place, onward),
+                                _pick(one, onward), _pick(two, onward))  # fmt: skip
+    back = np.flatnonzero(~same & state.roads.leads_to(far_segment, segment) & np.isnan(along_m))
+    along_m[back] = -_onward_m(state.roads, _at(far_place, back), _at(place, back),
+                               _pick(two, back), _pick(one, back))  # fmt: skip
+    return along_m
+
+
+Place = tuple[IndexArray, IndexArray, FloatArray]
+"""Segments, lanes, offsets in m."""
+
+
+def _at(place: Place, chosen: IndexArray) -> Place:
+    return place[0][chosen], place[1][chosen], place[2][chosen]
+
+
+def _onward_m(roads: Roads, place: Place, far_place: Place, one: Users, other: Users) -> FloatArray:
+    """How far the other is ahead on a segment that follows, NaN if on no lane that one's leads to.
+
+    Where the map's lines tell nothing of lanes, it is ahead if it is in line with one's course.
+    """
+    between_m, is_known = roads.lane_links.between(*place[:2], *far_place[:2])
+    rest_m = roads.length_m[place[0]] - place[2]
+    dx_m, dy_m = other.x_m - one.x_m, other.y_m - one.y_m
     ahead_m = dx_m * one.east + dy_m * one.north
-    behind_m = dx_m * two.east + dy_m * two.north
-    leads = state.roads.leads_to(segment, far_segment)
-    led = state.roads.leads_to(far_segment, segment)
-    across_m = np.abs(dx_m * one.north - dy_m * one.east)
-    led_across_m = np.abs(dx_m * two.north - dy_m * two.east)
-    onward = ~same & leads & (ahead_m > 0.0) & (across_m < IN_LINE_M)
-    backward = ~same & led & (behind_m < 0.0) & (led_across_m < IN_LINE_M)
-    along_m = np.where(onward, ahead_m, np.where(backward, behind_m, np.nan))
-    return np.where(in_lane, offset_m, along_m)
+    in_line = (ahead_m > 0.0) & (np.abs(dx_m * one.north - dy_m * one.east) < IN_LINE_M)
+    return np.where(is_known, rest_m + between_m + far_place[2], np.where(in_line, ahead_m, np.nan))
 
 
 def _severity(ttc_s: float) -> Severity:

@@ -61,40 +61,40 @@ def queue(parts: list[Batch], share: float | None = 1.0) -> tuple[float, float, 
 
 
 def test_where_everybody_reports_a_queue_is_as_long_as_it_is_seen() -> None:
-    low_m, middle_m, _, is_observed = queue([cars(4, [1.0, 8.5, 16.0, 23.5])])
+    low_m, middle_m, _, is_observed = queue([cars(5, [1.0, 8.5, 16.0, 23.5])])
     assert low_m == middle_m == pytest.approx(23.5, abs=0.1)
     assert is_observed
 
 
 def test_the_longest_of_a_minute_and_of_the_lanes_counts() -> None:
-    parts = [cars(4, [1.0, 8.5]), cars(14, [1.0, 8.5, 16.0]), cars(24, [1.0], lane=1)]
+    parts = [cars(5, [1.0, 8.5]), cars(15, [1.0, 8.5, 16.0]), cars(25, [1.0], lane=1)]
     assert queue(parts)[1] == pytest.approx(16.0, abs=0.1)
 
 
 def test_who_drives_or_stands_elsewhere_is_in_no_queue() -> None:
     parts = [
-        cars(4, [1.0, 8.5, 16.0], mps=3.0),
-        cars(4, [1.0, 8.5], segment="east_out"),
-        cars(4, [150.0, 157.5]),
+        cars(5, [1.0, 8.5, 16.0], mps=3.0),
+        cars(5, [1.0, 8.5], segment="east_out"),
+        cars(5, [150.0, 157.5]),
     ]
     assert queue(parts)[3] is False
 
 
 def test_a_gap_ends_a_queue_when_everybody_reports_but_not_when_few_do() -> None:
-    parts = [cars(4, [1.0, 8.5, 60.0])]
+    parts = [cars(5, [1.0, 8.5, 60.0])]
     assert queue(parts, share=1.0)[1] == pytest.approx(8.5, abs=0.1)
     assert queue(parts, share=0.1)[1] >= 60.0
 
 
 def test_the_fewer_report_the_longer_a_queue_may_be_behind_the_last_one_seen() -> None:
-    highs = [queue([cars(4, [1.0, 8.5])], share)[2] for share in (1.0, 0.5, 0.1)]
+    highs = [queue([cars(5, [1.0, 8.5])], share)[2] for share in (1.0, 0.5, 0.1)]
     assert highs[0] < highs[1] <= highs[2]
 
 
 def test_a_lane_that_always_has_a_queue_is_believed_to_have_one_unseen() -> None:
     queues = Queues(MAP)
     for minute in range(20):
-        queues.take(cars(60 * minute + 4, [1.0, 8.5, 16.0, 23.5, 31.0, 38.5]))
+        queues.take(cars(60 * minute + 5, [1.0, 8.5, 16.0, 23.5, 31.0, 38.5]))
         queues.advance(60 * (minute + 1) * NS_PER_S, 10, 0.3)
         queues.close_minute(range(6 * minute, 6 * minute + 6), 0.3)
     unseen = queues.lengths(range(120, 126), 0.3)
