@@ -24,12 +24,13 @@ sys.path.insert(0, str(ROOT))
 from openvrc.contracts.detection import Finding  # noqa: E402
 from openvrc.contracts.units import NS_PER_S, ns_from_iso  # noqa: E402
 from openvrc.detectors.battery.view import ordered  # noqa: E402
+from openvrc.detectors.battery_health.health import BatteryHealth  # noqa: E402
 from simulator.energy.faults import drawn_fault  # noqa: E402
 from simulator.energy.fleet import Fleet, FleetParameters  # noqa: E402
 from simulator.fleet.make import first_day_ns  # noqa: E402
 from tests.bench.battery_fleet import CONTEXT, batch_of, rules  # noqa: E402
 from tests.bench.battery_injected import Recording  # noqa: E402
-from tests.bench.battery_yardstick import begun, take_a_day  # noqa: E402
+from tests.bench.battery_yardstick import profile_of  # noqa: E402
 
 DAY_NS = 86_400 * NS_PER_S
 REST_A, LOAD_A = 5.0, 10.0
@@ -109,19 +110,23 @@ def _mark(
 def soh() -> None:
     """A simulated fleet's packs after forty days: measured with its interval beside the truth."""
     start_ns = first_day_ns("2026-03-01")
-    parameters = FleetParameters(vehicles=40, days=40, seed=77, start_ns=start_ns)
-    run = begun(parameters, None, 0, with_health=True)
-    assert run.health is not None
-    run.states.clear()
+    parameters = FleetParameters(vehicles=36, days=40, seed=77, start_ns=start_ns)
+    fleet, health, true_soh = Fleet(parameters), BatteryHealth(), {}
+    health.fold(profile_of(fleet))
     for _ in range(parameters.days):
-        take_a_day(run)
-    rows = [r for r in run.health.rows() if r.soh_low_ratio is not None and r.soh_ratio]
-    rows.sort(key=lambda row: run.soh[row.vehicle_id])
-    true = np.array([100 * run.soh[row.vehicle_id] for row in rows])
+        day = fleet.run_day()
+        for who, reports, _dirt in day.reports:
+            if len(reports.time_s):
+                health.fold(batch_of(who.vehicle_id, reports, start_ns))
+        ids = [v.vehicle_id for v in fleet.vehicles]
+        true_soh = dict(zip(ids, day.health.soh_ratio.tolist(), strict=True))
+    rows = [r for r in health.rows() if r.soh_low_ratio is not None and r.soh_ratio]
+    rows.sort(key=lambda row: true_soh[row.vehicle_id])
+    true = np.array([100 * true_soh[row.vehicle_id] for row in rows])
     own = np.array([100 * (row.soh_ratio or 0) for row in rows])
     low = np.array([100 * (row.soh_low_ratio or 0) for row in rows])
     high = np.array([100 * (row.soh_high_ratio or 0) for row in rows])
-    chemistry = {v.vehicle_id: v.model.chemistry for v in run.fleet.vehicles}
+    chemistry = {v.vehicle_id: v.model.chemistry for v in fleet.vehicles}
     is_lfp = np.array([chemistry[row.vehicle_id] == "lfp" for row in rows])
     place = np.arange(len(rows))
     figure, axis = plt.subplots(figsize=(11, 4.5))

@@ -88,7 +88,7 @@ def begun(
         frozenset([*faulty, *sound[:n_shuffled]] if n_shuffled else ()),
         BatteryHealth() if with_health else None,
     )
-    profile = _profile(fleet)
+    profile = profile_of(fleet)
     if run.health is not None:
         run.health.fold(profile)
     for states in (run.states, run.shuffled):
@@ -98,7 +98,8 @@ def begun(
     return run
 
 
-def _profile(fleet: Fleet) -> Batch:
+def profile_of(fleet: Fleet) -> Batch:
+    """The fleet's profiles as a batch."""
     columns = profiles(fleet.vehicles).to_pydict()
     ids = columns.pop("vehicle_id")
     return from_columns(
