@@ -1,4 +1,4 @@
-"""For all tests: hypothesis measures no time, since a busy machine is no fault of the code.
+"""For all tests: files in memory, and hypothesis measures no time, as busy machines are no fault.
 
 Each run draws the same examples, so that a red run can be repeated. VRC_TEST_EXAMPLES=fresh draws
 others each time and keeps in .hypothesis what fails, until it passes.
@@ -10,6 +10,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.support.quick_files import use_memory
+
+use_memory()
 settings.register_profile(
     "fresh", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )

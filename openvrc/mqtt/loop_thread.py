@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVarTuple, Unpack
 
 END_TIMEOUT_S = 5.0
+_LAST_TURNS = 3
 _Arguments = TypeVarTuple("_Arguments")
 
 
@@ -49,6 +50,9 @@ class LoopThread:
             for task in tasks:
                 task.cancel()
             self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            # A connection that was aborted last is closed in the loop's next turns, or never.
+            for _ in range(_LAST_TURNS):
+                self.loop.run_until_complete(asyncio.sleep(0))
         finally:
             self.loop.close()
 

@@ -177,12 +177,15 @@ class Connection:
         its answer to a ping is waited for.
         """
         self.resume()
-        with suppress(TimeoutError, OSError):
+        try:
             if not self.lost.is_set():
                 self._client._connection._send_ping_request()
                 await asyncio.wait_for(self._answered.wait(), CLOSE_TIMEOUT_S)
             await asyncio.wait_for(self._client.disconnect(), CLOSE_TIMEOUT_S)
-        self.abort()
+        except (TimeoutError, OSError):
+            pass
+        finally:  # also of a goodbye that nobody waits for any longer
+            self.abort()
 
     def abort(self) -> None:
         """End it without a word."""
