@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
+IN_MEMORY = Path("/dev/shm")
 LEAST_BYTES = 8_000_000_000
 """Four times what a run of all tests has at once."""
 
