@@ -109,6 +109,7 @@ class RoadMap:
         )
         # Through the document and back, so that every process computes from the same numbers.
         canonical = map_document.canonical_json(collection)
+        del parts, collection  # of a large map, each takes as much as what is made now
         return cls._assemble(*map_document.parse(json.loads(canonical)), canonical)
 
     @classmethod

@@ -169,11 +169,12 @@ def _road_map(net: _Net, projection: _Projection) -> RoadMap:
         end_m = float(stop.get("endPos", start_m))
         stops[edge_id].append(BusStop(id=stop["id"], start_m=start_m, end_m=end_m))
     lines = _lane_lines(net, projection)
-    segments = [
+    heads = _signal_heads(net, lines)
+    segments = (  # held by nobody else, so that a large net's can go before its map is made
         _segment(edge, lines, following[edge_id] & net.edges.keys(), stops[edge_id])
         for edge_id, edge in net.edges.items()
-    ]
-    return RoadMap.build(segments, signal_heads=_signal_heads(net, lines))
+    )
+    return RoadMap.build(segments, signal_heads=heads)
 
 
 def _lane_lines(net: _Net, projection: _Projection) -> dict[str, FloatArray]:

@@ -84,6 +84,7 @@ class Report(msgspec.Struct):
     braking: list[tuple[str, float]]  # vehicle and deceleration of emergency brakings
     signals: list[Signal]
     passed: list[Passed]  # per loop of the header
+    closed: list[str]  # lanes that cars may not use any more
 
 
 def main() -> None:
@@ -143,6 +144,12 @@ class _Watch:
         self._braking: dict[str, float] = {}
         self._programs: dict[str, str] = {}
         self._steps = 0
+        lanes = [name for name in sumo.lane.getIDList() if not name.startswith(":")]
+        self._lanes = sorted(name for name in lanes if not self._is_closed(name))
+
+    def _is_closed(self, lane: str) -> bool:
+        """Whether cars may not use a lane: `all` where it is shut to everybody."""
+        return not CLOSED_TO.isdisjoint(self._sumo.lane.getDisallowed(lane))
 
     def step(self) -> None:
         """After each step."""
@@ -181,6 +188,7 @@ class _Watch:
             braking=sorted(self._braking.items()),
             signals=[self._signal(name) for name in sorted(self._sumo.trafficlight.getIDList())],
             passed=passed,
+            closed=[name for name in self._lanes if self._is_closed(name)],
         )
         self._seen = [Passed(0, 0.0, 0.0) for _ in self._loops]
         self._braking, self._steps = {}, 0
@@ -209,6 +217,7 @@ class _Watch:
         return []
 
 
+CLOSED_TO = frozenset({"passenger", "all"})
 STATIC = 0
 """libsumo's type of a fixed-time program; 3 is actuated, 4 NEMA, 5 delay-based."""
 STOPS_ON_THE_ROAD = 1

@@ -2,8 +2,8 @@
 
 Who is connected and who is relayed, how positions are blurred and what a vehicle knows of itself
 are those of a replay (`simulator.replay.traffic_world`); only the rows come from a SUMO that is
-driven on, second by second. Truth is what SUMO knows: vehicles that stand on the road by plan, and
-brakings harder than its drivers' choice.
+driven on, second by second. Truth is what SUMO knows: vehicles that stand on the road by plan,
+brakings harder than its drivers' choice, and lanes that are shut (by a rerouter).
 """
 
 from __future__ import annotations
@@ -198,10 +198,12 @@ class _Truth:
     events: list[TruthEvent] = field(default_factory=list)
     _standing: dict[str, int] = field(default_factory=dict)  # vehicle -> place in `events`
     _braked_s: dict[str, float] = field(default_factory=dict)
+    _shut: dict[str, int] = field(default_factory=dict)  # lane -> place in `events`
 
     def see(self, report: Report, rows: TrafficRows) -> None:
         """A report and its rows, in the same order."""
         at_ns = self.epoch_ns + round(report.time_s * NS_PER_S)
+        self._see_closures(report, at_ns)
         place = {name: number for number, name in enumerate(report.vehicles)}
         for name in [name for name in self._standing if name not in set(report.stopped)]:
             number = self._standing.pop(name)
@@ -218,6 +220,18 @@ class _Truth:
                 begin_ns = at_ns - round(BRAKING_S * NS_PER_S)
                 event = _event("traffic.hard_braking", report, rows, place[name], begin_ns)
                 self.events.append(_ended(event, at_ns))
+
+    def _see_closures(self, report: Report, at_ns: int) -> None:
+        for lane in self._shut.keys() - set(report.closed):
+            number = self._shut.pop(lane)
+            self.events[number] = _ended(self.events[number], at_ns)
+        for lane in report.closed:
+            if lane not in self._shut:
+                self._shut[lane] = len(self.events)
+                edge, _, index = lane.rpartition("_")
+                self.events.append(
+                    TruthEvent("traffic.lane_closed", edge, at_ns, segment_id=edge, component=index)
+                )
 
 
 def _event(rule: str, report: Report, rows: TrafficRows, row: int, from_ns: int) -> TruthEvent:

@@ -158,10 +158,11 @@ def choose(
     for step, side_of in ((1, network.left), (-1, network.right)):
         target = side_of[lane]
         is_way = must & (np.sign(off) == step)
-        aside = plans.change[plan, np.maximum(target, 0)]
-        reach_m = plans.until_m[plan, np.maximum(target, 0)] - rows.offset_m[who]
-        is_good = (aside == 0) | (reach_m >= 2 * np.abs(aside) * np.maximum(NEED_S * v, NEED_M))
-        looks = np.flatnonzero((target >= 0) & (is_way | (wants & ~must & is_good)))
+        looks = np.flatnonzero((target >= 0) & (is_way | (wants & ~must)))
+        aside = plans.change[plan[looks], target[looks]]
+        reach_m = plans.until_m[plan[looks], target[looks]] - rows.offset_m[who[looks]]
+        needs_m = 2 * np.abs(aside) * np.maximum(NEED_S * v[looks], NEED_M)
+        looks = looks[is_way[looks] | (aside == 0) | (reach_m >= needs_m)]
         if not looks.size:
             continue
         before = _look_ahead_aside(network, plans, rows, ahead, who[looks], target[looks], desired)
@@ -202,8 +203,11 @@ def _who_looks(
     """Rows that look aside; whether they have to, for their way, and whether they want to."""
     # Who is in a good lane and not held up has nothing to think about: most of all.
     v = rows.speed_mps
-    held_up = (ahead.gap_m < HELD_UP_S * v + HELD_UP_M) & (v > CRAWLING_MPS)
-    thinks = turns.by_choice & (held_up | rows.is_fast)
+    thinks = turns.by_choice.copy()
+    some = np.flatnonzero(thinks)
+    v_some = v.take(some)
+    held_up = (ahead.gap_m.take(some) < HELD_UP_S * v_some + HELD_UP_M) & (v_some > CRAWLING_MPS)
+    thinks[some] = held_up | rows.is_fast.take(some)
     who = np.flatnonzero(thinks | (turns.for_the_way & (rows.change != 0)))
     is_way_blocked = rows.next_lane[who] == NOWHERE
     may = (rows.lane[who] < network.n_normal) & (rows.to_left_m[who] == 0.0)

@@ -43,6 +43,11 @@ PATIENCE_S = 25.0
 """After that long a driver goes when the junction is clear, one at a time."""
 
 
+def _sight_m(v: FloatArray) -> FloatArray:
+    """From how far before a line drivers at speeds `v` (m/s) look at it."""
+    return v * (v / (2 * DECIDE_MPS2) + DECIDE_S) + DECIDE_M
+
+
 @dataclass
 class RightOfWay:
     """The rules on one network."""
@@ -66,16 +71,18 @@ class RightOfWay:
         """
         n = self.network.n_normal
         rest_all_m = ahead.rest_m
-        v = rows.speed_mps
-        sight_m = v * (v / (2 * DECIDE_MPS2) + DECIDE_S) + DECIDE_M
-        coming_m = v * COMING_S + COMING_M
-        near = np.flatnonzero((rest_all_m < np.maximum(sight_m, coming_m)) & ~ahead.asleep)
+        fastest = rows.speed_mps.max(initial=0.0)
+        bound_m = max(float(_sight_m(fastest)), fastest * COMING_S + COMING_M)
+        near = np.flatnonzero((rest_all_m < bound_m) & ~ahead.asleep)
         near = near[(rows.lane[near] < n) & (rows.next_lane[near] >= n)]
-        comers = near[(rest_all_m[near] < coming_m[near]) & ~rows.is_stopping[near]]
-        who = near[rest_all_m[near] < sight_m[near]]
+        v, near_m = rows.speed_mps[near], rest_all_m[near]
+        in_sight, is_coming = near_m < _sight_m(v), near_m < v * COMING_S + COMING_M
+        comers = near[is_coming & ~rows.is_stopping[near]]
+        who = near[in_sight]
         lines = [(who, rows.next_lane[who] - n, rest_all_m[who])]
-        lines += self._lines_beyond(rows, ahead, plans, rest_all_m, sight_m)
+        lines += self._lines_beyond(rows, ahead, plans, rest_all_m)
         who, link, rest_m = (np.concatenate(part) for part in zip(*lines, strict=True))
+        v = rows.speed_mps
         v, code = v[who], code_of_link[link]
         # Who has rolled past where one stops has the line itself still ahead.
         braking = v * v / (2 * np.maximum(rest_m, 0.1))
@@ -103,22 +110,22 @@ class RightOfWay:
         ahead: Ahead,
         plans: Plans,
         rest_all_m: FloatArray,
-        sight_m: FloatArray,
     ) -> list[tuple[IntArray, IntArray, FloatArray]]:
         """Lines behind the end of one's lane: where edges are short, of the next ones too."""
         network, n = self.network, self.network.n_normal
         who = ahead.lookers
         lane, far_m = rows.next_lane[who], rest_all_m[who]
+        sight_m = _sight_m(rows.speed_mps[who])
         found = []
         for _ in range(HOPS):
-            keep = (lane >= 0) & (far_m < sight_m[who])
-            who, lane, far_m = who[keep], lane[keep], far_m[keep]
+            keep = np.flatnonzero((lane >= 0) & (far_m < sight_m))
+            who, lane, far_m, sight_m = who[keep], lane[keep], far_m[keep], sight_m[keep]
             if not who.size:
                 break
             far_m = far_m + network.length_m[lane]
             is_normal = lane < n
             onward = plans.connector[rows.plan[who], np.where(is_normal, lane, 0)].astype(np.int64)
-            at = np.flatnonzero(is_normal & (onward >= n) & (far_m < sight_m[who]))
+            at = np.flatnonzero(is_normal & (onward >= n) & (far_m < sight_m))
             found.append((who[at], onward[at] - n, far_m[at]))
             lane = np.where(is_normal, onward, network.after[lane])
         return found

@@ -82,7 +82,7 @@ class Rows:
     def take(self, rows: IntArray) -> None:
         """Keep these rows, in this order."""
         for name in _NAMES:
-            setattr(self, name, getattr(self, name).take(rows))
+            setattr(self, name, getattr(self, name).take(rows, mode="clip"))  # unchecked
 
     def append(self, others: Rows) -> None:
         """Add rows at the end; the order must be restored after."""

@@ -25,6 +25,8 @@ NET = """<net version="1.16">
  shape="0,-1.6 195,-1.6"/></edge>
 <edge id="out" from="j" to="b" priority="1"><lane id="out_0" index="0" speed="13.9" length="195"
  shape="205,-1.6 400,-1.6"/></edge>
+<edge id="side" from="a" to="b" priority="1"><lane id="side_0" index="0" speed="13.9" length="400"
+ shape="0,-3 400,-3"/></edge>
 <tlLogic id="j" type="actuated" programID="0" offset="0">
 <phase duration="20" minDur="5" maxDur="30" state="G"/><phase duration="3" state="y"/>
 <phase duration="10" state="r"/></tlLogic>
@@ -32,7 +34,8 @@ NET = """<net version="1.16">
 <junction id="j" type="traffic_light" x="200" y="0" incLanes="in_0" intLanes=":j_0_0"
  shape="195,0 205,0 205,-3.2 195,-3.2">
 <request index="0" response="0" foes="0" cont="0"/></junction>
-<junction id="b" type="dead_end" x="400" y="0" incLanes="out_0" intLanes="" shape="400,0 400,-3.2"/>
+<junction id="b" type="dead_end" x="400" y="0" incLanes="out_0 side_0" intLanes=""
+ shape="400,0 400,-3.2"/>
 <connection from="in" to="out" fromLane="0" toLane="0" via=":j_0_0" tl="j" linkIndex="0" dir="s"
  state="o"/>
 <connection from=":j_0" to="out" fromLane="0" toLane="0" dir="s" state="M"/>
@@ -42,7 +45,8 @@ ROUTES = """<routes><vType id="passenger_car"/>
 <stop lane="in_0" startPos="60" endPos="80" duration="20"/></vehicle>
 <flow id="f" type="passenger_car" begin="12" end="80" period="6" from="in" to="out"/></routes>"""
 MORE = """<additional><inductionLoop id="loop" lane="out_0" pos="100" period="60"
- file="/dev/null"/></additional>"""
+ file="/dev/null"/><rerouter id="shut" edges="in"><interval begin="30" end="50">
+<closingLaneReroute id="side_0"/></interval></rerouter></additional>"""
 CONFIG = """<configuration><input><net-file value="town.net.xml"/>
 <route-files value="town.rou.xml"/><additional-files value="town.add.xml"/></input>
 <time><begin value="00:00:10"/><end value="100"/></time></configuration>"""
@@ -92,6 +96,19 @@ def test_the_truth_of_a_running_sumo_names_who_stands_on_the_road(
     assert [(event.subject_id, event.segment_id) for event in stopped] == [("halts@231", "in")]
     assert stopped[0].to_ns is not None
     assert 18.0e9 < stopped[0].to_ns - stopped[0].from_ns < 23.0e9
+
+
+@needs_sumo
+def test_the_truth_of_a_running_sumo_names_lanes_that_a_rerouter_shuts(
+    ran: tuple[TrafficWorld, list[Frame]],
+) -> None:
+    world, _ = ran
+    (shut,) = [e for e in world.ground_truth() if e.rule == "traffic.lane_closed"]
+    assert (shut.subject_id, shut.segment_id, shut.component) == ("side", "side", "0")
+    epoch_ns = world.start_ns - 10 * 10**9
+    assert shut.from_ns - epoch_ns == pytest.approx(30e9, abs=1e9)
+    assert shut.to_ns is not None
+    assert shut.to_ns - epoch_ns == pytest.approx(50e9, abs=1e9)
 
 
 @needs_sumo
@@ -174,7 +191,7 @@ INTERRUPTED = """
 import signal
 from types import SimpleNamespace
 
-inductionloop = SimpleNamespace(getIDList=lambda: [])
+inductionloop = lane = SimpleNamespace(getIDList=lambda: [])
 simulation = SimpleNamespace(
     getTime=lambda: 10.0, getEndTime=lambda: 100.0, getMinExpectedNumber=lambda: 0
 )
