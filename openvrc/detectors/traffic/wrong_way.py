@@ -5,8 +5,9 @@ within reach explains it; none, or only one that is further off than positions e
 against its course is right under it, is evidence. Both distances are averaged over the samples of
 at least 2 s, so that one bad fix is nothing: the lane along the course must be over 5 m away in
 the mean (three standard deviations of a good fix, and a lane and a half), the one against it
-within 2.5 m. The matcher may have put such a vehicle on the road beside it whose direction fits,
-so its mark only chooses which samples are looked at.
+within 2.5 m, and the latter a thousand times as likely as the former: errors last a minute, so
+that a mean is no better than a fix. The matcher may have put such a vehicle on the road beside it
+whose direction fits, so its mark only chooses which samples are looked at.
 
 Of a vehicle that somebody else tells of it is said only if the teller can be believed (`_units`):
 where many of those it relays would drive against their lanes, its positions are wrong.
@@ -43,6 +44,7 @@ MOVES_MPS = 3.0  # slower may be backing out, and has no certain course
 OFF_LANE_M = 3.5  # half a lane and 1.3 standard deviations of a good fix
 AGAINST_COS = -0.5  # over 120 deg from the lane's direction
 ALONG_FROM_M = 5.0
+CERTAIN_M2 = 2.0 * 1.5**2 * 6.9  # squares of the two distances apart: errors of 1.5 m, 1000 to 1
 AGAINST_WITHIN_M = 2.5
 SPAN_S = 2.0
 SAMPLES = 3
@@ -207,6 +209,8 @@ def _are_against(vehicles: Keyed, slot: IndexArray) -> BoolArray:
     against = (samples >= SAMPLES) & (span_ns >= int(SPAN_S * NS_PER_S))
     against &= vehicles["along_m"][slot] >= ALONG_FROM_M * samples
     against &= vehicles["against_m"][slot] <= AGAINST_WITHIN_M * samples
+    apart_m2 = np.square(vehicles["along_m"][slot]) - np.square(vehicles["against_m"][slot])
+    against &= apart_m2 >= CERTAIN_M2 * np.square(samples)
     return np.asarray(against, np.bool_)
 
 
