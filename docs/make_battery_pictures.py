@@ -144,7 +144,7 @@ def soh() -> None:
     )
     axis.set_xlabel("packs in the order of their true health")
     axis.set_ylabel("state of health, %")
-    axis.legend()
+    axis.legend(loc="upper left")
     save(figure, "battery-soh.png")
 
 
