@@ -26,10 +26,9 @@ from edge.admit.repeats import NEVER_NS, text_mark
 from edge.slots import Slots
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import columns_of
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S
+from openvrc.contracts.units import ABSENT_I64, NS_PER_MS, NS_PER_S
 from openvrc.contracts.zone import ClocksPutRight
 
-_NS_PER_MS = NS_PER_S // 1000
 SPAN_NS = 30 * NS_PER_S
 """Long enough to hear a battery's frames, which come each 10 to 30 s, without queueing; short
 enough to notice a clock that was set."""
@@ -120,7 +119,7 @@ class Skew:
         is_ahead &= which != "none"
         is_behind &= which == "both"
         offset = np.where(is_ahead, -best, np.where(is_behind, way_ns - best, 0))
-        offset = offset // _NS_PER_MS * _NS_PER_MS
+        offset = offset // NS_PER_MS * NS_PER_MS
         known = state["offset_ns"][slots]
         is_new = is_steady & (
             (np.abs(offset - known) > STEADY_NS / 2) | ((offset == 0) != (known == 0))
@@ -143,7 +142,7 @@ class Skew:
         if self._is_any_off:
             offset_ns = self.sources["offset_ns"][self.sources.of(source_ids)]
             is_off = offset_ns != 0
-            found[is_off] = offset_ns[is_off] / _NS_PER_MS
+            found[is_off] = offset_ns[is_off] / NS_PER_MS
         return found
 
     def marks(

@@ -18,6 +18,7 @@ Privacy = Literal["public", "vehicle", "personal"]
 person is or was (position in time, permanent ids)."""
 
 NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
 ABSENT_I64 = -(2**63)
 """Stands for "absent" in int64 columns, which have no NaN."""
 

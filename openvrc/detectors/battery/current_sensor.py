@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import NS_PER_S, iso_from_ns
+from openvrc.contracts.units import NS_PER_MS, NS_PER_S, iso_from_ns
 from openvrc.detectors.battery.action import workshop
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
 from openvrc.detectors.battery.masks import some
@@ -55,7 +55,7 @@ STEADY_A, LEAST_IDLE = 0.3, 5
 STILL_MPS = 0.1
 VOTES_OF, VOTES_TO_RAISE, HEALTHY_DAYS = 5, 3, 5
 
-_COUNTS_PER_A, _COUNTS_PER_SOC, _NS_PER_MS = 100, 10_000, 1_000_000
+_COUNTS_PER_A, _COUNTS_PER_SOC = 100, 10_000
 _COUNTS_PER_AH = 2 * _COUNTS_PER_A * 3_600_000
 _MS_PER_H = 3_600_000
 _WAYS = ("drive", "charge")
@@ -197,7 +197,7 @@ def _flows(rows: Rows, view: View, vehicles: Keyed) -> _Flows:
     gap_ns = rows.at_ns - np.maximum(rows.previous_at_ns, 0)
     step = soc_before - soc
     joins = (gap_ns <= LONGEST_GAP_NS) & (np.abs(step) <= LARGEST_STEP * _COUNTS_PER_SOC)
-    t_ms = np.where(joins, gap_ns // _NS_PER_MS, 0)
+    t_ms = np.where(joins, gap_ns // NS_PER_MS, 0)
     is_charge = rows.of(view.is_parked_charging)
     speed = rows.of(view.scalar("vehicle_speed_mps"))
     stands = (speed < STILL_MPS) & (previous_values(rows, speed, vehicles, "speed") < STILL_MPS)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import column_of
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import NS_PER_MS, NS_PER_S
 from openvrc.detectors.battery.cleaning import BoolArray, clean_scalar
 from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
@@ -35,7 +35,7 @@ LONGEST_PAUSE_NS = 120 * NS_PER_S  # a sensor offset of 0.5 A adds 0.02 A h mean
 LONGEST_GAP_NS = 60 * NS_PER_S  # charging current changes slowly: a trapezoid bridges a minute
 SOC_JUMP_RATIO = 0.03  # 1.8 C for a minute; the jumps seen in real logs are of 5, 8 and 20 %
 
-_COUNTS_PER_A, _COUNTS_PER_SOC, _NS_PER_MS = 100, 10_000, 1_000_000
+_COUNTS_PER_A, _COUNTS_PER_SOC = 100, 10_000
 _COUNTS_PER_AH = 2 * _COUNTS_PER_A * 3_600_000
 _NONE = -1
 PARKED_CHARGING = column_of("battery_state", "charging_state").values.index("parked_charging")
@@ -123,7 +123,7 @@ def _links(batch: Batch, rows: Rows, is_nonsense: BoolArray, vehicles: Keyed) ->
     is_joined = _goes_on_charging(rows, current, is_parked, vehicles)
     is_joined &= np.abs(soc - previous_soc) <= SOC_JUMP_RATIO * _COUNTS_PER_SOC
     taken = -(current + previous_values(rows, current, vehicles, "charge_a"))
-    gap_ms = np.where(is_joined, (rows.at_ns - rows.previous_at_ns) // _NS_PER_MS, 0)
+    gap_ms = np.where(is_joined, (rows.at_ns - rows.previous_at_ns) // NS_PER_MS, 0)
     charge = _running(rows, taken * gap_ms, vehicles)
     is_step = is_joined & (soc != previous_soc) & (current <= -LEAST_CHARGE_A * _COUNTS_PER_A)
     return _Links(rows, is_joined, soc, is_step, charge)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import NS_PER_MS, NS_PER_S
 from openvrc.detectors.battery.cleaning import BoolArray, FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
@@ -31,7 +31,7 @@ LONGEST_STEP_NS = 70 * NS_PER_S  # chargers are logged each minute
 LEAST_CHARGE_AH = 0.5  # anchors nearer than this are one
 N_ANCHORS = 128
 
-_PER_A, _NS_PER_MS = 100, 1_000_000
+_PER_A = 100
 COUNTS_PER_AH = 2 * _PER_A * 3_600_000
 
 ANCHOR_FIELDS = {
@@ -99,7 +99,7 @@ class RestAnchors:
         before = previous_values(rows, amps, vehicles, "flow_a")
         gap_ns = np.where(rows.previous_at_ns == NEVER_NS, 0, rows.at_ns - rows.previous_at_ns)
         is_step = gap_ns <= LONGEST_STEP_NS
-        step_ms = np.where(is_step, gap_ns // _NS_PER_MS, 0)
+        step_ms = np.where(is_step, gap_ns // NS_PER_MS, 0)
         flow = _running(rows, -(amps + before) * step_ms, vehicles, "flow")
         drive = _running(rows, np.where(is_charging[known], 0, step_ms), vehicles, "drive_ms")
         was_calm = np.abs(before) < REST_CURRENT_A * _PER_A

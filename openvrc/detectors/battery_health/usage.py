@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openvrc.contracts.units import NS_PER_S
+from openvrc.contracts.units import NS_PER_MS, NS_PER_S
 from openvrc.detectors.battery.cleaning import BoolArray, FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, Rows, chained
 from openvrc.detectors.battery.rest_batches import REST_CURRENT_A
@@ -33,7 +33,7 @@ LONGEST_SLEEP_NS = 12 * 3600 * NS_PER_S
 CHARGE_A = 1.0
 MOST_ODOMETER_M = 4e9  # of nonsense frames that use no reserved code
 
-_MS_PER_H, _NS_PER_MS = 3_600_000, 1_000_000
+_MS_PER_H = 3_600_000
 _PER_V, _PER_A = 10, 100
 USAGE_FIELDS = {
     "use_at_ns": (np.int64, NEVER_NS),
@@ -109,7 +109,7 @@ class UsageSums:
         gap_ns = np.where(is_new, 0, rows.at_ns - rows.previous_at_ns)
         flows = gap_ns <= LONGEST_STEP_NS
         is_calm = (np.abs(amps) < REST_CURRENT_A) & (np.abs(before) < REST_CURRENT_A)
-        ms = np.where(flows | (is_calm & (gap_ns <= LONGEST_SLEEP_NS)), gap_ns // _NS_PER_MS, 0)
+        ms = np.where(flows | (is_calm & (gap_ns <= LONGEST_SLEEP_NS)), gap_ns // NS_PER_MS, 0)
         np.add.at(vehicles["known_ms"], rows.slot, ms)
         _fold_flow(rows, amps, volts, np.where(flows, ms, 0), is_parked_charging[known], vehicles)
         is_charging = amps <= -CHARGE_A
