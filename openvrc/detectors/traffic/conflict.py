@@ -4,9 +4,9 @@ Whenever a road user reports, it is held against everybody near it who reported 
 at the moment of the newer report (constant speed in between). At 1 Hz, however the two interleave,
 one of the two orders is that close. Two on one way within 45 degrees follow one another: in one
 lane of a segment, or on a lane that the other's lane leads to (`_lane_links`; where the map's lines
-do not tell, if in line with its course), by their offsets. Others cross, if their roads meet in one
-junction and their courses not before it: bridges and bending ramps do not. `_encounters` has the
-measures.
+do not tell, if in line with its course), by their offsets. Others cross; two that drive, only if
+their roads meet in one junction and their courses not before it: bridges and bending ramps do not.
+`_encounters` has the measures.
 
 A conflict is a time to collision below 3 s. Of two that drive, both must have been on their lane
 for 2.5 s, for who overtakes and is matched to the wrong lane seems to close in, and be reported
@@ -303,13 +303,17 @@ def _judge(
     junction = roads.junction[rows["segment"][asker]]
     far_junction = roads.junction[table["segment"][other]]
     meet = (junction == far_junction) | (junction < 0) | (far_junction < 0)
+    # Who walks or cycles crosses a road anywhere: only roads must meet in a junction.
+    both_motor = rows["is_motor"][asker] & table["is_motor"][other]
+    meet |= ~both_motor
     pair = np.flatnonzero(meet & (cosine <= SAME_WAY_COS) & (cosine > ONCOMING_COS))
+    both_motor = both_motor[pair]
+    moved_m = two.speed_mps[pair] * apart_s[pair]
     to_junction_m = (
-        _to_junction_m(roads, rows, asker[pair], 0.0),
-        _to_junction_m(roads, table, other[pair], two.speed_mps[pair] * apart_s[pair]),
+        np.where(both_motor, _to_junction_m(roads, rows, asker[pair], 0.0), 0.0),
+        np.where(both_motor, _to_junction_m(roads, table, other[pair], moved_m), 0.0),
     )
     measures = crossing(_pick(one, pair), _pick(two, pair), to_junction_m)
-    both_motor = rows["is_motor"][asker[pair]] & table["is_motor"][other[pair]]
     yields = both_motor & (measures.drac_mps2 < STOPPABLE_MPS2)
     found.append((pair, _where(measures, ~yields), True))
     findings: list[Finding] = []
@@ -331,13 +335,13 @@ def _judge(
 def _to_junction_m(
     roads: Roads, rows: Rows, chosen: IndexArray, moved_m: FloatArray | float
 ) -> FloatArray:
-    """How far everybody must go on before the own road meets another; 0 off the roads.
+    """How far each must go on before the own road meets another; 0 off the roads.
 
     Roads that bend towards one another (a ramp) do not cross where courses do.
     """
     segment = rows["segment"][chosen]
     rest_m = roads.length_m[segment] - rows["offset_m"][chosen] - moved_m - STOP_LINE_M
-    on_road = rows["is_motor"][chosen] & ~roads.is_internal[segment]
+    on_road = ~roads.is_internal[segment]
     return np.where(on_road, np.maximum(np.nan_to_num(rest_m), 0.0), 0.0)
 
 

@@ -193,6 +193,28 @@ def test_roads_that_cross_without_a_junction_are_a_bridge(
     assert [f.evidence["kind"] for f in found] == (["crossing"] if meet else [])
 
 
+@pytest.mark.parametrize("walker_class", ["pedestrian", "bicycle"])
+@pytest.mark.parametrize(("walker_on", "offset_m"), [(None, None), ("road", 240.0), ("path", 20.0)])
+def test_who_walks_across_a_road_is_warned_of_away_from_junctions_too(
+    walker_class: str, walker_on: str | None, offset_m: float | None
+) -> None:
+    """The walker off the map, matched to the road itself, or to a path that ends elsewhere."""
+    road_map = RoadMap.build(
+        [
+            segment("road", ((0, 0), (600, 0)), to="j"),
+            segment("path", ((240, -20), (240, 20)), to="k"),
+        ]
+    )
+    walker = row("walker", 0, 240.0, 1.5, segment_id=walker_on, segment_offset_m=offset_m)
+    walker |= {"vehicle_class": walker_class, "lane_index": None, "heading_deg": 0.0}
+    walker["lat_deg"] = LAT_DEG - 4.6 / 111_195.0
+    car = row("car", 0, 205.0, 13.0, heading_deg=90.0)
+    for rows in ([walker, car], [car, walker]):
+        state = conflict.PLUGIN.initial(Context("test", "test", "simulated", road_map))
+        found = conflict.PLUGIN.update(state, batch_of(rows))[1]
+        assert [f.evidence["kind"] for f in found] == ["crossing"]
+
+
 @pytest.mark.parametrize("ticks_s", [(), (5, 65)])
 def test_who_comes_back_after_long_silence_has_no_lane_of_before(ticks_s: tuple[int, ...]) -> None:
     """With ticks the silent are forgotten, without nobody is: the findings are the same."""
