@@ -83,6 +83,31 @@ class Roads:
         return np.array([*(numbers[name] for name in self.road_map.segment_to), -1], np.int64)
 
     @functools.cached_property
+    def crossed_m(self) -> FloatArray:
+        """How far before its end each segment may be crossed by others of its junction.
+
+        0 where the map has the junction's insides, for there roads end before it. Others run to the
+        node, over the lanes that cross them: as far back as a lane of the junction ends, by the
+        box around all these ends. (n_segments + 1,)
+        """
+        road_map, lanes = self.road_map, self.lanes
+        of_lane = road_map.lane_segment.astype(np.int64)
+        junction = self.junction[of_lane]
+        is_open = (junction >= 0) & ~np.isin(junction, junction[self.is_internal[of_lane]])
+        end, of_lane, junction = lanes.first[1:][is_open] - 1, of_lane[is_open], junction[is_open]
+        back_m, n_junctions = np.zeros(len(end)), int(junction.max(initial=0)) + 1
+        for at_m, part in ((lanes.x_m[end], lanes.east[end]), (lanes.y_m[end], lanes.north[end])):
+            least_m = np.full(n_junctions, np.inf)
+            most_m = np.full(n_junctions, -np.inf)
+            np.minimum.at(least_m, junction, at_m)
+            np.maximum.at(most_m, junction, at_m)
+            furthest_m = np.where(part > 0.0, least_m[junction], most_m[junction])
+            back_m += part * (at_m - furthest_m)
+        crossed_m = np.zeros(road_map.n_segments + 1)
+        np.maximum.at(crossed_m, of_lane, back_m)
+        return crossed_m
+
+    @functools.cached_property
     def lane_links(self) -> LaneLinks:
         """Which lane leads onto which."""
         return LaneLinks(self.road_map)

@@ -70,7 +70,7 @@ STOPPABLE_MPS2 = 3.0  # what the SSM device counts; Archer (2005) has 3.35 for a
 APART_S = 0.6  # half a period of 1 Hz and the jitter of sending
 REACH_M = 60.0
 IN_LINE_M = 1.6  # half a lane
-STOP_LINE_M = 5.0  # a road's stated end may lie that far inside its junction
+STOP_LINE_M = 5.0  # a road's stated end may lie that far inside its junction, or roads meet askew
 BESIDE_M = 2.0  # reported so far from its lane's line, somebody may be on the next one already
 OVER_S = 3.0
 IDLE_S = 60
@@ -340,7 +340,8 @@ def _to_junction_m(
     Roads that bend towards one another (a ramp) do not cross where courses do.
     """
     segment = rows["segment"][chosen]
-    rest_m = roads.length_m[segment] - rows["offset_m"][chosen] - moved_m - STOP_LINE_M
+    to_end_m = roads.length_m[segment] - rows["offset_m"][chosen] - moved_m
+    rest_m = to_end_m - roads.crossed_m[segment] - STOP_LINE_M
     on_road = ~roads.is_internal[segment]
     return np.where(on_road, np.maximum(np.nan_to_num(rest_m), 0.0), 0.0)
 

@@ -193,6 +193,26 @@ def test_roads_that_cross_without_a_junction_are_a_bridge(
     assert [f.evidence["kind"] for f in found] == (["crossing"] if meet else [])
 
 
+@pytest.mark.parametrize(("lane_x_m", "inside"), [(-4.8, False), (-11.2, False), (-11.2, True)])
+def test_where_roads_run_to_the_node_all_lanes_of_the_one_cross_the_other(
+    lane_x_m: float, inside: bool
+) -> None:
+    """Also the fourth lane, over 5 m before the node; not if the map has the junction's inside."""
+    segments = [
+        segment("east", ((-100, -1.6), (0, -1.6)), to="j"),
+        segment("south", ((lane_x_m, 100), (lane_x_m, 0)), to="j"),
+    ]
+    within = segment(":j", ((0, -1.6), (9, -1.6)), to="j")
+    road_map = RoadMap.build([*segments, within] if inside else segments)
+    more = {"segment_offset_m": 84.0 + lane_x_m, "heading_deg": 90.0, "segment_id": "east"}
+    east = row("east", 0, lane_x_m - 16.0, 13.0, **more, lat_deg=LAT_DEG - 1.6 / 111_195.0)
+    more = {"segment_offset_m": 85.6, "heading_deg": 180.0, "segment_id": "south"}
+    south = row("south", 0, lane_x_m, 13.0, **more, lat_deg=LAT_DEG + 14.4 / 111_195.0)
+    state = conflict.PLUGIN.initial(Context("test", "test", "simulated", road_map))
+    found = conflict.PLUGIN.update(state, batch_of([east, south]))[1]
+    assert [f.evidence["kind"] for f in found] == ([] if inside else ["crossing"])
+
+
 @pytest.mark.parametrize("walker_class", ["pedestrian", "bicycle"])
 @pytest.mark.parametrize(("walker_on", "offset_m"), [(None, None), ("road", 240.0), ("path", 20.0)])
 def test_who_walks_across_a_road_is_warned_of_away_from_junctions_too(
