@@ -39,7 +39,7 @@ def share_of(seed: int, purpose: str, names: Sequence[str]) -> FloatArray:
     smaller one.
 
     >>> share_of(1, "penetration", ["veh-001"]).round(4).tolist()
-    [0.4486]
+    [0.6244]
     """
     return uniform(name_hashes(seed, purpose, names))
 

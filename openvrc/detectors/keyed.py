@@ -27,7 +27,8 @@ class Keyed:
     >>> state = Keyed({"speed_mps": (np.float32, np.nan)})
     >>> state.slots(["a", "a"]).tolist()
     [0, 0]
-    >>> state["speed_mps"][state.slots(["b"])] = 3.0
+    >>> slot = state.slots(["b"])
+    >>> state["speed_mps"][slot] = 3.0
     >>> state["speed_mps"].tolist()
     [nan, 3.0]
     """
@@ -147,6 +148,7 @@ class _Seats:
         is_same = self._roll is roll and self._generation == roll.generation
         if not is_same or self.n_keys != len(keys):
             number = roll.add(keys.words())
+            roll.is_read_by(self)
             self._roll, self._generation, self.n_keys = roll, roll.generation, len(keys)
             self._slot_of = np.full(2 * len(roll), -1, np.int64)
             self._slot_of[number] = np.arange(len(keys))
@@ -154,6 +156,12 @@ class _Seats:
             missing = 2 * len(roll) - len(self._slot_of)
             self._slot_of = np.pad(self._slot_of, (0, missing), constant_values=-1)
         return self._slot_of
+
+    def uses(self, roll: Roll) -> npt.NDArray[np.int64]:
+        """The numbers of this roll that have a slot."""
+        if self._roll is not roll or self._generation != roll.generation:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(self._slot_of[: len(roll)] >= 0)
 
     def evict(self, drop: npt.NDArray[np.bool_]) -> None:
         """The keys where `drop` (n_keys,) is true go, the others move up."""

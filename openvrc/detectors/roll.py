@@ -8,6 +8,9 @@ no state: it may begin anew at any time, and no finding depends on it.
 
 from __future__ import annotations
 
+from typing import Protocol
+from weakref import WeakSet
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,8 +22,16 @@ FEWEST = 8192
 """So many ids are kept whoever is gone: half a megabyte."""
 
 
+class Reader(Protocol):
+    """Somebody who keeps numbers of a roll."""
+
+    def uses(self, roll: Roll) -> Numbers:
+        """The numbers of this roll, of its generation of now, that are kept."""
+        ...
+
+
 class Roll:
-    """Ids numbered as they come; those not called for long are struck off.
+    """Ids numbered as they come; those that no reader keeps any more are struck off.
 
     >>> from openvrc.contracts.words import words_of
     >>> roll = Roll()
@@ -31,8 +42,7 @@ class Roll:
     def __init__(self) -> None:
         self._ids = WordTable()
         self._limit = FEWEST
-        self._turn, self._cleaned_turn = 1, 0
-        self._last_turn = np.zeros(0, np.int64)
+        self._readers: WeakSet[Reader] = WeakSet()
         self.generation = 0
         """Numbers hold within one generation."""
 
@@ -43,30 +53,29 @@ class Roll:
         """Number (n,) of each id of a batch; may begin a new generation before."""
         if len(self._ids) > self._limit:
             self._strike()
-        number = self.add(words)
-        self._turn += 1
-        self._last_turn[number] = self._turn
-        return number
+        return self.add(words)
 
     def add(self, words: Words) -> Numbers:
         """Number (n,) of each id, within this generation."""
-        number = self._ids.add(words)
-        if len(self._last_turn) < len(self._ids):
-            grown = np.zeros(2 * len(self._ids), np.int64)
-            grown[: len(self._last_turn)] = self._last_turn
-            self._last_turn = grown
-        return number
+        return self._ids.add(words)
+
+    def is_read_by(self, reader: Reader) -> None:
+        """Keep what this reader keeps, for as long as there is the reader."""
+        self._readers.add(reader)
 
     def words(self, number: Numbers) -> Words:
         """The ids of some numbers."""
         return self._ids.words(number)
 
     def _strike(self) -> None:
-        """Forget who was not called since the last time, if that is a quarter of all."""
-        is_kept = self._last_turn[: len(self._ids)] > self._cleaned_turn
+        """Forget whom no reader keeps, if that is a quarter of all.
+
+        Not who was not heard for long: a reader would put them all on the roll again.
+        """
+        is_kept = np.zeros(len(self._ids), np.bool_)
+        for reader in self._readers:
+            is_kept[reader.uses(self)] = True
         if 4 * int(is_kept.sum()) <= 3 * len(is_kept):
             self._ids.keep(is_kept)
-            self._last_turn = self._last_turn[: len(is_kept)][is_kept]
             self.generation += 1
-        self._cleaned_turn = self._turn
         self._limit = max(2 * len(self._ids), FEWEST)

@@ -70,13 +70,24 @@ def test_a_roll_forgets_who_is_not_called_and_slots_stay() -> None:
     assert len(keyed) == 1
 
 
-def test_a_fleet_that_all_call_on_stays_on_the_roll() -> None:
-    roll = Roll()
+def test_a_fleet_that_a_rule_keeps_stays_on_the_roll_however_its_batches_come() -> None:
+    keyed, roll = Keyed(SPEC), Roll()
     words = [
-        words_of([f"vehicle-{begin + one}" for one in range(4000)])
-        for begin in range(0, 20_000, 4000)
+        words_of([f"vehicle-{begin + one}" for one in range(2000)])
+        for begin in range(0, 40_000, 2000)
     ]
-    numbers = [roll.call(some).tolist() for some in words]
-    assert [roll.call(some).tolist() for some in words] == numbers
-    assert [roll.call(some).tolist() for some in words] == numbers
-    assert roll.generation == 0
+    slots = [keyed.slots_on(roll, roll.call(some)).tolist() for some in words]
+    generation = roll.generation
+    for _ in range(3):  # each is a minority of all, and none is called twice in a row
+        assert [keyed.slots_on(roll, roll.call(some)).tolist() for some in words] == slots
+    assert roll.generation == generation == 0
+
+
+def test_whom_a_rule_has_evicted_leaves_the_roll_and_a_rule_that_is_gone_keeps_nobody() -> None:
+    keyed, gone, roll = Keyed(SPEC), Keyed(SPEC), Roll()
+    gone.slots_on(roll, roll.call(words_of([f"once-{one}" for one in range(5000)])))
+    del gone
+    for turn in range(20):
+        keyed.slots_on(roll, roll.call(words_of([f"p-{turn}-{one}" for one in range(2000)])))
+        keyed.evict(np.ones(len(keyed), np.bool_))
+    assert len(roll) <= 2 * roll_module.FEWEST
