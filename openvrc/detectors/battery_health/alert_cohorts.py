@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
+
+import numpy as np
 
 LEAST_TOLD, TIMES_OTHERS, LARGEST_P = 3, 3.0, 0.001
 _Z95 = 1.96
@@ -124,11 +126,19 @@ def by_chance(told: int, packs: int, all_told: int, all_packs: int) -> float:
     >>> round(by_chance(2, 2, 2, 4), 4)
     0.1667
     """
-    ways = sum(
-        comb(all_told, k) * comb(all_packs - all_told, packs - k)
-        for k in range(told, min(packs, all_told) + 1)
-    )
-    return ways / comb(all_packs, packs)
+    # Each term over the one before it, from the largest on: exact binomials of a large fleet
+    # have ten thousand digits and hold the interpreter for seconds.
+    least, most = max(0, packs + all_told - all_packs), min(packs, all_told)
+    mode = (packs + 1) * (all_told + 1) // (all_packs + 2)
+    k = np.arange(least, most, dtype=np.float64)
+    onwards = (all_told - k) * (packs - k)
+    backwards = (k + 1) * (all_packs - all_told - packs + k + 1)
+    split = mode - least
+    above = np.cumprod(onwards[split:] / backwards[split:])
+    below = np.cumprod((backwards[:split] / onwards[:split])[::-1])[::-1]
+    ways = np.concatenate((below, [1.0], above))  # relative to the most likely number's
+    tail = float(ways[max(told - least, 0) :].sum())
+    return min(tail / float(ways.sum()), 1.0)
 
 
 def wilson(events: int, trials: int) -> tuple[float, float]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
+import pytest
 
 from openvrc.detectors.battery_health.alert_cohorts import (
     PackAlerts,
@@ -61,6 +64,37 @@ def test_chance_alone_stands_out_in_fewer_than_one_of_a_hundred_fleets() -> None
         ]
         n_found += bool(cohorts_of(fleet)[1])
     assert n_found <= 3
+
+
+def exactly(told: int, packs: int, all_told: int, all_packs: int) -> float:
+    ways = sum(
+        comb(all_told, k) * comb(all_packs - all_told, packs - k)
+        for k in range(told, min(packs, all_told) + 1)
+    )
+    return ways / comb(all_packs, packs)
+
+
+def test_the_probability_by_chance_is_the_exact_one() -> None:
+    for all_packs in (1, 2, 7, 12):
+        for packs in range(all_packs + 1):
+            for all_told in range(all_packs + 1):
+                for told in range(min(packs, all_told) + 2):
+                    counts = (told, packs, all_told, all_packs)
+                    assert by_chance(*counts) == pytest.approx(exactly(*counts), rel=1e-12)
+    for counts in (
+        (6, 40, 8, 340),
+        (30, 300, 60, 1000),
+        (150, 300, 160, 1000),
+        (290, 300, 400, 999),
+    ):
+        assert by_chance(*counts) == pytest.approx(exactly(*counts), rel=1e-9)
+
+
+def test_a_fleet_of_a_hundred_thousand_packs_has_its_probability() -> None:
+    # What exact binomials of 100,000 packs come to.
+    assert by_chance(45, 20_000, 150, 100_000) == pytest.approx(0.0022956417784314323, rel=1e-9)
+    assert by_chance(100, 20_000, 150, 100_000) == pytest.approx(3.567876680564615e-35, rel=1e-9)
+    assert by_chance(20_000, 20_000, 50_000, 100_000) == 0.0  # less than a float can say
 
 
 def test_probabilities_and_intervals_agree_with_tables() -> None:
