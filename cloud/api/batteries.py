@@ -14,11 +14,9 @@ from cloud.api.parts import Parts, Viewer, selected_runs
 from cloud.latest import RunLatest
 from cloud.latest_tables import NEVER_NS
 from cloud.store import reads
-from openvrc.contracts.detection import Severity
 
 router = APIRouter(tags=["batteries"], dependencies=[Depends(only_known_parameters)])
 
-MOST_ALERTS = 1000
 _NUMBERS = {
     "soc_ratio": 4,
     "soh_ratio": 4,
@@ -35,16 +33,11 @@ _NUMBERS = {
 def batteries(parts: Parts, _caller: Viewer, zone: Zone = None, run: Run = None) -> dict[str, Any]:
     """With the pack's model and its worst open battery alert; `soh_ratio` is what the BMS says."""
     items = newest_packs(parts, zone, run)
-    where = reads.AlertFilter(zone=zone, run_id=run, kind="battery", state="open")
     with parts.database() as connection:
-        alerts = reads.alerts(connection, where, limit=MOST_ALERTS).items
-    worst: dict[tuple[str, str], Severity] = {}
-    for view in alerts:
-        key = (view.alert.run_id, view.alert.subject_id)
-        worst[key] = max(view.alert.severity, worst.get(key, Severity.INFO))
+        told = reads.worst_by_rule(connection, "battery", zone=zone, run_id=run)
     for item in items:
-        severity = worst.get((item["run_id"], item["vehicle_id"]))
-        item["severity"] = None if severity is None else severity.word
+        rules = told.get((item["run_id"], item["vehicle_id"]))
+        item["severity"] = max(rules.values()).word if rules else None
     return {"items": items, "next_cursor": None}
 
 

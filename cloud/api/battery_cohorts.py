@@ -7,16 +7,18 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from cloud.api.batteries import MOST_ALERTS, newest_packs
+from cloud.api.batteries import newest_packs
 from cloud.api.params import Run, Zone, only_known_parameters
 from cloud.api.parts import Parts, Viewer
 from cloud.store import reads
 from openvrc.contracts.detection import Severity
-from openvrc.detectors.battery_health.alert_cohorts import PackAlerts, cohorts_of
+from openvrc.detectors.battery_health.alert_cohorts import PackAlerts, StandingOut, cohorts_of
 
 router = APIRouter(tags=["batteries"], dependencies=[Depends(only_known_parameters)])
 
 _DIGITS = 4
+MOST_LISTED = 100
+"""Vehicles named where a rule stands out; `told` has how many there are."""
 
 
 @router.get("/v1/batteries/cohorts", summary="Open battery alerts by model and chemistry")
@@ -25,16 +27,13 @@ def battery_cohorts(
 ) -> dict[str, Any]:
     """Packs with an open alert by kind, and rules that one kind of pack has as no other has.
 
-    A vehicle counts once per rule; of the open alerts the newest 1000 are counted.
+    A vehicle counts once per rule, with alerts of at least a warning. Where a rule stands out the
+    first 100 vehicles are named; `is_complete` says whether these are all.
     """
-    where = reads.AlertFilter(zone=zone, run_id=run, kind="battery", state="open")
     with parts.database() as connection:
-        alerts = reads.alerts(connection, where, limit=MOST_ALERTS).items
-    rules: dict[tuple[str, str], set[str]] = {}
-    for view in alerts:
-        if view.alert.severity >= Severity.WARNING:
-            key = (view.alert.run_id, view.alert.subject_id)
-            rules.setdefault(key, set()).add(view.alert.rule)
+        rules = reads.worst_by_rule(
+            connection, "battery", zone=zone, run_id=run, least=Severity.WARNING
+        )
     packs = [
         PackAlerts(
             item["vehicle_id"],
@@ -48,11 +47,16 @@ def battery_cohorts(
     cohorts, standing_out = cohorts_of(packs)
     return {
         "items": [_rounded(asdict(cohort)) for cohort in cohorts],
-        "standing_out": [
-            asdict(one) | {"vehicle_ids": list(one.vehicle_ids)} for one in standing_out
-        ],
+        "standing_out": [standing_row(one) for one in standing_out],
         "next_cursor": None,
     }
+
+
+def standing_row(one: StandingOut) -> dict[str, Any]:
+    """As the API tells it, with no more vehicles than can be read."""
+    listed = list(one.vehicle_ids[:MOST_LISTED])
+    is_complete = len(listed) == len(one.vehicle_ids)
+    return asdict(one) | {"vehicle_ids": listed, "is_complete": is_complete}
 
 
 def _spread_v(item: dict[str, Any]) -> float | None:

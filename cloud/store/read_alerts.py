@@ -53,6 +53,22 @@ def alert(connection: Connection, alert_id: str) -> AlertView | None:
     )
 
 
+def worst_by_rule(
+    connection: Connection,
+    kind: str,
+    *,
+    zone: str | None = None,
+    run_id: str | None = None,
+    least: Severity = Severity.INFO,
+) -> dict[tuple[str, str], dict[str, Severity]]:
+    """The worst of the open alerts of each rule, by run and subject; every alert counts."""
+    facts = {"kind": kind, "zone": zone, "run_id": run_id, "severity": int(least)}
+    found: dict[tuple[str, str], dict[str, Severity]] = {}
+    for of_run, subject, rule, worst in connection.execute(statement("worst_by_rule"), facts):
+        found.setdefault((of_run, subject), {})[rule] = Severity(worst)
+    return found
+
+
 def add_action(
     connection: Connection, alert_id: str, who: str, action: ActionKind, detail: Row
 ) -> AlertAction | None:

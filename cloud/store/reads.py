@@ -7,7 +7,7 @@ connections (autocommit). One file per kind of question; this one is their commo
 from __future__ import annotations
 
 from cloud.store.read_accounts import accounting, most_rejected, zone_sums
-from cloud.store.read_alerts import add_action, alert, alerts
+from cloud.store.read_alerts import add_action, alert, alerts, worst_by_rule
 from cloud.store.read_export import export
 from cloud.store.read_past import newest_at, past_positions, records_between
 from cloud.store.read_quarters import SeenQuarter, quarters_are_of, quarters_at, quarters_of_segment
@@ -65,6 +65,7 @@ __all__ = [
     "session_accounts",
     "steps",
     "trace",
+    "worst_by_rule",
     "zone_sums",
     "zones",
 ]

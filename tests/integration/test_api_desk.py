@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cloud.alerting import Alert, AlertTransition
 from cloud.api import page
 from cloud.past_frame import HEADER, MAGIC, SAMPLE
+from cloud.store import reads
+from cloud.store.facts import write_alerts
+from openvrc.contracts.detection import Severity
+from openvrc.contracts.units import NS_PER_S
 from tests.support.cloud_server import VIEWER, RunningCloud, temporary_cloud
 from tests.support.town import Town
 
@@ -22,7 +27,9 @@ T0, T8, T40 = "2026-01-01T08:00:00Z", "2026-01-01T08:00:08Z", "2026-01-01T08:00:
 def cloud() -> Iterator[RunningCloud]:
     town = Town()
     with temporary_cloud() as running:
-        running.send([town.announce()])
+        kind = {"model": "Town EV", "chemistry": "nmc"}
+        profile = town.batch("vehicle_profile", 1, 0.0, subject_id=town.hot_id, **kind)
+        running.send([town.announce(), profile])
         running.drive(town, range(50))
         yield running
 
@@ -128,6 +135,38 @@ def test_packs_with_alerts_are_counted_by_kind_and_one_alone_stands_out_nowhere(
     assert [(c["trait"], c["value"], c["packs"], c["told"]) for c in told["items"]] == expected
     assert told["standing_out"] == []
     assert cloud.get("/v1/batteries/cohorts", params={"colour": "red"}).status_code == 422
+
+
+@pytest.fixture
+def info_alerts(cloud: RunningCloud) -> Iterator[None]:
+    """A thousand and one battery alerts of severity info, newer than all others."""
+    with cloud.app.state.parts.pool.connection() as connection:
+        (hot,) = reads.alerts(connection, reads.AlertFilter(subject="car-hot"), limit=1).items
+        new: dict[str, Any] = {
+            "severity": Severity.INFO,
+            "rule": "battery.test",
+            "started_at_ns": hot.alert.started_at_ns + 60 * NS_PER_S,
+        }
+        many = [hot.alert.changed(id=f"info-{n:04}", **new) for n in range(1001)]
+        write_alerts(connection, [_opened(alert) for alert in many])
+    yield
+    with cloud.app.state.parts.pool.connection() as connection:
+        connection.execute("DELETE FROM alert_event WHERE alert_id LIKE 'info-%'")
+        connection.execute("DELETE FROM alert WHERE id LIKE 'info-%'")
+
+
+def _opened(alert: Alert) -> AlertTransition:
+    return AlertTransition(alert, "opened", 1, alert.started_at_ns)
+
+
+@pytest.mark.usefixtures("info_alerts")
+def test_a_packs_alert_counts_behind_a_thousand_newer_ones_of_less_weight(
+    cloud: RunningCloud,
+) -> None:
+    (hot,) = cloud.json("/v1/batteries", params=RUN)["items"]
+    assert hot["severity"] in ("serious", "critical")
+    cohorts = cloud.json("/v1/batteries/cohorts", params=RUN)["items"]
+    assert [(cohort["value"], cohort["told"]) for cohort in cohorts] == [("Town EV", 1), ("nmc", 1)]
 
 
 def test_vehicles_are_found_by_a_part_of_their_id(cloud: RunningCloud) -> None:

@@ -32,6 +32,16 @@ WHERE (%(id)s::text IS NULL OR a.id = %(id)s)
 ORDER BY a.started_at DESC, a.id DESC
 LIMIT %(limit)s;
 
+-- name: worst_by_rule
+-- The worst open alert of each rule that a subject has. %(kind)s, %(severity)s (the least);
+-- %(zone)s and %(run_id)s may be NULL. The states stand here for the index of open alerts.
+SELECT run_id, subject_id, rule, max(severity) FROM alert
+WHERE kind = %(kind)s AND severity >= %(severity)s::smallint
+  AND state IN ('active', 'recovering')
+  AND (%(zone)s::text IS NULL OR zone = %(zone)s)
+  AND (%(run_id)s::text IS NULL OR run_id = %(run_id)s)
+GROUP BY run_id, subject_id, rule;
+
 -- name: alert_events
 -- Every transition of an alert, in order. %(id)s.
 SELECT sequence, change, severity, state, at, stored_at, evidence FROM alert_event
