@@ -143,7 +143,10 @@ class Misbehaviour:
     def restore(self, context: Context, arrays: Arrays) -> State:
         """The state that `snapshot` wrote."""
         state = self.initial(context)
-        state.vehicles = Keyed.restore(SPEC, arrays)
+        # Not in snapshots before 2026-11-28: as if nobody's lane had been told yet.
+        unknown = np.zeros(len(arrays["newest_ns"]), np.bool_)
+        lanes = {"is_on_lane": unknown, "has_leapt": unknown}
+        state.vehicles = Keyed.restore(SPEC, lanes | dict(arrays))
         return state
 
 

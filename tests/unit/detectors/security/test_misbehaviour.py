@@ -20,6 +20,7 @@ from tests.support.straight_road import (
     START_NS,
     Row,
     as_set,
+    batch_of,
     context,
     in_time,
     row,
@@ -75,6 +76,20 @@ def test_a_leap_is_found_at_once() -> None:
     findings = run(misbehaviour.PLUGIN, context(), moved(driving(), 10, 70.0))
     assert reasons(findings) == [("raise", "position_along")]
     assert findings[0].at_ns == START_NS + 10 * NS_PER_S
+
+
+def test_a_checkpoint_of_before_lanes_were_remembered_keeps_scores_and_episodes() -> None:
+    rows = moved(driving(), 10, 70.0)
+    state, found = misbehaviour.PLUGIN.update(
+        misbehaviour.PLUGIN.initial(context()), batch_of(rows[:15])
+    )
+    assert reasons(found) == [("raise", "position_along")]
+    arrays = misbehaviour.PLUGIN.snapshot(state)
+    old = {n: values for n, values in arrays.items() if n not in ("is_on_lane", "has_leapt")}
+    state = misbehaviour.PLUGIN.restore(context(), old)
+    state, found = misbehaviour.PLUGIN.update(state, batch_of(rows[15:]))
+    state, ended = misbehaviour.PLUGIN.advance(state, START_NS + 700 * NS_PER_S)
+    assert [f.phase for f in found + ended] == ["clear"]
 
 
 def test_a_speed_that_positions_do_not_follow_is_found() -> None:
