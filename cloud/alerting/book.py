@@ -154,7 +154,7 @@ class AlertBook:
         told: list[AlertTransition] = []
         for change, alert in steps:
             is_opening = change == "opened" and alert.rule != STORM_RULE.name
-            if is_opening and alert.severity < Severity.CRITICAL:
+            if is_opening and alert.severity < Severity.CRITICAL and not track.tells_a_trait:
                 told += self._fold_into_storm(track, at_ns)
             # A storm changes the track after the step was made: tell with what it changed.
             alert = alert.changed(folded_into=track.alert.folded_into)  # noqa: PLW2901

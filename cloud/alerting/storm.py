@@ -2,7 +2,7 @@
 
 When a cable is cut or a limit is set wrongly, hundreds of alerts of one rule open within seconds;
 nobody reads them. From the 51st in a minute of event time on, they are folded into one
-`platform.alert_storm`; critical ones are never folded.
+`platform.alert_storm`; critical ones are never folded, nor are those of rules that tell a trait.
 """
 
 from __future__ import annotations

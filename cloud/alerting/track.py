@@ -44,6 +44,8 @@ class Track:
     lower_since_ns: int = 0
     is_dismissed: bool = False
     """Cleared by hand while the condition held: quiet until it ends or gets worse."""
+    tells_a_trait: bool = False
+    """See `Rule`."""
 
     @classmethod
     def begin(cls, alert: Alert, rule: Rule, at_ns: int) -> Self:
@@ -55,6 +57,7 @@ class Track:
             recovering_for_ns=int(rule.recovering_for_s * NS_PER_S),
             actionable_for_ns=int(rule.actionable_for_s * NS_PER_S),
             last_at_ns=at_ns,
+            tells_a_trait=rule.tells_a_trait,
         )
 
     def raise_(self, finding: Finding, now_ns: int) -> list[Step]:

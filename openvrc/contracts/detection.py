@@ -59,6 +59,9 @@ class Rule:
     """Event time it must stay away before the alert is cleared; bridges short gaps."""
     actionable_for_s: float = 600.0
     """Age up to which a finding from late data is still current, not historical."""
+    tells_a_trait: bool = False
+    """Says what its subject is like, not what happened to it: a healthy fleet that connects says
+    it of all at once, which is no storm."""
 
 
 @dataclass(frozen=True)

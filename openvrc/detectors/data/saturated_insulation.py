@@ -3,8 +3,8 @@
 Instruments of real models stop at 5, 1000 or 11520 (in ohm, kohm or Mohm, as their mappings have
 it; `battery/insulation.py`). Such a reading is "at least so much" and no measurement: a fall above
 it cannot be seen, and in the wrong unit it would look like a dead short. One finding per vehicle,
-of severity info, from its first such reading; over after a week without. Frames that
-say nothing of the insulation neither begin nor end it.
+of severity info, from its first such reading; over with the first reading after a week without
+(measured or silent). Frames that say nothing of the insulation neither begin nor end it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ RULE = Rule(
     pending_for_s=0.0,
     recovering_for_s=0.0,
     actionable_for_s=3600.0,
+    tells_a_trait=True,
 )
 
 _FIELDS: dict[str, tuple[Any, Any]] = {
@@ -105,7 +106,7 @@ def _finding(
     text = (
         f"Insulation is told as {told_ohm:g} ohm, the top of its instrument's range."
         if phase == "raise"
-        else "Insulation has been below the top of its range for a week."
+        else "Insulation has not been told as the top of its instrument's range for a week."
     )
     return Finding(
         rule=RULE.name,

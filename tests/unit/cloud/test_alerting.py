@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,23 @@ def test_critical_alerts_stay_out_of_a_storm() -> None:
     storm(world, 80)
     world.take("raise", 19, 19, subject_id="hot", severity=Severity.CRITICAL)
     assert (world.last.subject_id, world.last.folded_into) == ("hot", "")
+
+
+def test_a_healthy_fleet_that_tells_what_it_is_like_is_no_storm() -> None:
+    world = World(replace(AT_ONCE, tells_a_trait=True))
+    storm(world, 80, severity=Severity.INFO)
+    assert {(told.alert.rule, told.alert.folded_into) for told in world.told} == {
+        (AT_ONCE.name, "")
+    }
+
+
+def test_a_track_of_a_checkpoint_before_traits_is_read() -> None:
+    world = World()
+    world.take("raise", 10)
+    kept = json.loads(json.dumps(world.book.snapshot()))
+    del kept["tracks"][0]["tells_a_trait"]
+    world.book = AlertBook.restore("run-1", kept)
+    assert world.take("clear", 20) == ["recovering"]
 
 
 def test_a_book_goes_on_exactly_from_its_snapshot() -> None:

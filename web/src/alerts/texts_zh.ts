@@ -68,7 +68,7 @@ export const EVIDENCE_ZH: Record<string, Texts> = {
   "data.national_reporting": {
     is: ["行驶中上报间断 {gaps} 次，最长 {longest_gap_s:0} 秒；约定周期 {agreed_s:0} 秒。", "共缺 {missing_s:0} 秒的数据未补发。", "报警前后共缺 {missing_seconds} 秒数据。"],
   },
-  "data.saturated_insulation": { is: ["绝缘电阻上报为 {insulation_ohm} Ω，即仪表量程上限，并非测量值。"], was: "绝缘电阻一周内低于量程上限。" },
+  "data.saturated_insulation": { is: ["绝缘电阻上报为 {insulation_ohm} Ω，即仪表量程上限，并非测量值。"], was: "绝缘电阻已一周未再上报为仪表量程上限。" },
   "data.repeated_frame": { is: ["报文以新的时间重复 {age_s*0.000277778:1} 小时前的内容。", "车辆对同一时刻上报了两帧；以第一帧为准。"], was: "报文不再重复。" },
   "data.reported_quality": { is: ["发送方对 {component} 的说明：{statements}。"], was: "{component} 已无异常说明。" },
   "platform.alert_storm": { is: ["另有 {folded_count} 条 {rule} 告警。"] },
