@@ -104,10 +104,10 @@ class CheckpointWriter:
             log.warning("a checkpoint was cut off: %s", error)
         # Here and not in the pipeline's thread, which may be busy: readers compare positions.
         if outcome is Outcome.WRITTEN:
+            self.took_s = time.monotonic() - began_s
             self._counts.settle(frozen.position)
         elif outcome is Outcome.NOT_WRITTEN:
             self._counts.thaw()
-        self.took_s = time.monotonic() - began_s
         return outcome
 
     def _commit(

@@ -65,6 +65,8 @@ QUEUE_BYTES = 256 * 1024 * 1024
 CHECKPOINT_SHARE = 10.0
 """Checkpoints begin no closer together than the last one took to write, times this: they have 10 %
 of the time, however large the state; a restart folds a little more of the log instead."""
+LONGEST_CHECKPOINT_PAUSE_S = 60.0
+"""A database that hung for minutes must not put the next one off for an hour."""
 EDGE_ACTIVE_S = 15.0
 """An edge posts its ticks each second: one that was silent for so long is gone."""
 
@@ -316,8 +318,8 @@ class Pipeline:
         self._committer.close()
 
     def _next_checkpoint_s(self) -> float:
-        pause_s = max(self._checkpoint_every_s, CHECKPOINT_SHARE * self._committer.checkpoint_s)
-        return time.monotonic() + pause_s
+        rest_s = min(CHECKPOINT_SHARE * self._committer.checkpoint_s, LONGEST_CHECKPOINT_PAUSE_S)
+        return time.monotonic() + max(self._checkpoint_every_s, rest_s)
 
     def _run(self, job: _Job) -> None:
         if not job.done.set_running_or_notify_cancel():

@@ -98,6 +98,7 @@ class Pipeline:
             for name, why in self.core.unread_rules().items():
                 LOG.warning("the checkpoint of %s cannot be read (%s); it begins anew", name, why)
         journal.replay(self.core, blobs)
+        self._has_new_state = bool(blobs)  # or a full spool would never shrink its journal
         if state is not None or blobs:
             totals = dict(self.core.totals())
             LOG.info("went on from the spool: %d groups folded again, %s", len(blobs), totals)

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -190,6 +191,8 @@ class EdgeService:
         """Full: nothing more is taken or acknowledged, the broker keeps it."""
         if self._spool.is_full and self._spool.pending_records == 0:
             self._pipeline.checkpoint_if_due(now=True)  # only the journal is left to shrink
+            with suppress(SpoolWriteError):  # the next group says so
+                self._spool.forget_covered()
         is_full = self._spool.is_full
         if is_full != self._is_full:
             state = "full: acknowledging nothing" if is_full else "has room again"

@@ -17,9 +17,10 @@ moment.
 A checkpoint is a file beside the database: SQLite would hold every commit up while it writes and
 syncs megabytes (150 ms for 100,000 vehicles), and a file can be written by another thread.
 A spool belongs to one edge id. One process writes; the uplink reads by its own connection.
-Freed pages are used again, and given back to the disk at checkpoints, so the file stays within a
-few MB of what it holds. SQLite needs room to delete, too: a file beside the spool is a reserve,
-given up when the disk is full and made again before anything more is taken in.
+Freed pages are used again; what was free with the journal at its longest is given back to the
+disk, 4 MB at a checkpoint, so that a backlog of gigabytes goes within the hour. SQLite needs room
+to delete, too: a file beside the spool is a reserve, given up when the disk is full and made again
+before anything more is taken in.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -66,6 +68,7 @@ _RESERVE_BYTES = 5 * 1024 * 1024
 """The log's usual size, 4 MB, which may all be new to the file, and some for the deletion."""
 _RESERVE_SUFFIX = ".reserve"
 _STATE_SUFFIX = ".state-"
+_FRESH_SUFFIX = ".new"
 _VACUUM_PAGES = 1_048_576 // _PAGE_BYTES
 """Moved at a time on a full disk: a megabyte of log."""
 
@@ -121,6 +124,9 @@ class Spool:
             self.close()
             raise
         self._count_pending()
+        if self.is_full:
+            with suppress(SpoolWriteError):  # without room to delete; then as the cloud takes
+                self.forget_covered()
         self._reserve = path.with_name(path.name + _RESERVE_SUFFIX)
         self._has_reserve()  # without one a full disk needs a person; that is no reason not to run
 
@@ -197,11 +203,11 @@ class Spool:
         (counter and blob, no numbered records). Raises SpoolWriteError, SpoolError.
         """
         keeps = dict(kept)
-        covered = self._covered(_FORGOTTEN_AT_ONCE)
-        was = [self._size_of(counter) for counter in [*gone, *keeps]]
         add = "INSERT INTO entries (blob, n_records, created_ns) VALUES (?, ?, ?)"
         change = "UPDATE entries SET blob = ?, n_records = 0 WHERE counter = ?"
         try:
+            covered = self._covered(_FORGOTTEN_AT_ONCE)
+            was = [self._size_of(counter) for counter in [*gone, *keeps]]
             with self._db:
                 deleted = [(counter,) for counter in gone]
                 self._db.executemany("DELETE FROM entries WHERE counter = ?", deleted)
@@ -219,10 +225,11 @@ class Spool:
         self._entry_bytes += new_bytes - sum(size for _, size in was)
         self._journal_bytes += len(journal) - sum(size for _, size in covered)
 
-    def _covered(self, limit: int = -1) -> list[tuple[int, int]]:
+    def _covered(self, limit: int = -1, *, upto: int | None = None) -> list[tuple[int, int]]:
         """The oldest journal entries that the checkpoint covers: numbers and sizes."""
         sql = "SELECT number, length(blob) FROM journal WHERE number <= ? ORDER BY number LIMIT ?"
-        return self._db.execute(sql, (self._covered_number, limit)).fetchall()
+        number = self._covered_number if upto is None else upto
+        return self._db.execute(sql, (number, limit)).fetchall()
 
     def _forget(self, covered: Sequence[tuple[int, int]]) -> None:
         sql = "DELETE FROM journal WHERE number = ?"
@@ -235,8 +242,9 @@ class Spool:
         """
         self._reserve.unlink(missing_ok=True)
         self._shorten_log()
-        if gone or self._covered(1):
+        if gone:
             self.commit(blob=None, n_records=0, journal=b"", gone=gone)
+        self.forget_covered()
         try:
             self._give_back(_VACUUM_PAGES)
         except sqlite3.Error as error:
@@ -296,17 +304,22 @@ class Spool:
         Raises SpoolWriteError.
         """
         path = self.path.with_name(f"{self.path.name}{_STATE_SUFFIX}{journal_number}")
+        # The file of this name may be the one that counts: with nothing taken in, it has the same
+        # number. It is replaced whole, or stays.
+        fresh = path.with_name(path.name + _FRESH_SUFFIX)
         try:
-            with path.open("wb") as file:
+            with fresh.open("wb") as file:
                 file.write(state)
                 file.flush()
                 os.fsync(file.fileno())
+            fresh.replace(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
+            fresh.unlink(missing_ok=True)
             raise SpoolWriteError(f"{path} cannot be written: {error}") from error
         return path
 
@@ -315,26 +328,31 @@ class Spool:
 
         They go with the next commits, a full spool's at once. Raises SpoolWriteError, SpoolError.
         """
-        name = state.name.removeprefix(self.path.name).encode()
-        row = (name, journal_number)
+        row = (state.name.removeprefix(self.path.name).encode(), journal_number)
         try:
             # What is free now, with the journal at its longest, is free for good.
             (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            covered = self._covered(upto=journal_number) if self.is_full else []
             with self._db:
                 self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", row)
-            self._covered_number = journal_number
-            if self.is_full:
-                self._forget_covered()
-            if free > _GIVE_BACK_PAGES:
-                self._give_back(min(free - _GIVE_BACK_PAGES, _MOST_PAGES_AT_ONCE))
+                self._forget(covered)
         except sqlite3.Error as error:
             raise self._write_error(error) from error
+        self._covered_number = journal_number
+        self._journal_bytes -= sum(size for _, size in covered)
+        if free > _GIVE_BACK_PAGES:
+            with suppress(sqlite3.Error):  # the checkpoint counts; the next one gives back, too
+                self._give_back(min(free - _GIVE_BACK_PAGES, _MOST_PAGES_AT_ONCE))
         self._forget_states(but=state)
 
-    def _forget_covered(self) -> None:
-        covered = self._covered()
-        with self._db:
-            self._forget(covered)
+    def forget_covered(self) -> None:
+        """Free at once what the checkpoint covers. Raises SpoolWriteError, SpoolError."""
+        try:
+            covered = self._covered()
+            with self._db:
+                self._forget(covered)
+        except sqlite3.Error as error:
+            raise self._write_error(error) from error
         self._journal_bytes -= sum(size for _, size in covered)
 
     def _state_file(self) -> Path | None:

@@ -1,5 +1,6 @@
 """What was committed is there after anything; what was not is not."""
 
+import errno
 import os
 import resource
 import signal
@@ -137,6 +138,39 @@ def test_a_full_spool_frees_what_a_checkpoint_covers_at_once(tmp_path: Path) -> 
     spool.checkpoint(b"state")
     assert (spool.n_bytes, spool.is_full) == (0, False)
     spool.close()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    spool = Spool(path, "edge-1", MAX)
+    spool.commit(blob=None, n_records=0, journal=b"j")
+    spool.checkpoint(b"state")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(SpoolWriteError):
+            spool.checkpoint(b"the same state again, at the same number")
+    assert spool.recover() == (b"state", [])
+    spool.close()
+
+
+def full_disk(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_edge_that_was_killed_with_a_full_spool_has_room_again_after_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+    roomy = Spool(path, "edge-1", MAX)
+    for _ in range(20):
+        roomy.commit(blob=None, n_records=0, journal=bytes(1000))
+    roomy.checkpoint(b"state")
+    roomy.close()
+    tight = Spool(path, "edge-1", 10_000)  # its journal alone is more
+    assert (tight.n_bytes, tight.is_full) == (0, False)
+    tight.close()
 
 
 def database_bytes(path: Path) -> int:
