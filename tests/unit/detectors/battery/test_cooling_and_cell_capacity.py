@@ -80,6 +80,15 @@ def test_a_pack_that_loses_its_heat_is_not(keeps: float) -> None:
     assert cooled(*(charge(1 + k, keeps) for k in range(4))) == []
 
 
+def test_a_pack_that_ends_below_35_degc_had_nothing_to_cool_yet() -> None:
+    def short(hour: float) -> Batch:
+        t_s = np.arange(0.0, 541.0, 60.0)
+        amps, degc = np.append(np.full(len(t_s), -150.0), 0.0), np.linspace(24.0, 31.0, len(t_s))
+        return pack(np.append(t_s, 600.0) + 3600.0 * hour, amps, np.append(degc, 31.0))
+
+    assert cooled(*(short(1 + k) for k in range(4))) == []
+
+
 def test_a_cold_pack_keeps_its_heat_by_design() -> None:
     assert cooled(*(charge(1 + k, 1.0, begin_degc=8.0) for k in range(4))) == []
 
