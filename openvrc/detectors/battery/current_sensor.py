@@ -9,8 +9,17 @@ equations for two unknowns,
 
 `a` is the sensor's gain times the state of health, `o` an offset that the fit needs and that is
 not used: hours awake are few. The gain counts when it has moved by 4.5 % from its mean over the
-vehicle's first ten days, faster than a pack ages; asked only where the pooled charge is 0.4 of the
-rated capacity in both directions.
+vehicle's first ten days, faster than a pack ages, and by four standard errors; asked only where the
+pooled charge is 0.4 of the rated capacity in both directions.
+
+The standard error is the car's own. A display moves in steps of 1 %, so that a drive of 5 % is
+known to a tenth only: a sound car of short drives came to +5.2 % for days while its charges stayed
+within 1 %. With R = Q / X of a way, the days' residuals q - R x (at least the rounding of one
+display step, s / sqrt 6) give the variance of R as sum (q - R x)^2 / X^2; `a` is a mean of both
+ways' R, weighted by X_drive T_charge and X_charge T_drive. Four, because a thousand cars are asked
+anew every ten days for months. A gain that the BMS shares (it counts by the same sensor) shows only
+where the display is put right while awake: in simulated cars, which are put right in their sleep,
+it does not.
 
 An offset is told only where it contradicts itself: at a standstill without a charger no current
 can flow in, so a steady -1 A and less (five frames in a day that differ from the one before by
@@ -18,9 +27,10 @@ under 0.3 A) is the sensor (shunts and Hall sensors of cars keep 0.5 A). Below -
 charger that the charging state missed (seen in a real log). A positive offset cannot be told from
 a heater and is not looked for.
 
-Three of the last five days raise, five days under
-half of both limits clear. The displayed SoC must not stem from the same faulty sensor alone: a BMS
-corrects itself by voltage and at full charge, which is what makes the fault visible over days.
+Three of the last five days raise, five days under half of both limits clear; days without a step of
+the display and without a steady inflow are none. The displayed SoC must not stem from the same
+faulty sensor alone: a BMS corrects itself by voltage and at full charge, which is what makes the
+fault visible over days.
 """
 
 from __future__ import annotations
@@ -50,6 +60,10 @@ MEMORY_DAYS = 10.0
 LEAST_SHARE = 0.4
 BASELINE_DAYS = 10
 OFFSET_LIMIT_A, GAIN_LIMIT = 1.0, 0.045
+LEAST_SIGMAS = 4.0
+LEAST_GAIN = 0.5  # that a relative error is taken of: a dead sensor has none
+DISPLAY_STEP = 0.01
+"""Displays and GB/T 32960 tell the charge in whole percents."""
 MOST_OFFSET_A = 3.5  # a household plug gives 4 A at 350 V and more
 STEADY_A, LEAST_IDLE = 0.3, 5
 STILL_MPS = 0.1
@@ -80,8 +94,10 @@ _FIELDS: dict[str, tuple[Any, Any]] = {
     "idle_sum": (np.int64, 0),
     "speed": (np.float32, np.nan),
     "pool_day": (np.int64, -1),
+    **{f"{way}_e2_pool": (np.float64, 0.0) for way in _WAYS},  # squared residuals of days, A h
     "n_days": (np.int64, 0),
     "gain_sum": (np.float64, 0.0),
+    "variance_sum": (np.float64, 0.0),  # of the gain, over the first days
     "votes": (np.int64, 0),
     "healthy_days": (np.int64, 0),
     "started_at_ns": (np.int64, NEVER_NS),  # of the open episode
@@ -102,12 +118,18 @@ class _Fit:
     gain: float = np.nan
     drift: float = 0.0
     """Gain over its baseline, less one."""
+    sigma: float = 0.0
+    """Standard error of the drift."""
     offset_a: float = 0.0
     """Mean of the steady currents that flow in at a standstill; 0 if there are none."""
 
     @property
     def is_off(self) -> bool:
-        return abs(self.offset_a) >= OFFSET_LIMIT_A or abs(self.drift) >= GAIN_LIMIT
+        return abs(self.offset_a) >= OFFSET_LIMIT_A or self.has_drifted
+
+    @property
+    def has_drifted(self) -> bool:
+        return abs(self.drift) >= max(GAIN_LIMIT, LEAST_SIGMAS * self.sigma)
 
     @property
     def is_healthy(self) -> bool:
@@ -160,7 +182,11 @@ class CurrentSensor:
         return state.vehicles.snapshot() | state.profiles.snapshot()
 
     def restore(self, context: Context, arrays: Arrays) -> State:  # noqa: ARG002
-        """What `snapshot` wrote."""
+        """What `snapshot` wrote; without the gain's spread, of older ones, its first days anew."""
+        if "variance_sum" not in arrays:
+            n = len(arrays["n_days"])
+            zeros = ("drive_e2_pool", "charge_e2_pool", "n_days", "gain_sum", "variance_sum")
+            arrays = arrays | {name: np.zeros(n, _FIELDS[name][0]) for name in zeros}
         return State(Keyed.restore(_FIELDS, arrays), Profiles.restore(arrays))
 
 
@@ -240,7 +266,10 @@ def _close(state: State, view: View, rows: Rows, turn: int) -> list[Finding]:
     if day < 0:
         return []
     rated_ah = float(state.profiles.rated_ah(view)[rows.at[turn]])
-    _pool(vehicles, slot, day)
+    has_stood = not any(vehicles[f"{way}_x"][slot] for way in _WAYS)
+    _pool(vehicles, slot, day, rated_ah)
+    if has_stood and not vehicles["idle_n"][slot]:
+        return []  # nothing new: what the days before say has voted already
     fit = replace(_gain(vehicles, slot, rated_ah), offset_a=_offset_a(vehicles, slot))
     votes = int(vehicles["votes"][slot]) << 1 & ((1 << VOTES_OF) - 1) | int(fit.is_off)
     if votes == 1:
@@ -256,16 +285,32 @@ def _close(state: State, view: View, rows: Rows, turn: int) -> list[Finding]:
     return [finding]
 
 
-def _pool(vehicles: Keyed, slot: int, day: int) -> None:
+def _pool(vehicles: Keyed, slot: int, day: int, rated_ah: float) -> None:
     was = int(vehicles["pool_day"][slot])
     keep = float(np.exp((was - day) / MEMORY_DAYS)) if was >= 0 else 0.0
     vehicles["pool_day"][slot] = day
     for way in _WAYS:
+        today: list[float] = []
         for what, unit in (("q", _COUNTS_PER_AH), ("x", _COUNTS_PER_SOC), ("t", _MS_PER_H)):
             name = f"{way}_{what}"
+            today.append(float(vehicles[name][slot]) / unit)
             pooled = float(vehicles[f"{name}_pool"][slot]) * keep
-            vehicles[f"{name}_pool"][slot] = pooled + float(vehicles[name][slot]) / unit
+            vehicles[f"{name}_pool"][slot] = pooled + today[-1]
             vehicles[name][slot] = 0
+        residual = _squared_residual(vehicles, slot, way, today[0], today[1], rated_ah)
+        pooled = float(vehicles[f"{way}_e2_pool"][slot]) * keep**2
+        vehicles[f"{way}_e2_pool"][slot] = pooled + residual
+
+
+def _squared_residual(
+    vehicles: Keyed, slot: int, way: str, q_ah: float, x_ratio: float, rated_ah: float
+) -> float:
+    """What a day's charge is off the pooled ratio of its way, squared (A h)^2; 0 if none moved."""
+    all_q, all_x = (float(vehicles[f"{way}_{what}_pool"][slot]) for what in ("q", "x"))
+    if x_ratio == 0.0 or all_x == 0.0 or not rated_ah > 0:
+        return 0.0
+    rounding = (DISPLAY_STEP * rated_ah) ** 2 / 6
+    return max((q_ah - all_q / all_x * x_ratio) ** 2, rounding)
 
 
 def _gain(vehicles: Keyed, slot: int, rated_ah: float) -> _Fit:
@@ -280,12 +325,21 @@ def _gain(vehicles: Keyed, slot: int, rated_ah: float) -> _Fit:
     t_drive, t_charge = pooled("drive_t"), pooled("charge_t")
     determinant = (x_drive * t_charge - x_charge * t_drive) * rated_ah
     gain = (pooled("drive_q") * t_charge - pooled("charge_q") * t_drive) / determinant
+    share = x_drive * t_charge * rated_ah / determinant
+    variance = (
+        pooled("drive_e2") * (share / x_drive) ** 2
+        + pooled("charge_e2") * ((1.0 - share) / x_charge) ** 2
+    ) / (max(abs(gain), LEAST_GAIN) * rated_ah) ** 2
     vehicles["n_days"][slot] += 1
     n_days = int(vehicles["n_days"][slot])
     if n_days <= BASELINE_DAYS:
         vehicles["gain_sum"][slot] += gain
+        vehicles["variance_sum"][slot] += variance
         return _Fit(gain)
-    return _Fit(gain, gain / (float(vehicles["gain_sum"][slot]) / BASELINE_DAYS) - 1.0)
+    # The first days share most of their charge: their mean is hardly surer than one of them.
+    variance += float(vehicles["variance_sum"][slot]) / BASELINE_DAYS
+    drift = gain / (float(vehicles["gain_sum"][slot]) / BASELINE_DAYS) - 1.0
+    return _Fit(gain, drift, float(np.sqrt(variance)))
 
 
 def _offset_a(vehicles: Keyed, slot: int) -> float:
@@ -339,7 +393,8 @@ def _finding(
             "gain_ratio": None if np.isnan(fit.gain) else round(fit.gain, 4),
             "gain_change_ratio": round(fit.drift, 4),
             "limit_offset_a": OFFSET_LIMIT_A,
-            "limit_gain_ratio": GAIN_LIMIT,
+            "limit_gain_ratio": round(max(GAIN_LIMIT, LEAST_SIGMAS * fit.sigma), 4),
+            "gain_error_ratio": round(fit.sigma, 4),
             **workshop(30),
             "span_started_at": iso_from_ns(started_at_ns),
             "span_ended_at": iso_from_ns(at_ns),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openvrc.contracts.batch import from_columns
 from openvrc.contracts.detection import Detector, Finding
 from openvrc.detectors.battery import (
     cell_draining,
@@ -192,6 +193,60 @@ def test_a_current_that_flows_in_at_a_standstill_is_the_sensor(
     columns = pack(t_s, amps) | {"vehicle_speed_mps": 0.0}
     rule: Detector = current_sensor.PLUGIN
     assert len(fold(rule, frames(t_s, **columns))) == n_findings
+
+
+def commuted(days: int, drive_ratio: float, gain: float) -> tuple[Any, dict[str, Any]]:
+    """A drive a day and a charge when it is due, by a display of whole percents that has an eye
+    of its own, corrected a little in each sleep; the current has this gain from day 20 on."""
+    rng = np.random.default_rng(1)
+    t_s, amps, socs, states = [], [], [], []
+    soc = 0.9
+    for day in range(days):
+        soc += rng.normal(0.0, 0.005)
+        parts = [(8.0, drive_ratio * rng.uniform(0.5, 1.5), 60.0)]
+        if soc - parts[0][1] < 0.35:
+            parts.append((18.0, soc - parts[0][1] - 0.9, -30.0))
+        for hour, moved, mean_a in parts:
+            n = int(moved * 150.0 * 360.0 / mean_a)
+            t_s.append(day * DAY_S + hour * 3600.0 + 10.0 * np.arange(n))
+            amps.append(np.full(n, mean_a * (gain if day >= 20 else 1.0)))
+            socs.append(soc - moved * np.arange(n) / n)
+            states += ["parked_charging" if mean_a < 0 else "not_charging"] * n
+            soc -= moved
+    columns = pack(np.concatenate(t_s), np.concatenate(amps))
+    columns |= {"soc_ratio": np.round(np.concatenate(socs), 2), "charging_state": states}
+    return np.concatenate(t_s), columns
+
+
+@pytest.mark.parametrize(
+    ("drive_ratio", "gain", "n_findings"),
+    [
+        (0.20, 1.09, 1),
+        (0.20, 0.91, 1),
+        (0.20, 1.00, 0),
+        (0.06, 1.00, 0),
+        (0.06, 1.06, 0),  # drives of 6 % in whole percents do not tell this from chance
+    ],
+)
+def test_a_gain_counts_once_it_is_clear_of_the_display_steps(
+    drive_ratio: float, gain: float, n_findings: int
+) -> None:
+    t_s, columns = commuted(45, drive_ratio, gain)
+    profile = from_columns(
+        "vehicle_profile",
+        zone="z",
+        run_id="r",
+        origin="simulated",
+        n_rows=1,
+        columns={
+            "subject_id": "ev",
+            "source_id": "ev",
+            "sampled_at_ns": T0_NS,
+            "rated_capacity_ah": 150.0,
+        },
+    )
+    found = fold(current_sensor.PLUGIN, profile, frames(t_s, **columns))
+    assert [f.phase for f in found] == ["raise"] * n_findings
 
 
 def standing(fall_v_per_h: float, *, cells: slice = slice(30, 31)) -> dict[str, Any]:
