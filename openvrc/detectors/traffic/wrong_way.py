@@ -10,7 +10,7 @@ that a mean is no better than a fix. The matcher may have put such a vehicle on 
 whose direction fits, so its mark only chooses which samples are looked at.
 
 Of a vehicle that somebody else tells of it is said only if the teller can be believed (`_units`):
-where many of those it relays would drive against their lanes, its positions are wrong.
+where many of the others it relays would drive against their lanes, its positions are wrong.
 
 Judged at once, sample by sample. Inside junctions nothing is decided. An episode ends 5 s after
 its last such sample.
@@ -180,7 +180,8 @@ def _is_believed(state: State, view: View, row: int, one: int) -> bool:
     if not view.is_relayed[row] or state.vehicles["open_since_ns"][one] != ABSENT_I64:
         return True
     source = view.batch.dictionary("source_id")[view.batch.codes("source_id")[row]]
-    return state.units.is_believed(source, int(view.at_ns[row]))
+    words, place = view.batch.used_words("subject_id")
+    return state.units.is_believed(source, int(words.hashes[place[row]]), int(view.at_ns[row]))
 
 
 def _add(

@@ -166,6 +166,18 @@ def test_a_unit_that_is_right_of_others_is_believed_about_a_wrong_way_driver() -
     assert found[0].at_ns == START_NS + 52 * NS_PER_S
 
 
+@pytest.mark.parametrize("is_mirror", [False, True])
+def test_on_a_quiet_road_one_other_vehicle_speaks_for_the_unit_or_against_it(
+    is_mirror: bool,
+) -> None:
+    """A minute of the ghost's own reports says nothing of who tells of them."""
+    other = relayed(turned(driving("other", 0.0, "there", 16)), 0.0)
+    ghost = relayed(driving("ghost", 0.0, "there", 50), 40.0)
+    rows = in_time((turned(other) if is_mirror else other) + ghost)
+    found = run(wrong_way.PLUGIN, two_carriageways(40.0), rows)
+    assert ("ghost" in raised(found)) == (not is_mirror)
+
+
 def test_a_device_with_a_name_of_its_own_is_believed_once_it_is_known() -> None:
     ghost = relayed(driving("ghost", 0.0, "there", n_s=30), 0.0, source="device-7")
     found = run(wrong_way.PLUGIN, two_carriageways(40.0), ghost)
