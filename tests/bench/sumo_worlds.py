@@ -263,6 +263,7 @@ def main() -> None:
     bin_folder = options.sumo or (Path(program).parent if program else None)
     if bin_folder is None:
         parser.error("no SUMO on the PATH: give --sumo BIN, the folder that holds `sumo`")
+    bin_folder = bin_folder.resolve()  # SUMO's scripts run in the world's folder
     for name in options.only:
         for scale in options.scale:
             folder = options.out / f"{name}-{options.seed}-{scale:g}"
