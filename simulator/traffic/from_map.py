@@ -45,6 +45,9 @@ def from_map(road_map: RoadMap) -> TrafficNetwork:
     builder = Builder(road_map.origin_lat_deg, road_map.origin_lon_deg)
     ends = Counter(road_map.segment_from) + Counter(road_map.segment_to)
     through = {node for node, count in ends.items() if count <= 4 and _is_bend(road_map, node)}
+    # Maps need not say what follows what. In one that does, a segment without successors is a
+    # dead end; in one that never does, all that leave a segment's end follow it.
+    states_ways_on = road_map.successor_segments.size > 0
     for number, name in enumerate(road_map.segment_ids):
         lanes = np.flatnonzero(road_map.lane_segment == number)
         driven = [k for k in lanes.tolist() if {"motor", "bus"} & set(road_map.lane_allows[k])]
@@ -64,8 +67,9 @@ def from_map(road_map: RoadMap) -> TrafficNetwork:
                 tuple(road_map.lane_allows[k] for k in driven),
             )
         )
-        onward = road_map.successors_of(number).tolist()
-        builder.onward[name] = frozenset(road_map.segment_ids[other] for other in onward)
+        if states_ways_on:
+            onward = road_map.successors_of(number).tolist()
+            builder.onward[name] = frozenset(road_map.segment_ids[other] for other in onward)
     for head in road_map.signal_heads:
         builder.signalled[road_map.segment_to[road_map.index_of(head.segment_id)]] = 0.0
     return builder.network()

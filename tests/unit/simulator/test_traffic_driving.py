@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openvrc.contracts.maps import RoadMap
 from openvrc.mapformats import read_map
 from simulator.traffic import generators
 from simulator.traffic.demand import TOWN_MIX, Flow, flows_to_demand
@@ -219,6 +220,28 @@ def test_a_street_map_s_turn_restrictions_are_driven_by(tmp_path: Path) -> None:
     )
     free = turns(cut.replace("no_straight_on", "give_way"))
     assert free - turns(cut) == {("10/3/1", "12/1/2")}
+
+
+def test_a_map_that_states_no_ways_on_has_all_and_one_that_does_has_dead_ends(
+    tmp_path: Path,
+) -> None:
+    osm = tmp_path / "cross.osm"
+    osm.write_text(CROSS)
+
+    def links_from(*silent: str) -> dict[str, int]:
+        """How many connectors leave each segment once these state no successors."""
+        document = read_map(osm).to_geojson()
+        for feature in document["features"]:
+            if feature["id"] in silent:
+                feature["properties"]["successors"] = []
+        network = from_map(RoadMap.from_geojson(document))
+        before = network.link_edges[0]
+        return {name: int((before == edge).sum()) for edge, name in enumerate(network.edge_ids)}
+
+    stated = links_from()
+    assert stated["10/3/1"] == 3
+    assert links_from(*stated) == stated
+    assert links_from("10/3/1") == stated | {"10/3/1": 0}
 
 
 CROSS = """<osm version="0.6">
