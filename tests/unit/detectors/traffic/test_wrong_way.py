@@ -10,6 +10,7 @@ from openvrc.contracts.detection import Context, Finding
 from openvrc.contracts.maps import Lane, RoadMap, Segment
 from openvrc.contracts.units import NS_PER_S
 from openvrc.detectors.traffic import wrong_way
+from openvrc.detectors.traffic._units import Span, Units
 from tests.support.fcd_marks import cut, read_ghosts, read_map, vehicle_batches
 from tests.support.incidents import timed_batches
 from tests.support.straight_road import (
@@ -176,6 +177,21 @@ def test_on_a_quiet_road_one_other_vehicle_speaks_for_the_unit_or_against_it(
     rows = in_time((turned(other) if is_mirror else other) + ghost)
     found = run(wrong_way.PLUGIN, two_carriageways(40.0), rows)
     assert ("ghost" in raised(found)) == (not is_mirror)
+
+
+@pytest.mark.parametrize(("against", "believed"), [(0, True), (8, False)])
+def test_a_minute_of_the_judged_vehicles_own_reports_does_not_count(
+    against: int, believed: bool
+) -> None:
+    units, ghost, other = Units(), 9, 5
+    for number in (100, 101):
+        units.spans["rsu", number] = Span()
+        units.spans["rsu", number].add(other, 8, against, (other, other))
+    for number in range(110, 116):
+        units.spans["rsu", number] = Span()
+        units.spans["rsu", number].add(ghost, 10, 10, (ghost, ghost))
+    for restored in (units, Units.restore(units.snapshot())):
+        assert restored.is_believed("rsu", ghost, 1166 * NS_PER_S) == believed
 
 
 def test_a_device_with_a_name_of_its_own_is_believed_once_it_is_known() -> None:
