@@ -3,10 +3,10 @@
 A vehicle's course is compared with the lanes that run by its place. One lane in its direction
 within reach explains it; none, or only one that is further off than positions err, while a lane
 against its course is right under it, is evidence. Both distances are averaged over the samples of
-at least 2 s, so that one bad fix is nothing: the lane along the course must be over 5 m away in
-the mean (three standard deviations of a good fix, and a lane and a half), the one against it
-within 2.5 m, and the latter a thousand times as likely as the former: errors last a minute, so
-that a mean is no better than a fix. The matcher may have put such a vehicle on the road beside it
+at least 2 s, so that one bad fix is nothing: in the mean the lane against the course must be within
+2.5 m and a thousand times as likely as the one along it, which then is 5.6 m away at least (nearly
+two lanes), 6.1 m where the other is 2.5 m away: errors last a minute, so that a mean is no better
+than a fix. The matcher may have put such a vehicle on the road beside it
 whose direction fits, so its mark only chooses which samples are looked at.
 
 Of a vehicle that somebody else tells of it is said only if the teller can be believed (`_units`):
@@ -18,6 +18,7 @@ its last such sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,7 +44,6 @@ NAME = "traffic.wrong_way"
 MOVES_MPS = 3.0  # slower may be backing out, and has no certain course
 OFF_LANE_M = 3.5  # half a lane and 1.3 standard deviations of a good fix
 AGAINST_COS = -0.5  # over 120 deg from the lane's direction
-ALONG_FROM_M = 5.0
 CERTAIN_M2 = 2.0 * 1.5**2 * 6.9  # squares of the two distances apart: errors of 1.5 m, 1000 to 1
 AGAINST_WITHIN_M = 2.5
 SPAN_S = 2.0
@@ -208,7 +208,6 @@ def _are_against(vehicles: Keyed, slot: IndexArray) -> BoolArray:
     samples = vehicles["samples"][slot]
     span_ns = vehicles["newest_ns"][slot] - vehicles["since_ns"][slot]
     against = (samples >= SAMPLES) & (span_ns >= int(SPAN_S * NS_PER_S))
-    against &= vehicles["along_m"][slot] >= ALONG_FROM_M * samples
     against &= vehicles["against_m"][slot] <= AGAINST_WITHIN_M * samples
     apart_m2 = np.square(vehicles["along_m"][slot]) - np.square(vehicles["against_m"][slot])
     against &= apart_m2 >= CERTAIN_M2 * np.square(samples)
@@ -230,14 +229,15 @@ def _raised(
     vehicles["open_since_ns"][one] = vehicles["since_ns"][one]
     vehicles["open_segment"][one] = segment
     samples = int(vehicles["samples"][one])
+    along_m, against_m = (float(vehicles[n][one]) / samples for n in ("along_m", "against_m"))
     evidence = {
         "text": f"Drives {speed_mps * 3.6:.0f} km/h against the direction of "
         f"{road_map.segment_ids[segment]}.",
         "samples": samples,
-        "lane_along_course_m": round(float(vehicles["along_m"][one]) / samples, 1),
-        "lane_against_course_m": round(float(vehicles["against_m"][one]) / samples, 1),
+        "lane_along_course_m": round(along_m, 1),
+        "lane_against_course_m": round(against_m, 1),
         "speed_mps": round(speed_mps, 2),
-        "limit_along_m": ALONG_FROM_M,
+        "limit_along_m": round(math.sqrt(against_m**2 + CERTAIN_M2), 1),
         "limit_against_m": AGAINST_WITHIN_M,
     }
     more = {"severity": Severity.CRITICAL, "evidence": evidence}

@@ -91,6 +91,12 @@ def test_on_a_narrow_street_positions_do_not_tell_the_sides_apart() -> None:
     assert run(wrong_way.PLUGIN, two_carriageways(3.2), driving("any", 0.0, "there")) == []
 
 
+@pytest.mark.parametrize(("apart_m", "found"), [(5.5, False), (5.7, True)])
+def test_the_lane_along_the_course_must_be_much_less_likely(apart_m: float, found: bool) -> None:
+    told = run(wrong_way.PLUGIN, two_carriageways(apart_m), driving("ghost", 0.0, "there"))
+    assert [f.evidence["limit_along_m"] for f in told if f.phase == "raise"] == [5.6] * found
+
+
 def test_a_vehicle_off_the_map_is_not_found() -> None:
     assert run(wrong_way.PLUGIN, two_carriageways(8.0), driving("field", 200.0, "")) == []
 
