@@ -77,9 +77,12 @@ class PortScenario:
             raise ScenarioError(f"vehicles is {n}, expected {LEAST_AUTOMATED} to {MOST_AUTOMATED}")
         terminal = build(*(int(float(values[name])) for name in ("cranes", "stalls", "gates")))
         places = _places(terminal)
-        if len(places) + terminal.stalls < n:
-            raise ScenarioError(f"vehicles is {n}, expected fewer or more than {terminal.cranes} "
-                                "cranes")  # fmt: skip
+        if n - _at_stalls(terminal, n) > len(places):
+            fits = [k for k in range(n) if k - _at_stalls(terminal, k) <= len(places)]
+            raise ScenarioError(
+                f"vehicles is {n}, expected at most {max(fits)} with "
+                f"{terminal.cranes} cranes and {terminal.stalls} stalls"
+            )
         random = np.random.default_rng([seed, 7])
         power = _power(values, n, random)
         plans = Plans(terminal.network)
@@ -158,6 +161,11 @@ def _places(terminal: Terminal) -> list[tuple[int, float]]:
     return found
 
 
+def _at_stalls(terminal: Terminal, n: int) -> int:
+    """How many of n automated trucks stand at chargers at the start; the others need a place."""
+    return min(terminal.stalls, n // 4)
+
+
 class _Start:
     """Where everybody is at the beginning, and on which errand."""
 
@@ -169,7 +177,7 @@ class _Start:
     def put(self, traffic: Traffic) -> None:
         """Trucks at every charger, if there are enough, and the others on the road."""
         work, n = self._work, self._work.n_automated
-        n_charging = min(work.terminal.stalls, n // 4)
+        n_charging = _at_stalls(work.terminal, n)
         stalls = [f"stall_{k}" for k in range(n_charging)]
         chosen = self._random.choice(len(self._places), n - n_charging, replace=False)
         places = [work.terminal.berth(stall) for stall in stalls]

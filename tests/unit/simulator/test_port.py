@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from openvrc.contracts.plugins import discover
+from simulator.scenarios import ScenarioError
 from simulator.scenarios.port_power import PORT_TRUCK, Power
 from simulator.traffic.world import TrafficWorld
 
@@ -82,3 +83,14 @@ def test_the_truth_has_the_charger_the_pack_and_the_breakdown(ran: Ran) -> None:
     assert found["fault.charger"].to_ns == world.start_ns + int(MENDED_S * 1e9)
     assert found["battery.insulation"].subject_id == "agv-012"
     assert found["traffic.stopped_vehicle"].segment_id == "apron_1"
+
+
+def test_more_trucks_than_fit_at_the_start_are_refused_with_the_number_that_fits() -> None:
+    def make(vehicles: int) -> None:
+        discover("simulator.scenarios")["port"].make(
+            zone="z", run_id="r", duration_s=1.0, vehicles=vehicles, cranes=2.0, stalls=12.0
+        )
+
+    with pytest.raises(ScenarioError, match="vehicles is 34, expected at most 32 with 2 cranes"):
+        make(34)
+    make(32)
