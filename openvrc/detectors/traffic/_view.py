@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from openvrc.contracts.batch import Batch
 from openvrc.contracts.columns import column_of
 from openvrc.contracts.messages.record import LATE_IN_SUBJECT, LATE_IN_ZONE
+from openvrc.contracts.words import are_equal
 from openvrc.detectors.keyed import Keyed
 from openvrc.detectors.roll import Roll
 from openvrc.detectors.traffic._roads import Roads
@@ -95,13 +96,11 @@ class View:
         source, subject = (self.batch.data.column(name) for name in ("source_id", "subject_id"))
         if source.equals(subject):
             return np.zeros(len(self), np.bool_)
-        senders, vehicles = (self.batch.dictionary(n) for n in ("source_id", "subject_id"))
-        pairs = zip(
-            self.batch.codes("source_id").tolist(),
-            self.batch.codes("subject_id").tolist(),
-            strict=True,
-        )
-        return np.array([senders[one] != vehicles[other] for one, other in pairs], np.bool_)
+        senders, sender = self.batch.used_words("source_id")
+        vehicles, vehicle = self.batch.used_words("subject_id")
+        # A word's first cell is its length: of two as long, wider cells hold zeros only.
+        width = min(senders.cells.shape[1], vehicles.cells.shape[1])
+        return ~are_equal(senders.cells[sender, :width], vehicles.cells[vehicle, :width])
 
     # --- which rows count
 
