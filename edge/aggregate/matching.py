@@ -51,12 +51,17 @@ _LATER = {"lane_segment", "lane_costs"}
 
 
 class MatchResult(NamedTuple):
-    """One row per sample, in the order given. Segment -1 is off the map; then lane -1, NaN."""
+    """One row per sample, in the order given. Segment -1 is off the map; then lane -1, NaN.
+
+    The lane is what the vehicle's history makes likeliest of those side by side (`lanes.py`);
+    offset and distance are those of the piece of lane nearest to this sample, which may belong to
+    another lane of the segment.
+    """
 
     segment_index: Int32Array
     lane_index: NDArray[np.int8]  # 0 is the rightmost
     offset_m: Float32Array  # along the segment, 0 to its stated length
-    distance_m: Float32Array  # from the (smoothed) position to the lane's centre
+    distance_m: Float32Array  # from the (smoothed) position to the nearest lane's centre
 
 
 class MatcherState:
