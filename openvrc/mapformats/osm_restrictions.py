@@ -4,8 +4,9 @@ https://wiki.openstreetmap.org/wiki/Relation:restriction. Read are those with a 
 ways (`via`), several ways as `from` or `to` too (`no_entry`, `no_exit`). Left out are those that
 name a class of vehicles other than all motor traffic (`restriction:hgv`, `:conditional`), except
 cars (`except=motorcar`), or lead over a way: a segment's successors cannot say where one came from.
-One that is ambiguous, for its ways are not cut at the node, or that would leave no way on, is
-passed over.
+One that is ambiguous, for its ways are not cut at the node, is passed over. Of one way over one
+node, several "only" allow what any of them names; "no" is taken from that. Those of a kind that
+together would leave no way on are passed over. The order of relations means nothing.
 """
 
 from __future__ import annotations
@@ -64,18 +65,23 @@ def restricted(segments: Sequence[Segment], restrictions: Iterable[Restriction])
         way = segment.id.split("/")[0]
         arriving[way, segment.to_id].append(segment.id)
         leaving[way, segment.from_id].append(segment.id)
-    onward = {segment.id: list(segment.successors) for segment in segments}
+    only: dict[str, set[str]] = defaultdict(set)  # segment -> named by restrictions from it
+    forbidden: dict[str, set[str]] = defaultdict(set)
     for restriction in restrictions:
         goals = [leaving[way, restriction.via_node] for way in restriction.to_ways]
         named = {name for group in goals if len(group) == 1 for name in group}
         for way in restriction.from_ways:
             starts = arriving[way, restriction.via_node]
-            if len(starts) != 1 or way in restriction.to_ways:  # back along it leads nothing
-                continue
-            before = onward[starts[0]]
-            left = [name for name in before if (name in named) == restriction.is_only]
-            if left:
-                onward[starts[0]] = left
+            if len(starts) == 1 and way not in restriction.to_ways:  # back along it leads nothing
+                (only if restriction.is_only else forbidden)[starts[0]] |= named
     return [
-        segment.model_copy(update={"successors": tuple(onward[segment.id])}) for segment in segments
+        segment.model_copy(
+            update={"successors": _left(segment, only[segment.id], forbidden[segment.id])}
+        )
+        for segment in segments
     ]
+
+
+def _left(segment: Segment, only: set[str], forbidden: set[str]) -> tuple[str, ...]:
+    allowed = tuple(name for name in segment.successors if name in only) or segment.successors
+    return tuple(name for name in allowed if name not in forbidden) or allowed

@@ -178,6 +178,17 @@ def test_turn_restrictions_forbid_one_way_on_or_all_others(tmp_path: Path) -> No
     assert ways_on(tmp_path, relation(restriction__motorcar="no_left_turn")) == {"11/2/4", "22/2/6"}
 
 
+def test_several_restrictions_from_one_way_mean_the_same_in_any_order(tmp_path: Path) -> None:
+    up = relation(restriction="only_left_turn")
+    down = up.replace('ref="21"', 'ref="22"').replace('id="8"', 'id="9"')
+    not_up = relation(restriction="no_left_turn").replace('id="8"', 'id="7"')
+    not_down = down.replace("only_left_turn", "no_right_turn")
+    assert ways_on(tmp_path, up, down) == ways_on(tmp_path, down, up) == {"21/2/5", "22/2/6"}
+    assert ways_on(tmp_path, not_up, up, down) == ways_on(tmp_path, up, down, not_up) == {"22/2/6"}
+    assert ways_on(tmp_path, not_up, not_down) == {"11/2/4"}
+    assert ways_on(tmp_path, not_up, up) == ways_on(tmp_path, up, not_up) == {"21/2/5"}
+
+
 @pytest.mark.parametrize(
     "passed_over",
     [
