@@ -622,6 +622,24 @@ def test_what_is_unusual_in_one_zone_does_not_stay_when_another_is_chosen(
     tab.locator('section.traffic tr[data-key="east_in"]', has_text="36").wait_for()
 
 
+def test_what_is_done_about_another_zones_alert_stays_out_of_this_zone(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    other = Driver(driver.cloud, Town(zone="beyond", run_id=driver.town.run_id))
+    driver.cloud.send([other.town.announce()])
+    other.reach(STANDS_BY_S)
+    tab = open_page("/#zone=town&view=alerts")
+    tab.locator('[data-filter="zone"]').select_option("")
+    tab.locator(".desk tbody tr", has_text="beyond").first.click()
+    note = tab.locator('.detail form[data-act="note"]')
+    note.locator("input").fill("Seen from another town")
+    note.locator("button").click()
+    tab.locator(".detail .history", has_text="Seen from another town").wait_for()
+    zones = "[...new Set([...window.openvrc.app.live.alerts.values()].map((a) => a.zone))].join()"
+    assert tab.evaluate(zones) == "town"
+
+
 @pytest.mark.slow
 def test_every_view_opens_in_both_languages_and_themes(
     driver: Driver, open_page: Callable[..., Any]

@@ -68,6 +68,11 @@ export class App extends Emitter<AppEvents> {
     return `${this.zone} ${this.runId}`;
   }
 
+  /** Whether an alert is of what is shown: the desk lists those of other zones and runs, too. */
+  isOfRun(alert: Alert): boolean {
+    return alert.zone === this.zone && alert.run_id === this.runId;
+  }
+
   /** Zone and run of a request. */
   where(more: Record<string, string | number | null | undefined> = {}): string {
     return query({ zone: this.zone, run: this.runId, ...more });

@@ -62,7 +62,7 @@ const views = new Views(byId("stage"), {
   },
   alerts: async () => {
     const { AlertDesk } = await import("./alerts/desk");
-    return () => new AlertDesk(app, { onChanged: (alert) => panel.take(alert), onPlace: showPlace, onVehicle: openVehicle });
+    return () => new AlertDesk(app, { onChanged: (alert) => app.isOfRun(alert) && panel.take(alert), onPlace: showPlace, onVehicle: openVehicle });
   },
   batteries: async () => {
     const { BatteriesView } = await import("./batteries/view");
@@ -102,6 +102,7 @@ function choose(zone: string, run: string): void {
   app.wantedRun = run;
   app.runId = "";
   app.isMapKnown = false;
+  app.roads = new Roads(null); // a road's id may stand in another zone's map, too
   app.link.set({ zone, run, t: "" });
   if (isOther) picture.remove();
   map?.map.clear();
@@ -182,20 +183,26 @@ function openAlert(alert: Alert): void {
   if (views.current === "map") withMap((tab) => void tab.showPlaceOf(alert));
 }
 
-/** Alerts of other zones stand in the desk, too: what is done about one happens in its own. */
-function goToZoneOf(alert: Alert): void {
-  if (alert.zone !== app.zone) choose(alert.zone, alert.run_id);
+/** Alerts of other zones and runs stand in the desk, too: what is done about one happens in its own. */
+function goToRunOf(alert: Alert): void {
+  if (!app.isOfRun(alert)) choose(alert.zone, alert.run_id);
 }
 
 function showPlace(alert: Alert): void {
-  goToZoneOf(alert);
+  goToRunOf(alert);
   app.showView("map");
-  withMap((tab) => void tab.showPlaceOf(alert));
+  const show = (): void => withMap((tab) => void tab.showPlaceOf(alert));
+  if (app.isMapKnown) return show();
+  // Its place may be that of a road, and a zone's roads are fitted into the map when they come.
+  const stop = app.on("roads", () => {
+    stop();
+    if (app.isOfRun(alert)) show();
+  });
 }
 
 function openVehicle(alert: Alert): void {
   const id = alert.subject_id;
-  goToZoneOf(alert);
+  goToRunOf(alert);
   app.selectVehicle(id);
   app.showView("batteries");
 }

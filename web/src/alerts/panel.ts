@@ -117,7 +117,8 @@ export class AlertPanel {
     this.errors.delete(id);
     this.draw();
     try {
-      this.take(await post<Alert>(`/v1/alerts/${part(id)}/ack`));
+      const alert = await post<Alert>(`/v1/alerts/${part(id)}/ack`);
+      if (this.app.isOfRun(alert)) this.take(alert); // meanwhile another zone may be shown
     } catch (error) {
       this.errors.set(id, error instanceof Error ? error.message : String(error));
     }

@@ -178,7 +178,7 @@ export class MapView implements Tab {
   takeFrame(frame: Frame, nowMs: number): void {
     this.vehicles.take(this.hidden.has("perceived") ? connectedOnly(frame) : frame, nowMs);
     this.isDirty = true;
-    if (!this.hasPlace && !this.app.roads.box && frame.n) this.fitTo(frame);
+    if (!this.hasPlace && this.app.isMapKnown && !this.app.roads.box && frame.n) this.fitTo(frame);
   }
 
   /** Whether the zone's roads are on the map. */
