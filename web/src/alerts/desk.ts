@@ -4,7 +4,7 @@ import type { App, View } from "../app";
 import { get, query } from "../lib/api";
 import { el, setText, sync } from "../lib/dom";
 import { throttled } from "../lib/events";
-import { timeText } from "../lib/format";
+import { ms, timeText } from "../lib/format";
 import { t } from "../lib/i18n";
 import { Order } from "../lib/order";
 import { SEVERITIES, type Alert, type Page } from "../lib/types";
@@ -12,6 +12,7 @@ import { AlertDetail } from "./detail";
 import { byUrgency, originBadge, whatText } from "./words";
 
 const PAGE = 200;
+const MOST_AT_ONCE = 1000; // the service gives no more
 const KINDS = ["traffic", "battery", "data", "security", "platform"];
 const THIS_ZONE = "this zone";
 const OTHER_ZONES_EVERY_MS = 5000; // the stream tells of one zone only
@@ -32,6 +33,7 @@ export class AlertDesk implements View {
   private readonly more = el("button", { type: "button", class: "small", hidden: true, onclick: () => void this.read(this.cursor) }, t("Older"));
   private cursor: string | null = null;
   private found: Alert[] = [];
+  private foundBy = ""; // the filters
   private readonly order = new Order();
   private isShown = false;
   private hasRead = false;
@@ -41,13 +43,19 @@ export class AlertDesk implements View {
   private readonly severity = this.select("severity", [...SEVERITIES]);
   private readonly owner = this.select("owner", ["nobody", "somebody"]);
   private readonly text = el("input", { type: "search", placeholder: t("subject, rule, road"), "aria-label": t("Filter by text"), oninput: () => this.render() });
-  private readonly reread = throttled(400, () => this.isShown && void this.read(null));
+  private readonly reread = throttled(400, () => this.isShown && void this.readAgain());
 
   constructor(
     private readonly app: App,
     doing: Doing,
   ) {
-    this.detail = new AlertDetail(app, doing);
+    this.detail = new AlertDetail(app, {
+      ...doing,
+      onChanged: (alert) => {
+        doing.onChanged(alert);
+        this.reread(); // of another zone's alert the stream does not tell
+      },
+    });
     const head = ["Severity", "Alert", "Subject", "Started (UTC)", "State", "Owner"].map((name) => el("th", { scope: "col" }, t(name)));
     this.element.append(
       el("div", { class: "desk-list" },
@@ -55,7 +63,7 @@ export class AlertDesk implements View {
         el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, ...head)), this.rows), this.more)),
       this.detail.element);
     app.live.on("alerts", this.reread);
-    setInterval(() => this.isShown && this.ofAllZones && !document.hidden && void this.read(null), OTHER_ZONES_EVERY_MS);
+    setInterval(() => this.isShown && this.ofAllZones && !document.hidden && void this.readAgain(), OTHER_ZONES_EVERY_MS);
     app.on("select", () => this.select_());
     app.on("run", () => {
       this.order.forget();
@@ -92,20 +100,27 @@ export class AlertDesk implements View {
     this.render();
   }
 
-  private async read(cursor: string | null): Promise<void> {
+  /** What is listed, as it stands now; older pages that somebody has asked for stay. */
+  private readAgain(): Promise<void> {
+    return this.read(null, Math.min(MOST_AT_ONCE, Math.max(PAGE, this.found.length)));
+  }
+
+  private async read(cursor: string | null, limit = PAGE): Promise<void> {
     const { zone, runId } = this.app;
     if (!zone || !runId) return;
-    const where = query({
-      ...(this.ofAllZones ? {} : { zone, run: runId }), state: this.state.value, kind: this.kind.value, severity: this.severity.value, limit: PAGE, cursor,
-    });
+    const by = { ...(this.ofAllZones ? {} : { zone, run: runId }), state: this.state.value, kind: this.kind.value, severity: this.severity.value };
+    const filters = query(by);
     const isNewest = this.order.begin();
     try {
-      const page = await get<Page<Alert>>(`/v1/alerts${where}`);
+      const page = await get<Page<Alert>>(`/v1/alerts${query({ ...by, limit, cursor })}`);
       if (!isNewest()) return;
       this.hasRead = true;
-      this.found = cursor ? [...this.found, ...page.items] : page.items;
-      this.cursor = page.next_cursor;
-      this.more.hidden = !page.next_cursor;
+      const isSame = filters === this.foundBy;
+      const below = isSame && !cursor && limit > PAGE && page.next_cursor ? olderThan(page.items, this.found) : [];
+      this.found = cursor && isSame ? [...this.found, ...page.items] : [...page.items, ...below];
+      this.foundBy = filters;
+      if (!below.length) this.cursor = page.next_cursor; // else it is the one behind them
+      this.more.hidden = !this.cursor;
       this.render();
     } catch (error) {
       setText(this.status, error instanceof Error ? error.message : String(error));
@@ -141,4 +156,11 @@ export class AlertDesk implements View {
       el("td", {}, t(alert.state)),
       el("td", {}, [alert.assigned_to, alert.acknowledged_by && `✓ ${alert.acknowledged_by}`].filter(Boolean).join(" ")));
   }
+}
+
+/** Those that were listed below the last of a page: the newest stand first. */
+function olderThan(page: readonly Alert[], listed: readonly Alert[]): Alert[] {
+  const last = ms(page.at(-1)?.started_at);
+  const known = new Set(page.map((alert) => alert.id));
+  return listed.filter((alert) => ms(alert.started_at) <= last && !known.has(alert.id));
 }
