@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -17,6 +18,7 @@ from openvrc.detectors.battery import sampling
 from tests.support.battery_frames import fold, frames
 
 WEB = Path(__file__).parents[3] / "web"
+DETECTORS = WEB.parent / "openvrc" / "detectors"
 STYLE = (WEB / "src" / "styles" / "page.css").read_text(encoding="utf-8")
 LEAST_CONTRAST = 4.5
 """WCAG 2.1, 1.4.3, level AA, for text of ordinary size."""
@@ -64,6 +66,34 @@ def test_what_every_rule_says_has_a_chinese_sentence_of_its_own_values() -> None
         texts = [path.read_text(encoding="utf-8") for path in package.glob("*.py")]
         given = set(re.findall(r'"(\w+)"', " ".join(texts))) | {"part", "component"}
         assert used <= given, (name, used - given)
+
+
+def label(name: str, units: set[str]) -> str:
+    """What `fieldName` of the page translates: the words before the unit."""
+    found = re.fullmatch(r"(.+)_(\w+)_per_(\w+)", name)
+    if found and {found[2], found[3]} <= units:
+        return found[1].replace("_", " ")
+    words = name.split("_")
+    return " ".join(words[:-1] if len(words) > 1 and words[-1] in units else words)
+
+
+def test_what_every_rules_evidence_is_called_has_its_chinese() -> None:
+    """As far as it is written as one dictionary with its `text` or its limit."""
+    source = (WEB / "src" / "lib" / "format.ts").read_text(encoding="utf-8")
+    listed = re.search(r"const UNITS[^{]*\{(.*?)\}", source, re.DOTALL)
+    assert listed is not None
+    units = set(re.findall(r'(\w+): "', listed[1]))
+    assert label("fall_v_per_h", units) == "fall"
+    names: set[str] = set()
+    for package in ("battery", "data", "security", "traffic"):
+        for path in (DETECTORS / package).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                given = node.keys if isinstance(node, ast.Dict) else []
+                keys = {str(key.value) for key in given if isinstance(key, ast.Constant)}
+                if keys & {"text", "limit_v"}:
+                    names |= keys - {"text"}
+    assert {"fall_v_per_h", "decel_mps2", "n_dips_week"} <= names
+    assert {label(name, units) for name in names} <= translated()
 
 
 def test_a_frozen_cell_is_said_in_chinese_as_one_and_not_as_a_cut_wire() -> None:

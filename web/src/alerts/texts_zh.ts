@@ -78,7 +78,7 @@ export const EVIDENCE_ZH: Record<string, Texts> = {
 export const REASONS_ZH: Record<string, string> = {
   position_along: "其位置与速度不符", position_across: "其位置与航向不符", off_lane: "其声称在道路之外行驶",
   current_sentinel: "电流为无效标志", voltage_not_sum_of_cells: "总电压不等于单体电压之和", soc_step: "电量突变",
-  odometer_zero: "里程归零", odometer_step: "里程突变", probe_sentinel: "探针为无效标志", probe_out_of_range: "探针超出范围", zero_row: "全部为零", nonsense_frame: "整帧无意义",
+  odometer_zero: "里程归零", odometer_step: "里程突变", probe_sentinel: "探针为无效标志", probe_out_of_range: "探针超出范围", zero_row: "全部为零", insulation_saturated: "绝缘电阻为量程上限", nonsense_frame: "整帧无意义",
   module_dropout: "模组掉线", cell_out_of_range: "单体超出范围",
   cell: "单体电压", heat: "温度", "second probe": "第二探针", "pack voltage": "总电压", insulation: "绝缘", BMS: "电池管理系统报警",
 };

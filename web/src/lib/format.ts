@@ -78,7 +78,7 @@ export function ms(iso: string | null | undefined): number {
 
 const UNITS: Record<string, string> = {
   mps2: "m/s²", mps: "m/s", kmh: "km/h", degc: "°C", ohm: "Ω", vpkm: "veh/km", vph: "veh/h",
-  kps: "K/s", ratio: "", deg: "°", v: "V", mv: "mV", a: "A", ah: "Ah", m: "m", s: "s", ms: "ms",
+  kps: "K/s", ratio: "", deg: "°", v: "V", mv: "mV", a: "A", ah: "Ah", m: "m", s: "s", ms: "ms", h: "h",
 };
 
 /** `speed_limit_mps` reads as "speed limit (m/s)", `limit_ohm_per_v` as "limit (Ω/V)". */
