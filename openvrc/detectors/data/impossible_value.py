@@ -30,12 +30,12 @@ import numpy as np
 import numpy.typing as npt
 
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.battery import cleaning
 from openvrc.detectors.battery.cleaning import BoolArray, FloatArray
 from openvrc.detectors.battery.frames import NEVER_NS, SEEN, Rows, chained, usable_rows
-from openvrc.detectors.data.quiet_episodes import Turns, episode_fields, fold_episodes
+from openvrc.detectors.data.quiet_episodes import episode_fields, episode_findings, fold_episodes
 from openvrc.detectors.keyed import Keyed
 
 LEAST_MODULE = 4  # cells side by side: a module, or the chip that reads it
@@ -112,7 +112,11 @@ class ImpossibleValue:
         found: list[tuple[int, Finding]] = []
         for signal, check in _checks(rows, batch, state.vehicles).items():
             turns = fold_episodes(rows, check.is_bad, state.vehicles, signal, QUIET_NS)
-            found += _findings(state.vehicles, rows, signal, check, turns, alarm_level)
+            found += episode_findings(
+                RULE.name, state.vehicles, rows, signal, turns,
+                _evidence_of(signal, check, alarm_level),
+                f"{signal} has been plausible for {QUIET_NS // NS_PER_S} s.",
+            )  # fmt: skip
         # In order of the rows: alerting must see a clear before the raise that follows it.
         found.sort(key=lambda pair: (pair[0], pair[1].phase))
         return state, [finding for _, finding in found]
@@ -299,61 +303,18 @@ def _odometer_jump(rows: Rows, batch: Batch, is_nonsense: BoolArray, vehicles: K
     return _Check(is_bad, describe)
 
 
-def _findings(
-    vehicles: Keyed,
-    rows: Rows,
-    signal: str,
-    check: _Check,
-    turns: Turns,
-    alarm_level: npt.NDArray[np.int64],
-) -> list[tuple[int, Finding]]:
-    found = []
-    for i, started_ns in zip(turns.clears.tolist(), turns.cleared_started_ns.tolist(), strict=True):
-        found.append((i, _finding(vehicles, rows, signal, i, started_ns, "clear", {})))
-    for i in turns.opens.tolist():
+def _evidence_of(signal: str, check: _Check, alarm_level: npt.NDArray[np.int64]) -> Describe:
+    def evidence(i: int) -> dict[str, Any]:
         level = int(alarm_level[i])
-        evidence = check.describe(i) | {"bms_alarm_level": None if level == ABSENT_I64 else level}
-        finding = _finding(vehicles, rows, signal, i, int(rows.at_ns[i]), "raise", evidence)
-        found.append((i, finding))
-    return found
+        told = check.describe(i) | {"bms_alarm_level": None if level == ABSENT_I64 else level}
+        return {"text": f"{signal} has an impossible value: {_summary(told)}.", **told}
+
+    return evidence
 
 
 def _summary(evidence: dict[str, Any]) -> str:
     numbers = [(k, v) for k, v in evidence.items() if isinstance(v, int | float)]
     return ", ".join(f"{name} {value:g}" for name, value in numbers[:3])
-
-
-def _finding(
-    vehicles: Keyed,
-    rows: Rows,
-    signal: str,
-    i: int,
-    started_at_ns: int,
-    phase: Phase,
-    evidence: dict[str, Any],
-) -> Finding:
-    text = (
-        f"{signal} has been plausible for {QUIET_NS // NS_PER_S} s."
-        if phase == "clear"
-        else f"{signal} has an impossible value: {_summary(evidence)}."
-    )
-    return Finding(
-        rule=RULE.name,
-        phase=phase,
-        subject_type="vehicle",
-        subject_id=vehicles.keys[int(rows.slot[i])],
-        component=signal,
-        at_ns=int(rows.at_ns[i]),
-        started_at_ns=started_at_ns,
-        severity=Severity.INFO,
-        evidence={
-            "text": text,
-            **evidence,
-            "span_started_at": iso_from_ns(started_at_ns),
-            "span_ended_at": iso_from_ns(int(rows.at_ns[i])),
-        },
-        is_late=bool(rows.is_late[i]),
-    )
 
 
 PLUGIN: Detector = ImpossibleValue()

@@ -5,11 +5,15 @@ Arrays in, arrays out, no loop over rows: chronic dirt must not cost more than c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from openvrc.contracts.detection import Finding, Phase, Severity
+from openvrc.contracts.units import iso_from_ns
 from openvrc.detectors.battery.frames import NEVER_NS, Rows
 from openvrc.detectors.keyed import Keyed
 
@@ -63,6 +67,43 @@ def fold_episodes(
     bad_at[rows.slot[is_last]] = bad_now[is_last]
     started_at[rows.slot[is_last]] = started_now[is_last]
     return Turns(np.flatnonzero(opens), np.flatnonzero(clears), started_before[clears])
+
+
+def episode_findings(
+    rule: str,
+    vehicles: Keyed,
+    rows: Rows,
+    signal: str,
+    turns: Turns,
+    evidence_of: Callable[[int], dict[str, Any]],
+    over_text: str,
+) -> list[tuple[int, Finding]]:
+    """Findings of severity info about one signal's turns, each with its row.
+
+    `evidence_of` a row where an episode opens; `over_text` where one clears.
+    """
+
+    def finding(i: int, phase: Phase, started_ns: int, evidence: dict[str, Any]) -> Finding:
+        at_ns = int(rows.at_ns[i])
+        span = {"span_started_at": iso_from_ns(started_ns), "span_ended_at": iso_from_ns(at_ns)}
+        return Finding(
+            rule=rule,
+            phase=phase,
+            subject_type="vehicle",
+            subject_id=vehicles.keys[int(rows.slot[i])],
+            component=signal,
+            at_ns=at_ns,
+            started_at_ns=started_ns,
+            severity=Severity.INFO,
+            evidence=evidence | span,
+            is_late=bool(rows.is_late[i]),
+        )
+
+    clears = zip(turns.clears.tolist(), turns.cleared_started_ns.tolist(), strict=True)
+    found = [(i, finding(i, "clear", ns, {"text": over_text})) for i, ns in clears]
+    return found + [
+        (i, finding(i, "raise", int(rows.at_ns[i]), evidence_of(i))) for i in turns.opens.tolist()
+    ]
 
 
 def _latest(rows: Rows, marked: IntArray, values: IntArray, stored: IntArray) -> IntArray:

@@ -16,6 +16,7 @@ about data, never about the battery. An episode is over after 120 s without: fou
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,10 +24,10 @@ import numpy.typing as npt
 
 from openvrc.contracts import quality
 from openvrc.contracts.batch import Batch
-from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Phase, Rule, Severity
-from openvrc.contracts.units import ABSENT_I64, NS_PER_S, iso_from_ns
+from openvrc.contracts.detection import Arrays, Context, Detector, Finding, Rule
+from openvrc.contracts.units import ABSENT_I64, NS_PER_S
 from openvrc.detectors.battery.frames import SEEN, Rows, usable_rows
-from openvrc.detectors.data.quiet_episodes import episode_fields, fold_episodes
+from openvrc.detectors.data.quiet_episodes import episode_fields, episode_findings, fold_episodes
 from openvrc.detectors.keyed import Keyed
 
 QUIET_NS = 120 * NS_PER_S
@@ -103,15 +104,13 @@ class ReportedQuality:
         bits = batch.column("quality_bits")[rows.row]
         found: list[tuple[int, Finding]] = []
         for part, mask in MASK_OF.items():
-            turns = fold_episodes(rows, bits & mask != 0, state.vehicles, part, QUIET_NS)
-            begun = turns.cleared_started_ns.tolist()
-            for i, started_ns in zip(turns.clears.tolist(), begun, strict=True):
-                told = {"text": f"{part} has been without fault for {QUIET_NS // NS_PER_S} s."}
-                found.append((i, _finding(state, rows, i, "clear", part, started_ns, told)))
-            for i in turns.opens.tolist():
-                evidence = _evidence(batch, int(rows.row[i]), part, int(bits[i]) & mask)
-                started_ns = int(rows.at_ns[i])
-                found.append((i, _finding(state, rows, i, "raise", part, started_ns, evidence)))
+            own_bits = bits & mask
+            turns = fold_episodes(rows, own_bits != 0, state.vehicles, part, QUIET_NS)
+            found += episode_findings(
+                RULE.name, state.vehicles, rows, part, turns,
+                partial(_evidence, batch, rows, part, own_bits),
+                f"{part} has been without fault for {QUIET_NS // NS_PER_S} s.",
+            )  # fmt: skip
         # In order of the rows: alerting must see a clear before the raise that follows it.
         found.sort(key=lambda pair: (pair[0], pair[1].phase))
         return state, [finding for _, finding in found]
@@ -129,9 +128,11 @@ class ReportedQuality:
         return State(Keyed.restore(_FIELDS, arrays))
 
 
-def _evidence(batch: Batch, row: int, part: str, bits: int) -> dict[str, Any]:
-    """What the frame says, in words and numbers."""
-    names = quality.names_of(bits)
+def _evidence(
+    batch: Batch, rows: Rows, part: str, bits: npt.NDArray[np.int64], i: int
+) -> dict[str, Any]:
+    """What the frame of usable row i says, in words and numbers; `bits` (n,) are the part's own."""
+    names, row = quality.names_of(int(bits[i])), int(rows.row[i])
     if part in _MEANING:
         numbers = _numbers(batch, row, part)
         text = _MEANING[part]
@@ -179,25 +180,6 @@ def _scalar(batch: Batch, row: int, name: str) -> float:
 
 def _known(numbers: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in numbers.items() if not np.isnan(value)}
-
-
-def _finding(
-    state: State, rows: Rows, i: int, phase: Phase, part: str, started_ns: int, evidence: Any
-) -> Finding:
-    at_ns = int(rows.at_ns[i])
-    span = {"span_started_at": iso_from_ns(started_ns), "span_ended_at": iso_from_ns(at_ns)}
-    return Finding(
-        rule=RULE.name,
-        phase=phase,
-        subject_type="vehicle",
-        subject_id=state.vehicles.keys[int(rows.slot[i])],
-        component=part,
-        at_ns=at_ns,
-        started_at_ns=started_ns,
-        severity=Severity.INFO,
-        evidence={**evidence, **span},
-        is_late=bool(rows.is_late[i]),
-    )
 
 
 PLUGIN: Detector = ReportedQuality()
