@@ -29,6 +29,7 @@ export class FirstPicture {
   private view: View | null = null;
   private frame: Frame | null = null;
   private map: MapView | null = null;
+  private isRemoved = false;
   private readonly stops: (() => void)[];
 
   constructor(
@@ -70,16 +71,24 @@ export class FirstPicture {
 
   /** The map is there: it lies below until its roads are drawn. */
   giveWayTo(map: MapView): void {
-    this.map = map;
-    map.vehicles.canvas.before(this.element);
-    if (this.frame) map.takeFrame(this.frame, performance.now());
-    map.map.on("move", () => this.moved(map));
+    if (!this.isRemoved) this.lieOver(map);
     const idle = (): void => {
-      if (!map.isDrawn) return void map.map.once("idle", idle);
+      const hasNone = this.app.isMapKnown && !this.app.roads.box; // in a zone without a map there is nothing to wait for
+      if (!map.isDrawn && !hasNone) return;
+      map.map.off("idle", idle);
       performance.mark("openvrc:map");
       this.remove();
     };
-    map.map.once("idle", idle);
+    map.map.on("idle", idle);
+  }
+
+  private lieOver(map: MapView): void {
+    this.map = map;
+    map.vehicles.canvas.before(this.element);
+    if (this.frame) map.takeFrame(this.frame, performance.now());
+    const moved = (): void => this.moved(map);
+    map.map.on("move", moved);
+    this.stops.push(() => map.map.off("move", moved));
   }
 
   private moved(map: MapView): void {
@@ -90,6 +99,7 @@ export class FirstPicture {
   }
 
   remove(): void {
+    this.isRemoved = true;
     for (const stop of this.stops) stop();
     this.element.remove();
     this.settle();
