@@ -21,6 +21,8 @@ export class Search {
   private readonly order = new Order();
   private timer = 0;
   private found: Found[] = [];
+  private foundBy = ""; // the text they were found by
+  private isEnterAsked = false; // before there was an answer to the text
   private at = 0; // which of them Enter takes
 
   constructor(
@@ -36,22 +38,34 @@ export class Search {
     this.input.select();
   }
 
+  private get text(): string {
+    return this.input.value.trim();
+  }
+
   private wait(): void {
+    this.isEnterAsked = false;
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.look(), WAIT_MS);
   }
 
   private key(event: KeyboardEvent): void {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const found = this.found[this.at];
-    if (event.key === "Enter" && found && !this.list.hidden) this.choose(found);
+    if (event.key === "Enter") this.enter();
     else if (event.key === "Escape") this.input.blur();
     else if (step && this.found.length) {
-      this.at = (this.at + step + this.found.length) % this.found.length;
+      if (!this.list.hidden) this.at = (this.at + step + this.found.length) % this.found.length;
+      else if (this.text === this.foundBy) this.open(true);
+      else void this.look();
       this.mark();
       event.preventDefault(); // the cursor stays in the text
     }
     event.stopPropagation();
+  }
+
+  private enter(): void {
+    const found = this.found[this.at];
+    if (this.text !== this.foundBy) this.isEnterAsked = true; // what stands there was found by another text
+    else if (found && !this.list.hidden) this.choose(found);
   }
 
   private open(isOpen: boolean): void {
@@ -61,12 +75,14 @@ export class Search {
   }
 
   private mark(): void {
+    this.input.removeAttribute("aria-activedescendant");
+    if (!this.found.length || this.list.hidden) return;
     [...this.list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === this.at)));
-    if (this.found.length) this.input.setAttribute("aria-activedescendant", `found-${this.at}`);
+    this.input.setAttribute("aria-activedescendant", `found-${this.at}`);
   }
 
   private async look(): Promise<void> {
-    const text = this.input.value.trim();
+    const { text } = this;
     this.open(text !== "");
     if (!text) return;
     const isNewest = this.order.begin();
@@ -77,7 +93,9 @@ export class Search {
       place: v.lon_deg === null || v.lat_deg === null ? null : [v.lon_deg, v.lat_deg],
     }));
     this.found = [...vehicles, ...this.standing(text.toLowerCase())].slice(0, MOST);
+    this.foundBy = text;
     this.render();
+    if (this.isEnterAsked && text === this.text) this.enter();
   }
 
   private standing(text: string): Found[] {
@@ -105,6 +123,8 @@ export class Search {
   }
 
   private choose(found: Found): void {
+    clearTimeout(this.timer);
+    this.order.forget();
     this.open(false);
     this.input.value = found.name;
     this.input.blur();
