@@ -23,6 +23,7 @@ from simulator.traffic.following import (
     move,
     safe_speed,
 )
+from simulator.traffic.halts import guide, on_the_road, put_walls
 from simulator.traffic.lane_change import CHOOSE_EVERY_S, THINK_EVERY_S, Turns, choose
 from simulator.traffic.lane_facts import LOWEST_DESIRED_MPS, LaneFacts
 from simulator.traffic.network import NOWHERE, TrafficNetwork
@@ -161,12 +162,17 @@ class Traffic:
         headway_s = rows.headway_s * self.caution_ratio
         full_mps2 = FULL_BRAKING_MPS2 * self.friction_ratio
         self._facts.refresh(rows, self.limit_mps, self.speed_ratio)
-        self._guide_to_halts()
+        self._in_halt_lane = np.empty(0, np.int64)
+        if self.halt_at_m:
+            halts = on_the_road(self.halt_at_m, self.rows_of)
+            self._in_halt_lane = guide(rows, network.lane_edge, halts)
         if isinstance(self._program, Listening):
             self._program.advance(self.now_s, self._called(self._program.reach_m))
         code_of_link = self._rules.codes(self.shown)
         ahead = look(network, self.plans, rows, self._all_walls, code_of_link)
-        self._stand_events(ahead)
+        for places in (self.stop_at_m, self.halt_at_m):
+            if places:
+                put_walls(rows, ahead, on_the_road(places, self.rows_of))
         desired = self._desired_mps(ahead)
         wanted = self._wanted(ahead, desired, headway_s)
         accel = wanted - ahead.asleep * rows.speed_mps / dt_s
@@ -225,41 +231,6 @@ class Traffic:
         wanted = np.zeros(rows.n)
         wanted[awake] = acceleration(*(fact.take(awake) for fact in facts))
         return wanted
-
-    def _on_the_road(
-        self, places: dict[int, tuple[int, float]]
-    ) -> tuple[IntArray, IntArray, FloatArray]:
-        """Row, lane and offset of places of those vehicles that are on the road."""
-        row = self.rows_of(np.fromiter(places, np.int64, len(places)))
-        lane = np.array([lane for lane, _ in places.values()], np.int64)
-        at_m = np.array([at_m for _, at_m in places.values()], np.float64)
-        on = row >= 0
-        return row[on], lane[on], at_m[on]
-
-    def _guide_to_halts(self) -> None:
-        """On the edge of a halt its lane counts, not that of the way."""
-        if not self.halt_at_m:
-            self._in_halt_lane = np.empty(0, np.int64)
-            return
-        rows, edge = self.rows, self.network.lane_edge
-        row, lane, at_m = self._on_the_road(self.halt_at_m)
-        here = (edge[rows.lane[row]] == edge[lane]) & (rows.offset_m[row] <= at_m + 1.0)
-        row, lane, at_m = row[here], lane[here], at_m[here]
-        rows.change[row] = lane - rows.lane[row]
-        rows.until_m[row] = at_m
-        self._in_halt_lane = row[rows.lane[row] == lane]
-
-    def _stand_events(self, ahead: Ahead) -> None:
-        """Vehicles that are made to stand, or mean to, see a wall where they shall."""
-        rows = self.rows
-        for places in (self.stop_at_m, self.halt_at_m):
-            if not places:
-                continue
-            row, lane, at_m = self._on_the_road(places)
-            gap_m = at_m - rows.offset_m[row] + STANDSTILL_GAP_M
-            nearer = (rows.lane[row] == lane) & (gap_m < ahead.gap_m[row])
-            row = row[nearer]
-            ahead.gap_m[row], ahead.leader_mps[row] = np.maximum(gap_m[nearer], 0.1), 0.0
 
     def _force(self, accel: FloatArray) -> None:
         for vehicle, mps2 in self.forced_mps2.items():
