@@ -640,6 +640,20 @@ def test_what_is_done_about_another_zones_alert_stays_out_of_this_zone(
     assert tab.evaluate(zones) == "town"
 
 
+def test_the_maps_symbols_grow_with_a_window_that_is_drawn_larger(
+    driver: Driver, open_page: Callable[..., Any]
+) -> None:
+    driver.reach(STANDS_BY_S)
+    tab = open_page("/#zone=town")
+    until(tab, ALL_HERE, "the vehicles")
+    until(tab, "window.openvrc.map.isDrawn", "the roads")
+    width = "window.openvrc.map.map.getPaintProperty('rsus', 'circle-stroke-width')"
+    before = tab.evaluate(width)
+    tab.set_viewport_size({"width": 2400, "height": HEIGHT_PX})
+    until(tab, f"{width} > {1.2 * before}", "larger symbols")
+    until(tab, "window.openvrc.map.isDrawn", "the roads again")
+
+
 @pytest.mark.slow
 def test_every_view_opens_in_both_languages_and_themes(
     driver: Driver, open_page: Callable[..., Any]

@@ -30,6 +30,7 @@ setWorkerUrl(workerUrl);
 const FRAME_MS = 33; // 30 pictures a second: smooth, and half the work of 60 without a GPU
 const SLOW_FRAME_MS = 120; // where drawing itself is slow, leave the processor to others
 const VIEW_EVERY_MS = 250;
+const RESCALE_MS = 300; // a window that is drawn larger changes with every picture
 const COUNTDOWN_ZOOM = 16.2;
 const NAMES_ZOOM = 14.5;
 const COMPLETED_EVERY_MS = 5000;
@@ -116,6 +117,8 @@ export class MapView implements Tab {
   }
   private hasPlace = false;
   private isToFit = false;
+  private styledPx = 0; // one rem when the style was made
+  private readonly rescale = throttled(RESCALE_MS, () => remPx() !== this.styledPx && this.restyle());
 
   private listen(): void {
     const { app, map } = this;
@@ -124,7 +127,10 @@ export class MapView implements Tab {
       this.takeScene();
     });
     map.on("move", () => this.moved());
-    map.on("resize", () => this.moved());
+    map.on("resize", () => {
+      this.moved();
+      if (remPx() !== this.styledPx) this.rescale();
+    });
     map.on("error", (event) => console.error(event.error));
     map.on("dragstart", () => this.follow(null));
     map.on("moveend", () => this.keepPlace());
@@ -281,6 +287,7 @@ export class MapView implements Tab {
 
   // The roads come with the style: an event of the style before could be taken for this one's.
   private style(): StyleSpecification {
+    this.styledPx = remPx();
     const lat = this.app.roads.box ? (this.app.roads.box[1] + this.app.roads.box[3]) / 2 : 0;
     const style = styleOf(this.app.theme, this.colouring, lat);
     Object.assign(style.sources.lanes!, { data: this.app.roads.lanes() });
