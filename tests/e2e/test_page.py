@@ -647,7 +647,12 @@ def test_the_maps_symbols_grow_with_a_window_that_is_drawn_larger(
     tab = open_page("/#zone=town")
     until(tab, ALL_HERE, "the vehicles")
     until(tab, "window.openvrc.map.isDrawn", "the roads")
-    width = "window.openvrc.map.map.getPaintProperty('rsus', 'circle-stroke-width')"
+    # Nothing is there to be asked while the style is made anew.
+    width = (
+        "(map => map.style && map.getLayer('rsus')"
+        " ? map.getPaintProperty('rsus', 'circle-stroke-width') : 0)(window.openvrc.map.map)"
+    )
+    until(tab, f"{width} > 0", "symbols")
     before = tab.evaluate(width)
     tab.set_viewport_size({"width": 2400, "height": HEIGHT_PX})
     until(tab, f"{width} > {1.2 * before}", "larger symbols")

@@ -211,6 +211,7 @@ QUESTIONS: dict[str, Question] = {
     "newest at a later moment": lambda c: newest(c, START_NS + DAY_NS + 15 * NS_PER_S),
     "alerts": alerts_where(),
     "open alerts": alerts_where(state="open", zone="west"),
+    "worst by rule": lambda c: [reads.worst_by_rule(c, kind) for kind in ("battery", "traffic")],
     "an alert": lambda c: reads.alert(c, "b"),
     "zones": reads.zones,
     "runs": reads.runs,
@@ -249,7 +250,7 @@ def test_every_function_of_reads_is_asked() -> None:
     asked = " ".join(QUESTIONS)
     for name in (
         "export", "history", "dead letters", "trace", "accounting", "alerts", "an alert",
-        "positions of the past", "records of a span", "newest at",
+        "positions of the past", "records of a span", "newest at", "worst by rule",
     ):  # fmt: skip
         assert name in asked
     functions = {n for n in reads.__all__ if callable(getattr(reads, n)) and n.islower()}
@@ -257,7 +258,7 @@ def test_every_function_of_reads_is_asked() -> None:
         "accounting", "add_action", "alert", "alerts", "dead_letters", "export", "history",
         "most_rejected", "newest_at", "past_positions", "quarters_are_of", "quarters_at",
         "quarters_of_segment", "records_between", "runs", "session_accounts", "steps", "trace",
-        "zone_sums", "zones",
+        "worst_by_rule", "zone_sums", "zones",
     }  # fmt: skip
 
 

@@ -119,7 +119,7 @@ export const ZH: Record<string, string> = {
   "method": "方法", "worst accel long": "最大纵向加速度", "penetration": "渗透率",
   age: "时差", "bad count": "异常次数", batches: "批次数", "batches agreeing": "一致批次数", braked: "制动时长", decel: "减速度", deepest: "最深跌落", fall: "下降",
   "deviation before": "此前偏差", "deviation high charge": "高电量偏差", "deviation low charge": "低电量偏差", "deviation sd": "偏差标准差", "dips at": "跌落时刻", drift: "漂移",
-  empty: "无车时间", "limit empty": "无车时间限值", "end of charge": "充电终止电压", error: "误差", "gain change": "增益变化", gain: "增益", "group id": "信号组",
+  empty: "无车时间", "limit empty": "无车时间限值", "end of charge": "充电终止电压", error: "误差", "gain change": "增益变化", "gain error": "增益误差", gain: "增益", "group id": "信号组",
   "high cell": "偏高单体", "low cell": "偏低单体", "high deviation": "偏高单体偏差", "low deviation": "偏低单体偏差", "lane against course": "逆向车道距离", "lane along course": "顺向车道距离",
   "limit against": "逆向距离限值", "limit along": "顺向距离限值", "limit drift": "漂移限值", "limit fall": "下降限值", "limit gain": "增益限值", "limit offset": "零偏限值",
   "limit probability": "概率限值", "limit quiet": "静默时间限值", "limit red": "红灯时间限值", "limit step": "突变限值", "mean current": "平均电流", "n dips": "一天内跌落次数", "n dips week": "一周内跌落次数",
